@@ -1,0 +1,216 @@
+//! What a server is told to be: settings, already validated, and the named limits behind them.
+//!
+//! The command line parses flags into a raw struct and resolves them into [`Settings`] (`cli`);
+//! everything else reads `Settings` and cannot hold an impossible combination. Defaults stand
+//! here, once, so that `--help`, the library and the tests agree.
+//!
+//! Not here: parsing of flags and variables (`cli`).
+
+pub mod limits;
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use limits::*;
+
+/// Everything that master and workers need to know, resolved and in bounds.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What answers the requests.
+    pub app: App,
+    /// Where to listen, in order; a listener's id is its place here.
+    pub binds: Vec<Bind>,
+    /// Options that every listener gets.
+    pub listen: ListenOptions,
+    /// Worker processes.
+    pub workers: u16,
+    /// Handler threads in each worker; 0 runs handlers on the worker's loop.
+    pub threads: u16,
+    /// Which worker a connection is seated at.
+    pub balance: Balance,
+    /// One weight a slot, for [`Balance::Weighted`]; slots beyond the list weigh 1.
+    pub weights: Vec<u32>,
+    /// Whether idle connections may move between workers.
+    pub rebalance: Rebalance,
+    /// How many connections may wait at a worker; `None` lets the worker's kind decide.
+    pub credit: Option<u16>,
+    /// When a worker counts as stuck.
+    pub stall_after: Duration,
+    /// Deadlines of the worker processes.
+    pub lifecycle: Lifecycle,
+    /// What one HTTP connection may cost.
+    pub http: HttpLimits,
+    /// Adds `x-maitred-worker: SLOT` to every response.
+    pub worker_header: bool,
+    /// Logs a line a request.
+    pub access_log: bool,
+    /// Seed of every random choice; `None` draws one at start and logs it.
+    pub seed: Option<u64>,
+}
+
+/// What answers the requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum App {
+    /// The built-in demonstration, or the handler that the embedding program brought.
+    Embedded,
+    /// Every target answers 200 with the request's body.
+    Echo,
+    /// Files beneath a directory.
+    Static {
+        /// The directory.
+        root: PathBuf,
+        /// Lists directories that have no index.html.
+        browse: bool,
+    },
+    /// Any program that speaks the hand-off protocol.
+    Command(Vec<OsString>),
+}
+
+/// One address to listen on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bind {
+    /// HOST:PORT or [v6]:PORT, resolved.
+    Tcp(SocketAddr),
+    /// unix:PATH
+    Unix(PathBuf),
+    /// fd://N, or one that systemd passed: an inherited listening socket.
+    Inherited(i32),
+}
+
+/// Options that every listener gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenOptions {
+    /// Length asked of the kernel's accept queue.
+    pub backlog: u32,
+    /// `TCP_DEFER_ACCEPT` in seconds; 0 switches it off.
+    pub defer_accept_s: u32,
+    /// Permission bits of a Unix socket's file.
+    pub unix_mode: u32,
+}
+
+/// Which worker a connection is seated at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Balance {
+    /// In turn; a worker without credit is owed its turn.
+    RoundRobin,
+    /// Fewest waiting and active, then fewest open; ties rotate.
+    #[default]
+    LeastLoaded,
+    /// The less loaded of two drawn at random.
+    TwoChoices,
+    /// Drawn at random.
+    Random,
+    /// In turn, in proportion to the slots' weights.
+    Weighted,
+    /// Least load × average service time.
+    LeastLatency,
+    /// By the client's address; the next one by rendezvous where that has no credit.
+    IpHash,
+}
+
+/// Whether idle keep-alive connections may move between workers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rebalance {
+    /// An idle connection stays with its worker, as in every other server.
+    #[default]
+    Never,
+}
+
+/// Deadlines of the worker processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifecycle {
+    /// From start to Ready.
+    pub boot_timeout: Duration,
+    /// One loop turn or one handler call without a result; `None` never judges.
+    pub timeout: Option<Duration>,
+    /// What a stopping worker, or a stopping server, has for what it is answering.
+    pub graceful_timeout: Duration,
+    /// After TERM: how long the server still accepts.
+    pub drain_delay: Duration,
+    /// A worker without a page that does not take a connection for so long is killed.
+    pub handoff_timeout: Duration,
+}
+
+/// What one HTTP connection may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HttpLimits {
+    /// Bytes of the request line.
+    pub request_line_max: usize,
+    /// Header fields.
+    pub fields_max: usize,
+    /// Bytes of one header field.
+    pub field_size_max: usize,
+    /// Bytes of a request's body; `None` has no limit.
+    pub body_max: Option<u64>,
+    /// From the first wait for a request's bytes to its whole head.
+    pub header_timeout: Duration,
+    /// Between two reads of a body that make progress.
+    pub body_timeout: Duration,
+    /// Between a response and the next request.
+    pub keep_alive: Duration,
+    /// Between two writes that make progress.
+    pub write_timeout: Duration,
+    /// A body up to this size is complete before a handler thread is taken.
+    pub buffer_request: usize,
+    /// A response up to this size leaves its handler thread at once.
+    pub buffer_response: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            app: App::Embedded,
+            binds: vec![Bind::Tcp(SocketAddr::from(([127, 0, 0, 1], 8000)))],
+            listen: ListenOptions::default(),
+            workers: 1,
+            threads: 1,
+            balance: Balance::default(),
+            weights: Vec::new(),
+            rebalance: Rebalance::default(),
+            credit: None,
+            stall_after: Duration::from_millis(1),
+            lifecycle: Lifecycle::default(),
+            http: HttpLimits::default(),
+            worker_header: false,
+            access_log: false,
+            seed: None,
+        }
+    }
+}
+
+impl Default for ListenOptions {
+    fn default() -> Self {
+        ListenOptions { backlog: 2048, defer_accept_s: 1, unix_mode: 0o660 }
+    }
+}
+
+impl Default for Lifecycle {
+    fn default() -> Self {
+        Lifecycle {
+            boot_timeout: Duration::from_secs(60),
+            timeout: None,
+            graceful_timeout: Duration::from_secs(30),
+            drain_delay: Duration::from_secs(1),
+            handoff_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Default for HttpLimits {
+    fn default() -> Self {
+        HttpLimits {
+            request_line_max: 4094,
+            fields_max: 100,
+            field_size_max: 8190,
+            body_max: None,
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            keep_alive: Duration::from_secs(75),
+            write_timeout: Duration::from_secs(30),
+            buffer_request: 1 << 20,
+            buffer_response: 1 << 20,
+        }
+    }
+}

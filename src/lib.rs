@@ -1,0 +1,37 @@
+//! maitred: a pre-fork HTTP server in which **only the master accepts**.
+//!
+//! The master seats each connection at a chosen worker process by passing the connected descriptor
+//! over that worker's own Unix socketpair (SCM_RIGHTS). It *lends*: it keeps its own copy from
+//! accept to end, and one atomic word per loan says who may read next. So it can take back what a
+//! worker has not claimed, and a worker's death loses nothing but what it was answering.
+//!
+//! # Words
+//!
+//! | word | meaning |
+//! |---|---|
+//! | master | the one process that owns the listeners and all connections, decides, supervises; it never reads a byte of HTTP |
+//! | worker | a process that serves connections; lives in a **slot** (stable number), as an **incarnation** (generation) |
+//! | hand-off | lending: one packet, one or more descriptors, master to worker |
+//! | loan | a connection at a worker; has a **claim word** and a record in the worker's page |
+//! | recall | the master takes a loan back that its worker has not claimed |
+//! | parked | an idle connection that no worker holds: the master alone waits until it is readable |
+//! | page, board | the shared-memory page of one incarnation (load report, claim words); all of them together |
+//! | ledger | the master's own arithmetic on the board: what each worker holds right now |
+//! | candidate | what a policy sees of a worker: numbers only |
+//! | credit | how many connections may wait at a worker (with handler threads: wait or be served) |
+//! | intake | where a worker's connections come from |
+//!
+//! # Rooms, in the order in which a connection travels
+
+pub mod config;
+pub mod ident;
+pub mod time;
+
+pub mod app;
+pub mod board;
+pub mod dispatch;
+pub mod handoff;
+pub mod http;
+pub mod loan;
+pub mod supervise;
+pub mod sys;
