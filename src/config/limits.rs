@@ -78,3 +78,27 @@ pub const WRITE_PER_TURN_MAX: usize = 1 << 20;
 
 /// Events taken from the kernel in one turn of a loop. nginx: 512 (`worker_aio_requests` aside).
 pub const EVENTS_PER_TURN_MAX: usize = 512;
+/// How many fields of the largest size a request's head has room for, whatever their number: the
+/// whole head is bounded by this and the request line (`http::head_size_max`), 68 KiB by default.
+/// nginx holds 32 KiB (`large_client_header_buffers`), Node.js 16 KiB; Gunicorn and Apache let
+/// every allowed field be as large as the largest, 800 KiB a silent client can make a server hold.
+pub const HEAD_LARGEST_FIELDS_MAX: usize = 8;
+
+/// Fields of a request's head that are parsed without an allocation for their list; browsers send
+/// up to about thirty.
+pub const FIELDS_ON_STACK_MAX: usize = 64;
+
+/// Digits of a chunk's size. Sixteen hold every `u64`, so that the size cannot overflow.
+pub const CHUNK_SIZE_DIGITS_MAX: u8 = 16;
+
+/// Bytes of chunk extensions in one body. They are legal, unused in practice, and were a way to
+/// make a server read for ever (CVE-2023-39326).
+pub const CHUNK_EXTENSIONS_SIZE_MAX: u16 = 4096;
+
+/// Bytes of the trailer fields behind a chunked body. They are checked and dropped.
+pub const TRAILERS_SIZE_MAX: u32 = 16_384;
+
+/// Bytes of a request's body that are read and thrown away to keep the connection, when the
+/// response is finished before they have come. Go reads up to 256 KiB, hyper only what it already
+/// holds; past this a new connection is the cheaper one.
+pub const BODY_DRAIN_MAX: u64 = 65_536;
