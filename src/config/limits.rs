@@ -2,6 +2,8 @@
 //!
 //! These are not flags: a user who needs another value has found a case we want to hear of.
 
+use std::time::Duration;
+
 /// Worker processes a master runs at the most: the dispatcher looks at each on a pick.
 pub const WORKERS_MAX: u16 = 1024;
 
@@ -32,3 +34,18 @@ pub const FRAMES_PER_TURN_MAX: usize = 64;
 
 /// Ring entries read from one page in one turn of the master.
 pub const RING_ENTRIES_PER_TURN_MAX: usize = 1024;
+
+/// How long the demonstration's `/sleep` and `/spin` work at the most. Anybody may ask for them;
+/// a minute is longer than any experiment needs.
+pub const DEMO_DURATION_MAX: Duration = Duration::from_secs(60);
+
+/// Bytes in one piece of a streamed body: nginx's proxy buffers hold 64 KiB in all, and pieces
+/// past that no longer save system calls.
+pub const STREAM_PIECE_SIZE: usize = 64 * 1024;
+
+/// Names in one directory listing, so that a huge directory costs milliseconds and a few megabytes.
+pub const LISTING_ENTRIES_MAX: usize = 10_000;
+
+/// How often an open is tried again when a concurrent rename kept the kernel from proving that a
+/// path stays beneath the root (EAGAIN, openat2(2)).
+pub const OPEN_ATTEMPTS_MAX: u32 = 8;

@@ -20,3 +20,25 @@ pub struct RequestHead {
 /// (RFC 9112 section 3.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target(Bytes);
+
+impl Target {
+    /// A target that the head parser has already checked.
+    pub fn new(text: Bytes) -> Self {
+        Target(text)
+    }
+
+    /// The whole target, as it was sent.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    /// What stands before the `?`.
+    pub fn path(&self) -> &str {
+        self.as_str().split('?').next().unwrap_or_default()
+    }
+
+    /// What stands behind the first `?`.
+    pub fn query(&self) -> Option<&str> {
+        self.as_str().split_once('?').map(|(_, query)| query)
+    }
+}
