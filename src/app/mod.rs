@@ -8,6 +8,7 @@
 pub mod demo;
 pub mod echo;
 pub mod response;
+pub mod static_files;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -21,6 +22,7 @@ use crate::ident::{Incarnation, ListenerId, PeerAddress};
 pub use demo::Demo;
 pub use echo::Echo;
 pub use response::{empty, html, json, method_not_allowed, options, text};
+pub use static_files::StaticFiles;
 
 /// An application: one value per worker, shared by its threads.
 ///
