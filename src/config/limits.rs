@@ -102,3 +102,17 @@ pub const TRAILERS_SIZE_MAX: u32 = 16_384;
 /// response is finished before they have come. Go reads up to 256 KiB, hyper only what it already
 /// holds; past this a new connection is the cheaper one.
 pub const BODY_DRAIN_MAX: u64 = 65_536;
+/// How long the demonstration's `/sleep` and `/spin` work at the most. Anybody may ask for them;
+/// a minute is longer than any experiment needs.
+pub const DEMO_DURATION_MAX: Duration = Duration::from_secs(60);
+
+/// Bytes in one piece of a streamed body: nginx's proxy buffers hold 64 KiB in all, and pieces
+/// past that no longer save system calls.
+pub const STREAM_PIECE_SIZE: usize = 64 * 1024;
+
+/// Names in one directory listing, so that a huge directory costs milliseconds and a few megabytes.
+pub const LISTING_ENTRIES_MAX: usize = 10_000;
+
+/// How often an open is tried again when a concurrent rename kept the kernel from proving that a
+/// path stays beneath the root (EAGAIN, openat2(2)).
+pub const OPEN_ATTEMPTS_MAX: u32 = 8;
