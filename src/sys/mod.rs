@@ -1,1 +1,32 @@
-//! The only unsafe code.
+//! The kernel, one interface a file, with safe signatures and no decisions.
+//!
+//! The only unsafe code of the project is here, and here only where no crate offers the call. Each
+//! descriptor that crosses a function's border is owned or borrowed by its type.
+//!
+//! | file | what |
+//! |---|---|
+//! | `clock` | the machine's monotonic clock |
+//! | `listener` | sockets that listen |
+//! | `accept` | taking a connection from one |
+//! | `stream` | a connected socket |
+//! | `epoll` | registrations that mio cannot make |
+//! | `fdpass` | descriptors over a Unix socketpair |
+//! | `shm` | sealed memory that two processes share |
+//! | `process` | children, by pidfd |
+//! | `launch` | how this process was started |
+//! | `inherit` | what a worker was started with |
+//! | `limits` | the kernel's version and this process's limits |
+//!
+//! Not here: what any of it is for (`master`, `worker`).
+
+pub mod accept;
+pub mod clock;
+pub mod epoll;
+pub mod fdpass;
+pub mod inherit;
+pub mod launch;
+pub mod limits;
+pub mod listener;
+pub mod process;
+pub mod shm;
+pub mod stream;

@@ -1,0 +1,93 @@
+//! Registrations that mio cannot make, on a mio loop's own epoll instance.
+//!
+//! mio registers edge-triggered. A parked connection wants to be reported once (ONESHOT), a child's
+//! pidfd as long as it has ended (level). The events come out of the same loop, with the token that
+//! was given here: mio keeps its token in the event's data, and so do we.
+//!
+//! Not here: what an event means (`master::tokens`).
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use mio::{Registry, Token};
+use rustix::event::epoll::{self, EventData, EventFlags};
+
+/// Reports once that a socket is readable, or that its client is gone; then is silent.
+///
+/// # Errors
+/// No memory, no room among the watches (ENOSPC), or watched already (EEXIST).
+pub fn watch_oneshot(registry: &Registry, fd: BorrowedFd<'_>, token: Token) -> io::Result<()> {
+    add(registry, fd, token, EventFlags::IN | EventFlags::RDHUP | EventFlags::ONESHOT)
+}
+
+/// Reports once more.
+///
+/// # Errors
+/// Not watched.
+pub fn rewatch_oneshot(registry: &Registry, fd: BorrowedFd<'_>, token: Token) -> io::Result<()> {
+    let flags = EventFlags::IN | EventFlags::RDHUP | EventFlags::ONESHOT;
+    Ok(epoll::modify(registry.as_fd(), fd, EventData::new_u64(token.0 as u64), flags)?)
+}
+
+/// Reports for as long as something is readable.
+///
+/// # Errors
+/// As [`watch_oneshot`].
+pub fn watch_level(registry: &Registry, fd: BorrowedFd<'_>, token: Token) -> io::Result<()> {
+    add(registry, fd, token, EventFlags::IN)
+}
+
+/// Reports each time something has become readable.
+///
+/// # Errors
+/// As [`watch_oneshot`].
+pub fn watch_edge(registry: &Registry, fd: BorrowedFd<'_>, token: Token) -> io::Result<()> {
+    add(registry, fd, token, EventFlags::IN | EventFlags::RDHUP | EventFlags::ET)
+}
+
+/// Watches no longer. What was not watched stays so.
+pub fn unwatch(registry: &Registry, fd: BorrowedFd<'_>) {
+    // ENOENT: it was not there. Nothing else can happen to a valid descriptor.
+    let _ = epoll::delete(registry.as_fd(), fd);
+}
+
+fn add(registry: &Registry, fd: BorrowedFd<'_>, token: Token, flags: EventFlags) -> io::Result<()> {
+    Ok(epoll::add(registry.as_fd(), fd, EventData::new_u64(token.0 as u64), flags)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    use mio::{Events, Poll};
+
+    use super::*;
+
+    fn tokens(poll: &mut Poll) -> Vec<(usize, bool)> {
+        let mut events = Events::with_capacity(8);
+        poll.poll(&mut events, Some(Duration::from_millis(0))).unwrap();
+        events.iter().map(|event| (event.token().0, event.is_read_closed())).collect()
+    }
+
+    #[test]
+    fn one_shot_events_come_out_of_a_mio_loop_once() {
+        let mut poll = Poll::new().unwrap();
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        watch_oneshot(poll.registry(), ours.as_fd(), Token(7)).unwrap();
+        assert_eq!(tokens(&mut poll), []);
+        theirs.write_all(b"a").unwrap();
+        assert_eq!(tokens(&mut poll), [(7, false)]);
+        theirs.write_all(b"b").unwrap();
+        assert_eq!(tokens(&mut poll), []);
+        rewatch_oneshot(poll.registry(), ours.as_fd(), Token(8)).unwrap();
+        assert_eq!(tokens(&mut poll), [(8, false)]);
+        drop(theirs);
+        rewatch_oneshot(poll.registry(), ours.as_fd(), Token(9)).unwrap();
+        assert_eq!(tokens(&mut poll), [(9, true)]);
+        unwatch(poll.registry(), ours.as_fd());
+        unwatch(poll.registry(), ours.as_fd());
+        assert_eq!(tokens(&mut poll), []);
+    }
+}

@@ -1,0 +1,126 @@
+//! What a worker was started with: its channel, its page, and who it is.
+//!
+//! The numbers travel in environment variables, which are removed when they have been read, so that
+//! a grandchild does not think that it is a worker.
+//!
+//! Not here: how the master passes them (`master::roster`).
+#![allow(unsafe_code)]
+
+use std::env;
+use std::io;
+use std::mem;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+
+use nix::libc;
+use rustix::fs::{FileType, fstat};
+use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::net::{SocketType, sockopt};
+use thiserror::Error;
+
+use crate::ident::{Generation, Incarnation, Slot};
+
+/// Names of the variables, as docs/architecture.md lists them.
+pub const CHANNEL_VARIABLE: &str = "MAITRED_CHANNEL_FD";
+/// The page's descriptor.
+pub const PAGE_VARIABLE: &str = "MAITRED_PAGE_FD";
+/// The slot.
+pub const SLOT_VARIABLE: &str = "MAITRED_SLOT";
+/// The generation.
+pub const GENERATION_VARIABLE: &str = "MAITRED_GENERATION";
+
+/// What a worker has from its master.
+#[derive(Debug)]
+pub struct Inheritance {
+    /// Its end of the channel.
+    pub channel: OwnedFd,
+    /// The memfd of its page.
+    pub page: Option<OwnedFd>,
+    /// Who it is.
+    pub incarnation: Incarnation,
+}
+
+/// Why this process is no worker.
+#[derive(Debug, Error)]
+pub enum InheritError {
+    /// Nobody has set the variable: this was not started by a master.
+    #[error("{0} is not set: a worker is started by its master, not by hand")]
+    Missing(&'static str),
+    /// The variable is no number, or the number is not what it should be.
+    #[error("{variable}={value} does not name what a master passes")]
+    Invalid {
+        /// Which.
+        variable: &'static str,
+        /// What it says.
+        value: String,
+    },
+    /// The system refused.
+    #[error("taking over what the master passed: {0}")]
+    System(#[from] io::Error),
+}
+
+impl Inheritance {
+    /// Takes over what the master passed. To be called once, at start, before any other thread.
+    ///
+    /// # Errors
+    /// This process was not started as a worker.
+    pub fn take() -> Result<Self, InheritError> {
+        let channel = number(CHANNEL_VARIABLE)?;
+        let page = match number(PAGE_VARIABLE) {
+            Ok(number) => Some(number),
+            Err(InheritError::Missing(_)) => None,
+            Err(error) => return Err(error),
+        };
+        let slot = u16::try_from(number(SLOT_VARIABLE)?).unwrap_or(u16::MAX);
+        let generation = number(GENERATION_VARIABLE)?.cast_unsigned();
+        let inheritance = Inheritance {
+            channel: own(CHANNEL_VARIABLE, channel)?,
+            page: page.map(|page| own(PAGE_VARIABLE, page)).transpose()?,
+            incarnation: Incarnation { slot: Slot(slot), generation: Generation(generation) },
+        };
+        inheritance.check(channel, page)?;
+        for variable in [CHANNEL_VARIABLE, PAGE_VARIABLE, SLOT_VARIABLE, GENERATION_VARIABLE] {
+            // SAFETY: called at start, before this process has a second thread (documented above),
+            // so nobody reads the environment meanwhile.
+            unsafe { env::remove_var(variable) };
+        }
+        Ok(inheritance)
+    }
+
+    fn check(&self, channel: RawFd, page: Option<RawFd>) -> Result<(), InheritError> {
+        if sockopt::socket_type(&self.channel) != Ok(SocketType::SEQPACKET) {
+            return Err(invalid(CHANNEL_VARIABLE, channel));
+        }
+        if let (Some(descriptor), Some(number)) = (&self.page, page) {
+            let mode = fstat(descriptor).map_err(io::Error::from)?.st_mode;
+            if FileType::from_raw_mode(mode) != FileType::RegularFile {
+                return Err(invalid(PAGE_VARIABLE, number));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn number(variable: &'static str) -> Result<i32, InheritError> {
+    let value = env::var(variable).map_err(|_| InheritError::Missing(variable))?;
+    value.parse().map_err(|_| InheritError::Invalid { variable, value })
+}
+
+fn own(variable: &'static str, number: RawFd) -> Result<OwnedFd, InheritError> {
+    // SAFETY: F_GETFD reads a flag of whatever the number names, or says EBADF.
+    if number < 3 || unsafe { libc::fcntl(number, libc::F_GETFD) } < 0 {
+        return Err(invalid(variable, number));
+    }
+    // SAFETY: open (checked above), passed to this process for it to own, and taken once: the
+    // variables are removed, and this is called before anything else could have opened it.
+    let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
+    // The master cleared it for the exec; no grandchild is to have it.
+    if let Err(error) = fcntl_setfd(&descriptor, FdFlags::CLOEXEC) {
+        mem::forget(descriptor);
+        return Err(io::Error::from(error).into());
+    }
+    Ok(descriptor)
+}
+
+fn invalid(variable: &'static str, number: RawFd) -> InheritError {
+    InheritError::Invalid { variable, value: number.to_string() }
+}

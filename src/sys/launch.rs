@@ -1,0 +1,98 @@
+//! How this process was started, and so how its workers are.
+//!
+//! One function owns the question. The answer is never /proc/self/exe: an upgrade replaces the file
+//! behind a path, which that link no longer names; and a command of a Python package runs inside an
+//! interpreter.
+//!
+//! Not here: the worker's command line (`cli`), what it inherits (`inherit`).
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A program and the arguments it was given, with the program's path made absolute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaunchCommand {
+    program: PathBuf,
+    arguments: Vec<OsString>,
+}
+
+impl LaunchCommand {
+    /// How this process was started. To be asked before the working directory changes.
+    ///
+    /// # Errors
+    /// There is no argument 0, or the working directory is gone.
+    pub fn of_this_process() -> io::Result<Self> {
+        let mut arguments = env::args_os();
+        let program = arguments.next().ok_or(io::ErrorKind::NotFound)?;
+        let directory = env::current_dir()?;
+        let path = env::var_os("PATH").unwrap_or_default();
+        let program = locate(&program, &directory, &path, |file| file.is_file())
+            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "this program's own file"))?;
+        Ok(LaunchCommand { program, arguments: arguments.collect() })
+    }
+
+    /// The same program as a worker: `worker` in the place of `serve`, the same arguments behind.
+    pub fn worker_command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        let mut arguments = self.arguments.iter();
+        let serve = self.arguments.iter().position(|argument| argument == "serve");
+        command.args(arguments.by_ref().take(serve.unwrap_or(0)));
+        command.arg("worker");
+        command.args(arguments.skip(usize::from(serve.is_some())));
+        command
+    }
+}
+
+/// Where a program's file is: as execvp(3) would find it.
+fn locate(
+    program: &OsStr,
+    directory: &Path,
+    path: &OsStr,
+    is_file: impl Fn(&Path) -> bool,
+) -> Option<PathBuf> {
+    let program = Path::new(program);
+    if program.components().count() > 1 || program.is_absolute() {
+        return Some(directory.join(program));
+    }
+    env::split_paths(path)
+        .map(|folder| directory.join(folder).join(program))
+        .find(|file| is_file(file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_found_as_the_shell_found_it() {
+        let directory = Path::new("/home/a");
+        let find = |program: &str, exists: &str| {
+            let exists = exists.to_owned();
+            locate(OsStr::new(program), directory, OsStr::new("/usr/bin:bin"), move |file| {
+                file == Path::new(&exists)
+            })
+        };
+        assert_eq!(find("/opt/maitred", ""), Some("/opt/maitred".into()));
+        assert_eq!(find("./maitred", ""), Some("/home/a/./maitred".into()));
+        assert_eq!(find("target/maitred", ""), Some("/home/a/target/maitred".into()));
+        assert_eq!(find("maitred", "/usr/bin/maitred"), Some("/usr/bin/maitred".into()));
+        assert_eq!(find("maitred", "/home/a/bin/maitred"), Some("/home/a/bin/maitred".into()));
+        assert_eq!(find("maitred", ""), None);
+    }
+
+    #[test]
+    fn a_worker_gets_the_servers_own_arguments() {
+        let launch = LaunchCommand {
+            program: "/bin/maitred".into(),
+            arguments: ["--log-level", "debug", "serve", "echo", "-w", "2"]
+                .map(OsString::from)
+                .into(),
+        };
+        let command = launch.worker_command();
+        let arguments: Vec<_> = command.get_args().collect();
+        assert_eq!(arguments, ["--log-level", "debug", "worker", "echo", "-w", "2"]);
+    }
+}

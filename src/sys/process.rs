@@ -1,0 +1,164 @@
+//! Children: started by exec, watched and signalled through pidfds.
+//!
+//! A pid can be given to another process once its owner is reaped; a pidfd cannot. So a signal
+//! never hits a stranger, and an end is an event of the loop.
+//!
+//! Not here: when to start, signal or replace one (`supervise`).
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use nix::libc;
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, pidfd_send_signal,
+    waitid,
+};
+
+pub use rustix::process::Signal as ChildSignal;
+
+/// A child process. Dropping it neither ends nor reaps it: that is the supervisor's decision.
+#[derive(Debug)]
+pub struct Child {
+    pid: u32,
+    pidfd: OwnedFd,
+}
+
+/// What has happened to a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It has returned this code. It is reaped.
+    Exited(i32),
+    /// This signal has killed it. It is reaped.
+    Killed(i32),
+    /// A signal has stopped it.
+    Stopped,
+    /// It goes on.
+    Continued,
+}
+
+impl Child {
+    /// Executes a command, with exactly the descriptors of `inherited` beside its stdio.
+    ///
+    /// # Errors
+    /// The command cannot be executed, or there is no room for a process.
+    pub fn spawn(mut command: Command, inherited: &[BorrowedFd<'_>]) -> io::Result<Self> {
+        let numbers: Vec<RawFd> = inherited.iter().map(AsRawFd::as_raw_fd).collect();
+        // SAFETY: the closure runs between fork and exec and makes only fcntl calls, which are
+        // async-signal-safe; it allocates nothing (the vector is moved in, and only read).
+        unsafe {
+            command.pre_exec(move || numbers.iter().try_for_each(|number| keep_open(*number)));
+        }
+        let child = command.spawn()?;
+        let pid = child.id();
+        // The child is ours and not reaped, so the pid is still its own.
+        let number = Pid::from_raw(pid.cast_signed()).ok_or(io::ErrorKind::InvalidData)?;
+        let pidfd = pidfd_open(number, PidfdFlags::empty())?;
+        Ok(Child { pid, pidfd })
+    }
+
+    /// The number that logs and users know it by.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Sends a signal. A child that has ended gets none, and that is no error.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        match pidfd_send_signal(&self.pidfd, signal) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The next thing that has happened to it, if something has.
+    ///
+    /// # Errors
+    /// It has been reaped already (ECHILD).
+    pub fn poll_change(&self) -> io::Result<Option<Change>> {
+        let options = WaitIdOptions::EXITED
+            | WaitIdOptions::STOPPED
+            | WaitIdOptions::CONTINUED
+            | WaitIdOptions::NOHANG;
+        Ok(waitid(WaitId::PidFd(self.pidfd.as_fd()), options)?.as_ref().and_then(change))
+    }
+}
+
+impl AsFd for Child {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}
+
+fn change(status: &WaitIdStatus) -> Option<Change> {
+    if let Some(code) = status.exit_status() {
+        Some(Change::Exited(code))
+    } else if let Some(signal) = status.terminating_signal() {
+        Some(Change::Killed(signal))
+    } else if status.stopped() {
+        Some(Change::Stopped)
+    } else if status.continued() {
+        Some(Change::Continued)
+    } else {
+        None
+    }
+}
+
+fn keep_open(number: RawFd) -> io::Result<()> {
+    // SAFETY: F_SETFD changes a flag of a descriptor of this (forked) process alone.
+    match unsafe { libc::fcntl(number, libc::F_SETFD, 0) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Waits on the pidfd itself, as the master's loop does.
+    fn next_change(child: &Child) -> Change {
+        loop {
+            if let Some(change) = child.poll_change().unwrap() {
+                return change;
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn a_child_is_stopped_continued_and_killed_through_its_pidfd() {
+        let child = Child::spawn(shell("exec sleep 100"), &[]).unwrap();
+        assert_eq!(child.poll_change().unwrap(), None);
+        child.signal(Signal::STOP).unwrap();
+        assert_eq!(next_change(&child), Change::Stopped);
+        child.signal(Signal::CONT).unwrap();
+        assert_eq!(next_change(&child), Change::Continued);
+        child.signal(Signal::KILL).unwrap();
+        assert_eq!(next_change(&child), Change::Killed(9));
+        child.signal(Signal::KILL).unwrap();
+    }
+
+    #[test]
+    fn only_what_is_named_is_inherited() {
+        let kept = std::fs::File::open("/dev/null").unwrap();
+        let other = std::fs::File::open("/dev/null").unwrap();
+        let script = format!(
+            "[ -e /proc/self/fd/{} ] && [ ! -e /proc/self/fd/{} ] && exit 5",
+            kept.as_raw_fd(),
+            other.as_raw_fd()
+        );
+        let child = Child::spawn(shell(&script), &[kept.as_fd()]).unwrap();
+        assert_eq!(next_change(&child), Change::Exited(5));
+    }
+}
