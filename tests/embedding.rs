@@ -1,6 +1,8 @@
 //! A Rust application is a program of its own: the example, built by cargo beside the tests, has
 //! the whole command line, and is its own master and workers.
 
+#![cfg(feature = "cli")]
+
 mod common;
 
 use common::client::Client;

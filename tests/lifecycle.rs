@@ -1,5 +1,7 @@
 //! Workers come and go, and clients do not notice: crashes, reloads, scaling, the server's end.
 
+#![cfg(feature = "cli")]
+
 mod common;
 
 use std::net::TcpListener;

@@ -4,6 +4,8 @@
 //! `--stall-after` is long here, so that a worker that the machine has not run for a millisecond
 //! is not taken for stuck: these tests are about seating, `tests/stuck.rs` is about recall.
 
+#![cfg(feature = "cli")]
+
 mod common;
 
 use std::collections::BTreeMap;

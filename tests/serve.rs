@@ -1,6 +1,8 @@
 //! What a client gets: every endpoint of the demonstration, HTTP's finer points over a real socket,
 //! files, and every kind of listener.
 
+#![cfg(feature = "cli")]
+
 mod common;
 
 use std::fs;

@@ -1,6 +1,8 @@
 //! A worker that is stuck holds nobody up: what it has not claimed goes elsewhere, and it is left
 //! to get on with its work.
 
+#![cfg(feature = "cli")]
+
 mod common;
 
 use std::time::{Duration, Instant};
