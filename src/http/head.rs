@@ -22,9 +22,9 @@ pub struct RequestHead {
 pub struct Target(Bytes);
 
 impl Target {
-    /// A target that the head parser has already checked.
-    pub fn new(text: Bytes) -> Self {
-        Target(text)
+    /// A target that came with this method.
+    pub fn parse(_method: &Method, bytes: Bytes) -> Result<Self, std::convert::Infallible> {
+        Ok(Target(bytes))
     }
 
     /// The whole target, as it was sent.
