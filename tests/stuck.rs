@@ -77,16 +77,17 @@ fn a_stopped_worker_is_left_alone_and_others_answer() {
 
     assert_eq!(ledger.failed(), 0, "{ledger:?}");
     assert!(meanwhile >= 300, "only {meanwhile} of 400 were answered while one was stopped");
-    // One thread: at most one request had been claimed, and waits until it goes on.
+    // One thread: one request may have been with it, and one just claimed. They wait until it goes
+    // on, since what has been read cannot be served by another.
     let waited = ledger.slower_than(AT_ONCE);
-    assert!(waited <= 1, "{waited} waited, the longest {:?}", ledger.slowest());
+    assert!(waited <= 2, "{waited} waited, the longest {:?}", ledger.slowest());
     assert_eq!(server.worker_pids(), workers, "nobody is killed for being slow");
 }
 
 #[test]
 fn what_waits_at_a_worker_that_stops_is_recalled() {
-    // Sent in one burst, before anybody can know that one of the two has stopped: some are lent to
-    // it, and none may stay there.
+    // Sent in one burst, perhaps before the master knows that one of the two has stopped: what is
+    // lent to it must not stay there.
     let server = Server::start(&["serve", "-w", "2"]);
     eventually(DEADLINE, "the workers are there", || server.worker_pids().len() == 2);
     let workers = server.worker_pids();
