@@ -1,1 +1,39 @@
-//! Pages.
+//! Pages: what a worker and the master know of each other without a system call.
+//!
+//! One page per incarnation, in memory that both map: claim words, the records that travel with
+//! connections, a ring of loans that the worker has let go of, and the load report. The worker can
+//! lie only about itself, and the master believes nothing that its own record contradicts.
+//!
+//! Everything in a page is a 64-bit atomic word at a named place (`layout`), so the code on both
+//! sides is safe, and runs on plain memory in tests and under loom's model of memory.
+//!
+//! | file | what |
+//! |---|---|
+//! | `layout` | which word stands where |
+//! | `master` | the master's side: lend, recall, look, drain the ring, settle |
+//! | `worker` | the worker's side: claim, answer, idle, give, end, let go |
+//! | `report` | the load report, written by one side and read by the other |
+//! | `bell` | how a worker that frees up wakes a master that waits for it |
+//!
+//! Not here: which transitions there are (`loan`), the mapping itself (`sys::shm`).
+
+mod bell;
+mod layout;
+mod master;
+mod report;
+mod terms;
+mod worker;
+
+pub use layout::{PageError, Words, page_bytes};
+pub use master::{LetGo, LetGoHow, MasterPage, Recall, RingError, Settled};
+pub use report::LoadReport;
+pub use terms::Terms;
+pub use worker::WorkerPage;
+
+/// Atomics, or loom's model of them.
+pub(crate) mod sync {
+    #[cfg(loom)]
+    pub(crate) use loom::sync::atomic::{AtomicU64, Ordering, fence};
+    #[cfg(not(loom))]
+    pub(crate) use std::sync::atomic::{AtomicU64, Ordering, fence};
+}

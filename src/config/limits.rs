@@ -35,6 +35,73 @@ pub const FRAMES_PER_TURN_MAX: usize = 64;
 /// Ring entries read from one page in one turn of the master.
 pub const RING_ENTRIES_PER_TURN_MAX: usize = 1024;
 
+/// Descriptors that the master keeps back for replacing a worker at its limit: a channel (2), a
+/// page, a pidfd, and the pipe by which exec reports its failure (2), with a little room.
+pub const DESCRIPTORS_RESERVED: usize = 8;
+
+/// Pieces of a response that one vectored write gathers.
+pub const SLICES_PER_WRITE_MAX: usize = 16;
+
+/// How long accepting rests after the system has said that it is out of descriptors or memory.
+/// nginx waits 500 ms (`accept_mutex_delay`); half of it keeps the pause below what users notice.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(250);
+
+/// Aborted connections skipped in one go before the master looks at anything else.
+pub const ACCEPT_RETRIES_MAX: usize = 64;
+
+/// A complaint that would repeat with every connection is logged once in this time.
+pub const LOG_REPEAT_AFTER: Duration = Duration::from_secs(5);
+
+/// How long a connection is read and thrown away after its last answer, so that a client that is
+/// still sending can read it. nginx: `lingering_timeout` 5 s, `lingering_time` 30 s.
+pub const LINGER_FOR: Duration = Duration::from_secs(2);
+
+/// How much is thrown away before a client that does not stop sending is closed on.
+pub const LINGER_BYTES_MAX: u64 = 1 << 20;
+
+/// Bytes read in one system call, into the one buffer that all sessions of a worker share.
+/// nginx reads heads in 1 KiB and bodies in 16 KiB; large reads make fewer calls for uploads.
+pub const READ_BUFFER_SIZE: usize = 64 * 1024;
+
+/// Full reads from one connection before the worker looks at the others.
+pub const READS_PER_TURN_MAX: usize = 16;
+
+/// Bytes a second below which a request's body is given up, beside the deadline between two reads.
+/// Apache's mod_reqtimeout: 500.
+pub const BODY_RATE_MIN: u64 = 500;
+
+/// Bodies up to this size are copied behind their head and leave with it in one write.
+pub const BODY_COPIED_MAX: usize = 16 * 1024;
+
+/// Bytes written to one connection in one turn before the worker looks at the others.
+pub const WRITE_PER_TURN_MAX: usize = 1 << 20;
+
+/// Events taken from the kernel in one turn of a loop. nginx: 512 (`worker_aio_requests` aside).
+pub const EVENTS_PER_TURN_MAX: usize = 512;
+/// How many fields of the largest size a request's head has room for, whatever their number: the
+/// whole head is bounded by this and the request line (`http::head_size_max`), 68 KiB by default.
+/// nginx holds 32 KiB (`large_client_header_buffers`), Node.js 16 KiB; Gunicorn and Apache let
+/// every allowed field be as large as the largest, 800 KiB a silent client can make a server hold.
+pub const HEAD_LARGEST_FIELDS_MAX: usize = 8;
+
+/// Fields of a request's head that are parsed without an allocation for their list; browsers send
+/// up to about thirty.
+pub const FIELDS_ON_STACK_MAX: usize = 64;
+
+/// Digits of a chunk's size. Sixteen hold every `u64`, so that the size cannot overflow.
+pub const CHUNK_SIZE_DIGITS_MAX: u8 = 16;
+
+/// Bytes of chunk extensions in one body. They are legal, unused in practice, and were a way to
+/// make a server read for ever (CVE-2023-39326).
+pub const CHUNK_EXTENSIONS_SIZE_MAX: u16 = 4096;
+
+/// Bytes of the trailer fields behind a chunked body. They are checked and dropped.
+pub const TRAILERS_SIZE_MAX: u32 = 16_384;
+
+/// Bytes of a request's body that are read and thrown away to keep the connection, when the
+/// response is finished before they have come. Go reads up to 256 KiB, hyper only what it already
+/// holds; past this a new connection is the cheaper one.
+pub const BODY_DRAIN_MAX: u64 = 65_536;
 /// How long the demonstration's `/sleep` and `/spin` work at the most. Anybody may ask for them;
 /// a minute is longer than any experiment needs.
 pub const DEMO_DURATION_MAX: Duration = Duration::from_secs(60);

@@ -1,0 +1,259 @@
+//! The listeners, and accepting from them: only as much as somebody has room for.
+//!
+//! With no credit anywhere the kernel's queue is the central queue: it costs nothing and is first
+//! come, first served. Readiness is edge-triggered, so the acceptor remembers which listener has
+//! more; after the first wake-up in vain a listener leaves epoll until there is room again.
+//!
+//! Not here: which worker gets a connection (`dispatch`), sockets and their options
+//! (`sys::listener`, `sys::accept`).
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use mio::unix::SourceFd;
+use mio::{Interest, Registry};
+use tracing::{error, info, warn};
+
+use crate::config::{
+    ACCEPT_PAUSE, ACCEPT_RETRIES_MAX, Bind, ListenOptions, LOG_REPEAT_AFTER,
+};
+use crate::ident::{ListenerId, PeerAddress};
+use crate::master::tokens::Source;
+use crate::sys::accept::{self, Accepted};
+use crate::sys::listener::{self, ListenError, UnixSocketFile};
+use crate::time::Nanos;
+
+/// All listeners of the server.
+pub(crate) struct Acceptor {
+    listeners: Vec<Listener>,
+    /// Whose turn it is: no listener starves another.
+    next: usize,
+    paused_until: Option<Nanos>,
+    logged_at: Option<Nanos>,
+    registry: Registry,
+}
+
+struct Listener {
+    id: ListenerId,
+    descriptor: OwnedFd,
+    /// As users write it: `http://127.0.0.1:8000`, `unix:/run/app.sock`.
+    address: String,
+    /// Removes the socket's file when the listener is closed, if it is still ours.
+    _file: Option<UnixSocketFile>,
+    /// There may be connections in its queue.
+    ready: bool,
+    /// In epoll.
+    watched: bool,
+}
+
+/// Why accepting stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stopped {
+    /// The queues are empty.
+    Empty,
+    /// As many as were asked for; there may be more.
+    Budget,
+    /// This process has no descriptor left: closing something of its own helps.
+    OutOfDescriptors,
+    /// The system has no memory or descriptor left: only waiting helps.
+    Paused,
+}
+
+impl Acceptor {
+    /// Opens every listener.
+    ///
+    /// # Errors
+    /// An address that cannot be listened on, by name.
+    pub(crate) fn open(
+        binds: &[Bind],
+        options: &ListenOptions,
+        registry: Registry,
+    ) -> Result<Self, ListenError> {
+        let mut listeners = Vec::with_capacity(binds.len());
+        for (place, bind) in binds.iter().enumerate() {
+            let (descriptor, file) = match bind {
+                Bind::Tcp(address) => (listener::open_tcp(*address, options)?, None),
+                Bind::Unix(path) => {
+                    let (descriptor, file) = listener::open_unix(path, options)?;
+                    (descriptor, Some(file))
+                }
+                Bind::Inherited(number) => (listener::adopt(*number, options)?, None),
+            };
+            let address = listener::local_address(descriptor.as_fd())?;
+            listeners.push(Listener {
+                id: ListenerId(place as u16),
+                descriptor,
+                address,
+                _file: file,
+                ready: false,
+                watched: false,
+            });
+        }
+        Ok(Acceptor { listeners, next: 0, paused_until: None, logged_at: None, registry })
+    }
+
+    /// The addresses, as users write them.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = &str> {
+        self.listeners.iter().map(|listener| listener.address.as_str())
+    }
+
+    /// Whether a connection may be waiting in a kernel queue.
+    pub(crate) fn kernel_waits(&self) -> bool {
+        self.paused_until.is_none() && self.listeners.iter().any(|listener| listener.ready)
+    }
+
+    /// An event said that a listener has connections. `wanted` is whether anybody has room.
+    pub(crate) fn handle_ready(&mut self, id: ListenerId, wanted: bool) {
+        let Some(place) = self.listeners.iter().position(|listener| listener.id == id) else {
+            return;
+        };
+        let in_vain = self.listeners[place].ready && !wanted;
+        self.listeners[place].ready = true;
+        if in_vain {
+            self.unwatch(place);
+        }
+    }
+
+    /// Puts listeners into epoll that left it, or were never there.
+    pub(crate) fn watch_all(&mut self) {
+        if self.paused_until.is_some() {
+            return;
+        }
+        for listener in self.listeners.iter_mut().filter(|listener| !listener.watched) {
+            let token = Source::Listener(listener.id).token();
+            let raw = listener.descriptor.as_raw_fd();
+            match self.registry.register(&mut SourceFd(&raw), token, Interest::READABLE) {
+                Ok(()) => listener.watched = true,
+                Err(cause) => error!(address = listener.address, %cause, "watching a listener"),
+            }
+        }
+    }
+
+    /// Accepts up to `budget` connections and hands each to `seat`.
+    pub(crate) fn accept(
+        &mut self,
+        budget: usize,
+        now: Nanos,
+        mut seat: impl FnMut(ListenerId, OwnedFd, PeerAddress),
+    ) -> Stopped {
+        if self.paused_until.is_some() {
+            return Stopped::Paused;
+        }
+        let mut accepted = 0;
+        let mut retries = 0;
+        while accepted < budget {
+            let Some(place) = self.next_ready() else { return Stopped::Empty };
+            let listener = &mut self.listeners[place];
+            match accept::accept(listener.descriptor.as_fd()) {
+                Accepted::Connection(descriptor, peer) => {
+                    accepted += 1;
+                    seat(listener.id, descriptor, peer);
+                }
+                Accepted::Empty => {
+                    listener.ready = false;
+                    self.next = place + 1;
+                }
+                Accepted::Retry if retries < ACCEPT_RETRIES_MAX => retries += 1,
+                Accepted::Retry => return Stopped::Budget,
+                Accepted::OutOfDescriptors => return Stopped::OutOfDescriptors,
+                Accepted::OutOfMemory(cause) => {
+                    self.pause(now, &cause);
+                    return Stopped::Paused;
+                }
+                Accepted::Fatal(cause) => {
+                    self.pause(now, &cause);
+                    return Stopped::Paused;
+                }
+            }
+        }
+        Stopped::Budget
+    }
+
+    /// Stops accepting for a while: trying again at once would only spin.
+    pub(crate) fn pause(&mut self, now: Nanos, cause: &io::Error) {
+        if self.logged_at.is_none_or(|at| now.since(at) >= LOG_REPEAT_AFTER) {
+            self.logged_at = Some(now);
+            warn!(%cause, pause_ms = ACCEPT_PAUSE.as_millis() as u64, "accepting pauses");
+        }
+        self.paused_until = Some(now + ACCEPT_PAUSE);
+        for place in 0..self.listeners.len() {
+            self.unwatch(place);
+            // Whatever is in the queue by then: look.
+            self.listeners[place].ready = true;
+        }
+    }
+
+    /// When a pause ends.
+    pub(crate) fn next_deadline(&self) -> Option<Nanos> {
+        self.paused_until
+    }
+
+    /// Ends a pause whose time has come.
+    pub(crate) fn handle_time(&mut self, now: Nanos) {
+        if self.paused_until.is_some_and(|until| until <= now) {
+            self.paused_until = None;
+            self.watch_all();
+        }
+    }
+
+    /// Before closing: clients that have connected and not spoken are handed out from now on, since
+    /// a deferred one would be reset with its listener.
+    pub(crate) fn stop_deferring(&mut self) {
+        for listener in &self.listeners {
+            if let Err(cause) = listener::set_defer_accept(listener.descriptor.as_fd(), 0) {
+                warn!(address = listener.address, %cause, "switching deferred accept off");
+            }
+        }
+    }
+
+    /// Directly before closing: no handshake begins any more, those under way are finished. What
+    /// the queue holds afterwards is all there will be.
+    pub(crate) fn stop_handshakes(&mut self) {
+        for listener in &mut self.listeners {
+            if let Err(cause) = listener::refuse_handshakes(listener.descriptor.as_fd()) {
+                warn!(address = listener.address, %cause, "refusing new handshakes");
+            }
+            listener.ready = true;
+        }
+    }
+
+    /// Closes every listener; a Unix socket's file goes with it.
+    pub(crate) fn close(&mut self) {
+        for place in 0..self.listeners.len() {
+            self.unwatch(place);
+        }
+        if !self.listeners.is_empty() {
+            info!(listeners = self.listeners.len(), "no longer listening");
+        }
+        self.listeners.clear();
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.listeners.is_empty()
+    }
+
+    /// How many connections wait in the kernel's queues, of how many there may.
+    pub(crate) fn kernel_queue_length(&self) -> Option<(u32, u32)> {
+        self.listeners
+            .iter()
+            .filter_map(|listener| listener::queue_length(listener.descriptor.as_fd()))
+            .reduce(|(used, limit), (more, also)| (used + more, limit + also))
+    }
+
+    fn next_ready(&mut self) -> Option<usize> {
+        let count = self.listeners.len();
+        (0..count)
+            .map(|step| (self.next + step) % count)
+            .find(|place| self.listeners[*place].ready)
+    }
+
+    fn unwatch(&mut self, place: usize) {
+        let listener = &mut self.listeners[place];
+        if listener.watched {
+            let raw = listener.descriptor.as_raw_fd();
+            // Nothing can be done about a failure, and nothing depends on it: a vain wake-up.
+            let _ = self.registry.deregister(&mut SourceFd(&raw));
+            listener.watched = false;
+        }
+    }
+}

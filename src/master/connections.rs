@@ -1,0 +1,164 @@
+//! Every connection that the master holds: its descriptor, from accept to end.
+//!
+//! A worker only ever has a copy. Whatever happens to a worker, the connection is here, together
+//! with what its next worker must know of it.
+//!
+//! Not here: who may read from it (`loan`), where it goes next (`dispatch`).
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use slab::Slab;
+
+use crate::board::Terms;
+use crate::config::CONTEXT_SIZE;
+use crate::handoff::LendRecord;
+use crate::ident::{ConnectionId, ListenerId, LoanId, PeerAddress};
+use crate::time::Nanos;
+
+/// One connection. An idle server holds thousands: kept below 128 bytes (asserted below).
+#[derive(Debug)]
+pub(crate) struct Connection {
+    descriptor: OwnedFd,
+    listener: ListenerId,
+    requests_served: u32,
+    peer: PeerAddress,
+    accepted_at: Nanos,
+    /// When it must have begun its next request; counts on wherever the connection is.
+    pub(crate) idle_deadline: Nanos,
+    /// Microseconds in the kernel's queue; `u32::MAX` where nobody asked or the kernel cannot say.
+    waited_before_accept_us: u32,
+    /// What its last worker left for the next; most leave nothing.
+    context: Option<Box<[u8; CONTEXT_SIZE]>>,
+    pub(crate) place: Place,
+}
+
+const _: () = assert!(size_of::<Connection>() <= 128);
+
+/// Where a connection is. Exactly one of these, always: conservation is counted from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// With the dispatcher, which has not seated it yet.
+    Queued,
+    /// Waiting in the master's own epoll to become readable.
+    Parked,
+    /// At a worker.
+    OnLoan {
+        /// The worker's place in the roster.
+        member: u32,
+        /// The loan there.
+        loan: LoanId,
+    },
+    /// Answered by the master itself, and waiting for the client to notice.
+    Lingering,
+}
+
+/// What is known of a connection when it is accepted.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) descriptor: OwnedFd,
+    pub(crate) peer: PeerAddress,
+    pub(crate) listener: ListenerId,
+    pub(crate) accepted_at: Nanos,
+    pub(crate) waited_before_accept_us: u32,
+    pub(crate) idle_deadline: Nanos,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(crate) struct Connections {
+    slab: Slab<Connection>,
+}
+
+impl Connections {
+    /// Takes a new connection in, queued.
+    pub(crate) fn insert(&mut self, accepted: Accepted) -> ConnectionId {
+        let connection = Connection {
+            descriptor: accepted.descriptor,
+            listener: accepted.listener,
+            requests_served: 0,
+            peer: accepted.peer,
+            accepted_at: accepted.accepted_at,
+            idle_deadline: accepted.idle_deadline,
+            waited_before_accept_us: accepted.waited_before_accept_us,
+            context: None,
+            place: Place::Queued,
+        };
+        // Each holds a descriptor, and RLIMIT_NOFILE cannot pass 2^31.
+        ConnectionId(self.slab.insert(connection) as u32)
+    }
+
+    /// Ends a connection: the master's copy is closed with it.
+    pub(crate) fn remove(&mut self, id: ConnectionId) -> Option<Connection> {
+        self.slab.try_remove(id.0 as usize)
+    }
+
+    pub(crate) fn get(&self, id: ConnectionId) -> Option<&Connection> {
+        self.slab.get(id.0 as usize)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+        self.slab.get_mut(id.0 as usize)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.slab.is_empty()
+    }
+
+    /// Every connection, for the rare questions that need to see all.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ConnectionId, &Connection)> {
+        self.slab.iter().map(|(id, connection)| (ConnectionId(id as u32), connection))
+    }
+}
+
+impl Connection {
+    /// What its next worker is told with the descriptor.
+    pub(crate) fn record(&self, loan: LoanId) -> LendRecord {
+        LendRecord {
+            loan,
+            listener: self.listener,
+            peer: self.peer,
+            accepted_at: self.accepted_at,
+            idle_deadline: self.idle_deadline,
+            requests_served: self.requests_served,
+            waited_before_accept_us: self.waited_before_accept_us,
+            context: self.context.as_deref().copied().unwrap_or([0; CONTEXT_SIZE]),
+        }
+    }
+
+    /// What travels with it through the pages.
+    pub(crate) fn terms(&self) -> Terms {
+        Terms {
+            context: self.context.as_deref().copied().unwrap_or([0; CONTEXT_SIZE]),
+            idle_deadline: self.idle_deadline,
+            requests_served: self.requests_served,
+        }
+    }
+
+    /// Takes over what a worker left in its page.
+    pub(crate) fn take_terms(&mut self, terms: &Terms) {
+        self.idle_deadline = terms.idle_deadline;
+        self.requests_served = terms.requests_served;
+        self.context =
+            terms.context.iter().any(|byte| *byte != 0).then(|| Box::new(terms.context));
+    }
+
+    /// A number that is the same for every connection of one client address.
+    pub(crate) fn affinity(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        match self.peer {
+            PeerAddress::Inet(address) => address.ip().hash(&mut hasher),
+            // All clients of a Unix socket look alike; each connection stands for itself.
+            PeerAddress::Local => self.accepted_at.0.hash(&mut hasher),
+        }
+        hasher.finish()
+    }
+
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}

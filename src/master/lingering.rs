@@ -1,0 +1,116 @@
+//! Connections that the master answers itself, and closes gently.
+//!
+//! When a worker has read a request and dies before it answered a byte, the client gets a 502; a
+//! request that was shed gets a 503. The answers are canned bytes: the master parses no HTTP. A
+//! plain close would reset a client that is still sending, and the answer would be lost with it: so
+//! the sending side is shut down, what still comes is thrown away, a bounded amount for a bounded
+//! time, and then the connection is closed (RFC 9112 section 9.6).
+//!
+//! Not here: who deserves which answer (`settling`).
+
+use std::collections::VecDeque;
+
+use mio::Registry;
+
+use crate::config::{LINGER_BYTES_MAX, LINGER_FOR};
+use crate::ident::ConnectionId;
+use crate::master::connections::{Connection, Place};
+use crate::master::tokens::Source;
+use crate::sys::stream::{self, Received};
+use crate::sys::epoll;
+use crate::time::Nanos;
+
+/// Those that are being closed, in order of their deadlines (all have the same allowance).
+#[derive(Debug, Default)]
+pub(crate) struct Lingering {
+    queue: VecDeque<(Nanos, ConnectionId, u64)>,
+}
+
+/// Whether a lingering connection is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Linger {
+    Over,
+    Waiting,
+}
+
+impl Lingering {
+    /// Answers with canned bytes and begins to close. `Over` means: close it now.
+    pub(crate) fn begin(
+        &mut self,
+        registry: &Registry,
+        id: ConnectionId,
+        connection: &mut Connection,
+        answer: &[u8],
+        now: Nanos,
+    ) -> Linger {
+        let socket = connection.descriptor();
+        // A fresh connection's send buffer always has room for a line; if the client has stopped
+        // reading altogether there is nobody to tell.
+        if stream::send(socket, answer).is_err() || stream::shutdown_write(socket).is_err() {
+            return Linger::Over;
+        }
+        if discard(connection, &mut 0) == Linger::Over {
+            return Linger::Over;
+        }
+        if epoll::watch_oneshot(registry, connection.descriptor(), Source::Lingering(id).token())
+            .is_err()
+        {
+            return Linger::Over;
+        }
+        connection.place = Place::Lingering;
+        self.queue.push_back((now + LINGER_FOR, id, 0));
+        Linger::Waiting
+    }
+
+    /// The client has sent more, or gone.
+    pub(crate) fn handle_readable(
+        &mut self,
+        registry: &Registry,
+        id: ConnectionId,
+        connection: &Connection,
+    ) -> Linger {
+        let Some((_, _, discarded)) = self.queue.iter_mut().find(|(_, other, _)| *other == id)
+        else {
+            return Linger::Over;
+        };
+        let mut linger = discard(connection, discarded);
+        if linger == Linger::Waiting {
+            let token = Source::Lingering(id).token();
+            if epoll::rewatch(registry, connection.descriptor(), token).is_err() {
+                linger = Linger::Over;
+            }
+        }
+        if linger == Linger::Over {
+            self.queue.retain(|(_, other, _)| *other != id);
+        }
+        linger
+    }
+
+    /// When the next one has had its time.
+    pub(crate) fn next_deadline(&self) -> Option<Nanos> {
+        self.queue.front().map(|(deadline, _, _)| *deadline)
+    }
+
+    /// One that has had its time: the caller closes it.
+    pub(crate) fn pop_due(&mut self, now: Nanos) -> Option<ConnectionId> {
+        let (deadline, id, _) = *self.queue.front()?;
+        (deadline <= now).then(|| {
+            self.queue.pop_front();
+            id
+        })
+    }
+}
+
+fn discard(connection: &Connection, discarded: &mut u64) -> Linger {
+    let mut scratch = [0; 4096];
+    loop {
+        match stream::receive(connection.descriptor(), &mut scratch) {
+            Ok(Received::Bytes(count)) => *discarded += count as u64,
+            Ok(Received::Empty) => return Linger::Waiting,
+            Ok(Received::End) | Err(_) => return Linger::Over,
+        }
+        if *discarded > LINGER_BYTES_MAX {
+            return Linger::Over;
+        }
+    }
+}

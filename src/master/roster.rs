@@ -1,0 +1,247 @@
+//! The worker processes as the master knows them: child, channel, page, and what each was lent.
+//!
+//! A member is one incarnation. While a slot is being replaced it has two: the one that serves and
+//! the one that starts or leaves. The dispatcher only ever hears of the one that serves.
+//!
+//! Not here: when to start or end one (`supervise`), what to lend it (`dispatch`).
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use mio::{Interest, Registry};
+use slab::Slab;
+
+use crate::board::{MasterPage, WorkerPage, page_bytes};
+use crate::config::LOANS_MAX;
+use crate::dispatch::Shape;
+use crate::handoff::{MasterEnd, ToWorker};
+use crate::ident::{ConnectionId, Incarnation, LoanId, Slot};
+use crate::loan::LoanState;
+use crate::master::tokens::Source;
+use crate::sys::epoll;
+use crate::sys::fdpass;
+use crate::sys::launch::LaunchCommand;
+use crate::sys::process::Child;
+use crate::sys::shm::SharedMemory;
+use crate::time::Nanos;
+
+/// A page in memory that this process and its worker share.
+pub(crate) type SharedPage = MasterPage<Arc<SharedMemory>>;
+
+/// One worker process.
+pub(crate) struct Member {
+    pub(crate) who: Incarnation,
+    pub(crate) child: Child,
+    pub(crate) channel: MasterEnd,
+    pub(crate) page: SharedPage,
+    /// For a worker that speaks in frames alone, the master plays the worker's side of the page.
+    pub(crate) proxy: Option<WorkerPage<Arc<SharedMemory>>>,
+    pub(crate) stage: Stage,
+    pub(crate) shape: Option<Shape>,
+    /// Loans that were LENT when last looked at, oldest first.
+    pub(crate) unclaimed: VecDeque<(LoanId, Nanos)>,
+    /// Connections that leave with the next packets.
+    pub(crate) outbox: Vec<ConnectionId>,
+    /// Recalled loans whose worker has not been told yet: the channel was full.
+    pub(crate) recalls_owed: VecDeque<LoanId>,
+    /// Other frames that the channel would not take yet.
+    pub(crate) frames_owed: VecDeque<ToWorker>,
+    /// Stopped by a signal (SIGSTOP, a debugger).
+    pub(crate) stopped: bool,
+    /// The channel has said that the worker's end is closed.
+    pub(crate) channel_closed: bool,
+    memory: Arc<SharedMemory>,
+}
+
+/// Where a member is in its life, as far as lending goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Started, not Ready: gets nothing.
+    Starting,
+    /// Ready, and the one that its slot's connections go to.
+    Serving,
+    /// Gets nothing more: drained, hung, or about to be killed.
+    Leaving,
+}
+
+/// All members.
+#[derive(Default)]
+pub(crate) struct Roster {
+    members: Slab<Member>,
+    /// For each slot the place of the member that serves.
+    serving: Vec<Option<u32>>,
+}
+
+impl Roster {
+    /// Starts a worker process with its own channel and page, and watches both.
+    ///
+    /// # Errors
+    /// The system refuses a socketpair, memory, or the process.
+    pub(crate) fn start(
+        &mut self,
+        registry: &Registry,
+        launch: &LaunchCommand,
+        who: Incarnation,
+    ) -> io::Result<u32> {
+        let (ours, theirs) = fdpass::socketpair()?;
+        let memory = Arc::new(SharedMemory::create(page_bytes(LOANS_MAX))?);
+        let page = MasterPage::new(Arc::clone(&memory), LOANS_MAX).map_err(io::Error::other)?;
+        let child = spawn(launch, who, &theirs, &memory)?;
+        // The worker's end lives in the worker alone from here on; otherwise this master would
+        // never notice that it has closed.
+        drop(theirs);
+        let member = Member {
+            who,
+            child,
+            channel: MasterEnd::new(ours),
+            page,
+            proxy: None,
+            stage: Stage::Starting,
+            shape: None,
+            unclaimed: VecDeque::new(),
+            outbox: Vec::new(),
+            recalls_owed: VecDeque::new(),
+            frames_owed: VecDeque::new(),
+            stopped: false,
+            channel_closed: false,
+            memory,
+        };
+        let entry = self.members.vacant_entry();
+        let place = entry.key() as u32;
+        epoll::watch_edge(registry, member.channel.as_fd(), Source::Channel(place).token())?;
+        epoll::watch_level(registry, member.child.as_fd(), Source::Process(place).token())?;
+        entry.insert(member);
+        Ok(place)
+    }
+}
+
+impl Roster {
+    pub(crate) fn get(&self, place: u32) -> Option<&Member> {
+        self.members.get(place as usize)
+    }
+
+    pub(crate) fn get_mut(&mut self, place: u32) -> Option<&mut Member> {
+        self.members.get_mut(place as usize)
+    }
+
+    /// Takes a member out whose process has been reaped and whose loans are settled.
+    pub(crate) fn remove(&mut self, registry: &Registry, place: u32) -> Option<Member> {
+        let member = self.members.try_remove(place as usize)?;
+        epoll::unwatch(registry, member.channel.as_fd());
+        epoll::unwatch(registry, member.child.as_fd());
+        self.stop_serving(place);
+        Some(member)
+    }
+
+    /// From now on its slot's connections go to this member. The one that served before is
+    /// returned; it is Leaving.
+    pub(crate) fn serve_with(&mut self, place: u32) -> Option<u32> {
+        let member = self.members.get_mut(place as usize)?;
+        member.stage = Stage::Serving;
+        let slot = usize::from(member.who.slot.0);
+        if self.serving.len() <= slot {
+            self.serving.resize(slot + 1, None);
+        }
+        let before = self.serving[slot].replace(place)?;
+        if let Some(member) = self.members.get_mut(before as usize) {
+            member.stage = Stage::Leaving;
+        }
+        Some(before)
+    }
+
+    /// This member gets nothing more. True if it was the one that served its slot.
+    pub(crate) fn stop_serving(&mut self, place: u32) -> bool {
+        if let Some(member) = self.members.get_mut(place as usize) {
+            member.stage = Stage::Leaving;
+        }
+        match self.serving.iter_mut().find(|serving| **serving == Some(place)) {
+            Some(serving) => {
+                *serving = None;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The place of the member that serves a slot.
+    pub(crate) fn serving(&self, slot: Slot) -> Option<u32> {
+        self.serving.get(usize::from(slot.0)).copied().flatten()
+    }
+
+    /// The place of an incarnation.
+    pub(crate) fn place_of(&self, who: Incarnation) -> Option<u32> {
+        self.members
+            .iter()
+            .find(|(_, member)| member.who == who)
+            .map(|(place, _)| place as u32)
+    }
+
+    /// Every place that is taken, as of now.
+    pub(crate) fn places(&self) -> Vec<u32> {
+        self.members.iter().map(|(place, _)| place as u32).collect()
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &mut Member)> {
+        self.members.iter_mut().map(|(place, member)| (place as u32, member))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Member)> {
+        self.members.iter().map(|(place, member)| (place as u32, member))
+    }
+}
+
+impl Member {
+    /// The worker has said that it does not use the page: the master keeps the worker's side too.
+    pub(crate) fn play_worker_side(&mut self) -> io::Result<()> {
+        let page = WorkerPage::attach(Arc::clone(&self.memory)).map_err(io::Error::other)?;
+        self.proxy = Some(page);
+        Ok(())
+    }
+
+    /// Forgets what has been claimed since the last look, and says how many still wait and since
+    /// when the oldest does. Bounded by the worker's credit.
+    pub(crate) fn still_unclaimed(&mut self) -> (u32, Option<Nanos>) {
+        let page = &self.page;
+        self.unclaimed.retain(|(loan, _)| page.look(*loan) == LoanState::Lent);
+        (self.unclaimed.len() as u32, self.unclaimed.front().map(|(_, lent_at)| *lent_at))
+    }
+
+    /// Sends what the channel would not take before. True if nothing is owed any more.
+    pub(crate) fn pay_debts(&mut self) -> io::Result<bool> {
+        while let Some(frame) = self.frames_owed.front() {
+            if !self.channel.send(frame)? {
+                return Ok(false);
+            }
+            self.frames_owed.pop_front();
+        }
+        while !self.recalls_owed.is_empty() {
+            let count = self.recalls_owed.len().min(crate::config::DESCRIPTORS_PER_PACKET_MAX);
+            let loans = self.recalls_owed.iter().take(count).copied().collect();
+            if !self.channel.send(&ToWorker::Recall(loans))? {
+                return Ok(false);
+            }
+            self.recalls_owed.drain(..count);
+        }
+        Ok(true)
+    }
+}
+
+fn spawn(
+    launch: &LaunchCommand,
+    who: Incarnation,
+    theirs: &OwnedFd,
+    memory: &SharedMemory,
+) -> io::Result<Child> {
+    use std::os::fd::AsRawFd;
+
+    let mut command = launch.worker_command();
+    command
+        .env("MAITRED_CHANNEL_FD", theirs.as_raw_fd().to_string())
+        .env("MAITRED_PAGE_FD", memory.as_fd().as_raw_fd().to_string())
+        .env("MAITRED_SLOT", who.slot.to_string())
+        .env("MAITRED_GENERATION", who.generation.to_string());
+    Child::spawn(command, &[theirs.as_fd(), memory.as_fd()])
+}

@@ -1,0 +1,76 @@
+//! Tokens of the master's event loop: what an event is about, packed into mio's `usize`.
+//!
+//! Not here: what is done about it (`master`).
+
+use mio::Token;
+
+use crate::ident::{ConnectionId, ListenerId};
+
+/// What an event is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// Signals have arrived.
+    Signals,
+    /// A listener has connections.
+    Listener(ListenerId),
+    /// A worker has sent frames; by its place in the roster.
+    Channel(u32),
+    /// A worker has ended; by its place in the roster.
+    Process(u32),
+    /// A parked connection is readable or gone.
+    Parked(ConnectionId),
+    /// A connection that is being closed gently has sent something, or gone.
+    Lingering(ConnectionId),
+}
+
+const KIND_SHIFT: u32 = 32;
+
+impl Source {
+    /// The token to register with.
+    pub(crate) fn token(self) -> Token {
+        let (kind, number) = match self {
+            Source::Signals => (0, 0),
+            Source::Listener(listener) => (1, u32::from(listener.0)),
+            Source::Channel(place) => (2, place),
+            Source::Process(place) => (3, place),
+            Source::Parked(connection) => (4, connection.0),
+            Source::Lingering(connection) => (5, connection.0),
+        };
+        Token((kind << KIND_SHIFT) | number as usize)
+    }
+
+    /// What a token of [`Source::token`] stands for; `None` for any other.
+    pub(crate) fn of(token: Token) -> Option<Source> {
+        let number = (token.0 & u32::MAX as usize) as u32;
+        match token.0 >> KIND_SHIFT {
+            0 => Some(Source::Signals),
+            1 => Some(Source::Listener(ListenerId(number as u16))),
+            2 => Some(Source::Channel(number)),
+            3 => Some(Source::Process(number)),
+            4 => Some(Source::Parked(ConnectionId(number))),
+            5 => Some(Source::Lingering(ConnectionId(number))),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_source_comes_back_from_its_token() {
+        let sources = [
+            Source::Signals,
+            Source::Listener(ListenerId(u16::MAX)),
+            Source::Channel(7),
+            Source::Process(u32::MAX),
+            Source::Parked(ConnectionId(u32::MAX)),
+            Source::Lingering(ConnectionId(0)),
+        ];
+        for source in sources {
+            assert_eq!(Source::of(source.token()), Some(source));
+        }
+        assert_eq!(Source::of(Token(9 << KIND_SHIFT)), None);
+    }
+}

@@ -1,0 +1,331 @@
+//! A worker: one loop that serves the connections it was lent.
+//!
+//! Everything happens in turns. A turn takes what the kernel reported (events), what the master
+//! sent (intake), what handler threads finished (outcomes), and then gives each session that can go
+//! on its turn: those in the middle of something first, then, one at a time, those that have yet to
+//! be claimed. Claiming one at a time is what leaves the rest where the master can take them back.
+//!
+//! Not here: HTTP (`http`), the claim word (`board`), the decision who serves what (`dispatch`).
+
+mod answering;
+mod deadlines;
+mod intake;
+mod outgoing;
+mod pipe;
+mod pool;
+mod reading;
+mod session;
+mod sessions;
+mod shell;
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token, Waker};
+use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2};
+use signal_hook_mio::v1_0::Signals;
+use thiserror::Error;
+use tracing::{debug, info};
+
+use crate::app::Handler;
+use crate::board::{PageError, WorkerPage, page_bytes};
+use crate::config::{EVENTS_PER_TURN_MAX, LOANS_MAX, Settings};
+use crate::handoff::{DrainMode, Inheritance, PROTOCOL_VERSION, ReadyRecord, ToMaster, WorkerEnd};
+use crate::sys::clock;
+use crate::sys::shm::SharedMemory;
+use crate::time::Nanos;
+use crate::worker::intake::{Intake, Told};
+use crate::worker::pool::{Outcome, Pool, Wake};
+use crate::worker::session::{Session, Stage, Verdict};
+use crate::worker::sessions::{SessionKey, Sessions};
+use crate::worker::shell::Shell;
+
+const CHANNEL: Token = Token(0);
+const WAKE: Token = Token(1);
+const SIGNALS: Token = Token(2);
+
+/// Why a worker cannot begin, or go on.
+#[derive(Debug, Error)]
+pub enum WorkerError {
+    /// The system refused something at start.
+    #[error("starting a worker: {0}")]
+    Start(#[source] io::Error),
+    /// The page that was inherited is not one of ours.
+    #[error("attaching to the page: {0}")]
+    Page(#[from] PageError),
+    /// No page was inherited.
+    #[error("no page was inherited: a worker of maitred's own needs one")]
+    NoPage,
+    /// Waiting for events failed.
+    #[error("waiting for events: {0}")]
+    Poll(#[source] io::Error),
+}
+
+/// Serves until the master says drain, or is gone.
+///
+/// # Errors
+/// The worker could not begin; once it serves, it only ends in order.
+pub fn run(
+    settings: Arc<Settings>,
+    handler: Arc<dyn Handler>,
+    inheritance: Inheritance,
+) -> Result<(), WorkerError> {
+    Worker::new(settings, handler, inheritance)?.run()
+}
+
+struct Worker {
+    poll: Poll,
+    signals: Signals,
+    intake: Intake,
+    sessions: Sessions<Session>,
+    shell: Shell,
+    /// Set once this worker is to leave: by then at the latest.
+    leave_by: Option<Nanos>,
+}
+
+impl Worker {
+    fn new(
+        settings: Arc<Settings>,
+        handler: Arc<dyn Handler>,
+        inheritance: Inheritance,
+    ) -> Result<Self, WorkerError> {
+        let page = inheritance.page.ok_or(WorkerError::NoPage)?;
+        let memory =
+            SharedMemory::adopt(page, page_bytes(LOANS_MAX)).map_err(WorkerError::Start)?;
+        let page = WorkerPage::attach(Arc::new(memory))?;
+        let poll = Poll::new().map_err(WorkerError::Start)?;
+        let registry = poll.registry().try_clone().map_err(WorkerError::Start)?;
+        let signals = watch_signals(&poll).map_err(WorkerError::Start)?;
+        let wake = Wake::new(Waker::new(poll.registry(), WAKE).map_err(WorkerError::Start)?);
+        let pool = match settings.threads {
+            0 => None,
+            threads => {
+                let buffer = settings.http.buffer_response;
+                Some(Pool::start(threads, &handler, wake, buffer).map_err(WorkerError::Start)?)
+            }
+        };
+        let channel = WorkerEnd::new(inheritance.channel);
+        let raw = channel.as_raw_fd();
+        poll.registry()
+            .register(&mut SourceFd(&raw), CHANNEL, Interest::READABLE)
+            .map_err(WorkerError::Start)?;
+        let mut intake = Intake::new(channel);
+        intake.send(ToMaster::Ready(ReadyRecord {
+            version: PROTOCOL_VERSION,
+            threads: settings.threads,
+            credit: settings.credit.unwrap_or(0),
+            has_page: true,
+            pid: std::process::id(),
+        }));
+        let who = inheritance.incarnation;
+        let shell = Shell::new(settings, who, registry, page, handler, pool);
+        Ok(Worker { poll, signals, intake, sessions: Sessions::new(), shell, leave_by: None })
+    }
+
+    fn run(mut self) -> Result<(), WorkerError> {
+        let mut events = Events::with_capacity(EVENTS_PER_TURN_MAX);
+        while !self.is_done() {
+            let timeout = self.rest();
+            self.shell.leave_turn();
+            match self.poll.poll(&mut events, timeout) {
+                Ok(()) => {}
+                Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
+                Err(cause) => return Err(WorkerError::Poll(cause)),
+            }
+            self.shell.enter_turn();
+            self.turn(&events);
+        }
+        self.intake.send(ToMaster::Bye);
+        debug!("leaving");
+        Ok(())
+    }
+
+    /// One turn of the loop.
+    fn turn(&mut self, events: &Events) {
+        if let Some(pool) = &self.shell.pool {
+            pool.woke();
+        }
+        let mut told = std::mem::take(&mut self.shell.intake_has_more);
+        for event in events {
+            match event.token() {
+                CHANNEL => told = true,
+                WAKE => {}
+                SIGNALS => self.handle_signals(),
+                token => self.handle_event(token, event),
+            }
+        }
+        if told {
+            self.hear_master();
+        }
+        self.hear_threads();
+        self.go_on();
+        self.claim_what_may_be();
+        self.hear_clock();
+        self.shell.publish_load();
+        self.ring();
+    }
+
+    /// How long the loop may wait, now that everything has had its turn.
+    fn rest(&mut self) -> Option<Duration> {
+        let can_go_on = !self.shell.runnable.is_empty()
+            || self.shell.intake_has_more
+            || (!self.shell.unclaimed.is_empty() && self.shell.may_claim());
+        if can_go_on || self.shell.pool.as_ref().is_some_and(Pool::about_to_sleep) {
+            return Some(Duration::ZERO);
+        }
+        let next = [self.shell.deadlines.next(), self.leave_by].into_iter().flatten().min();
+        next.map(|at| clock::now().until(at))
+    }
+
+    fn handle_event(&mut self, token: Token, event: &mio::event::Event) {
+        let Some(key) = SessionKey::of(token) else { return };
+        if event.is_writable() {
+            self.with(key, |session, shell| session.handle_writable(key, shell));
+        }
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            let hung_up = event.is_read_closed() || event.is_error();
+            self.with(key, |session, shell| session.handle_readable(key, shell, hung_up));
+        }
+    }
+
+    fn hear_master(&mut self) {
+        self.intake.pay_debts();
+        match self.intake.receive(&mut self.sessions, &mut self.shell) {
+            Told::Nothing => {}
+            Told::Reopen => {
+                // Logs go to stderr, which is whoever started the server's to reopen.
+            }
+            Told::Drain(mode, graceful) => {
+                self.shell.intake_has_more = true;
+                self.drain(mode, graceful);
+            }
+            Told::MasterGone => {
+                info!("the master has gone: finishing what is being answered");
+                let graceful = self.shell.settings.lifecycle.graceful_timeout;
+                self.leave_by.get_or_insert(self.shell.now + graceful);
+                self.shell.finishing = true;
+                self.end_idle();
+            }
+        }
+    }
+
+    fn drain(&mut self, mode: DrainMode, graceful: Duration) {
+        match mode {
+            DrainMode::Finish => self.shell.finishing = true,
+            DrainMode::HandOver => {
+                self.leave_by.get_or_insert(self.shell.now + graceful);
+                self.shell.handing_over = true;
+                for key in self.sessions.keys() {
+                    self.with(key, |session, shell| session.give_back(shell));
+                }
+            }
+        }
+    }
+
+    /// Nobody is left to give idle connections to.
+    fn end_idle(&mut self) {
+        for key in self.sessions.keys() {
+            self.with(key, |session, shell| session.end_if_idle(shell));
+        }
+    }
+
+    fn hear_threads(&mut self) {
+        loop {
+            let now = self.shell.now;
+            let Some(outcome) = self.shell.pool.as_mut().and_then(|pool| pool.poll_outcome(now))
+            else {
+                return;
+            };
+            match outcome {
+                Outcome::Answer(key, answer, service) => {
+                    if let Some(service) = service {
+                        self.shell.add_service(service);
+                    }
+                    self.with(key, |session, shell| session.answer(answer, key, shell));
+                }
+                Outcome::Progress(key) => {
+                    self.with(key, |session, shell| session.handle_progress(key, shell));
+                }
+                Outcome::Free(_, service) => self.shell.add_service(service),
+            }
+        }
+    }
+
+    /// Sessions in the middle of something, each once.
+    fn go_on(&mut self) {
+        for _ in 0..self.shell.runnable.len() {
+            let Some(key) = self.shell.runnable.pop_front() else { return };
+            self.with(key, |session, shell| session.go_on(key, shell));
+        }
+    }
+
+    /// Sessions that wait to be claimed, each once, while there is somebody to serve them.
+    fn claim_what_may_be(&mut self) {
+        for _ in 0..self.shell.unclaimed.len() {
+            if !self.shell.may_claim() {
+                return;
+            }
+            let Some(key) = self.shell.unclaimed.pop_front() else { return };
+            self.with(key, |session, shell| session.claim_and_read(key, shell));
+        }
+    }
+
+    fn hear_clock(&mut self) {
+        let now = self.shell.now;
+        while let Some((key, asked_at)) = self.shell.deadlines.pop(now) {
+            self.with(key, |session, shell| session.handle_asked(key, shell, asked_at));
+        }
+        if self.leave_by.is_some_and(|at| at <= now) {
+            info!(connections = self.sessions.len(), "leaving with connections unfinished");
+            for key in self.sessions.keys() {
+                self.with(key, |session, shell| session.cut_off(shell));
+            }
+        }
+    }
+
+    fn ring(&mut self) {
+        if !self.intake.owes_bell() && self.shell.bell_due() {
+            self.intake.send(ToMaster::Bell);
+        }
+    }
+
+    fn handle_signals(&mut self) {
+        for signal in self.signals.pending() {
+            // The others are the master's to answer: a terminal and a service manager send them to
+            // every process of the group.
+            if signal == SIGTERM && !self.shell.finishing {
+                // The master decides what becomes of this worker's connections, and says Drain.
+                self.intake.send(ToMaster::Bye);
+            }
+        }
+    }
+
+    /// Gives one session a turn, and carries out what it says.
+    fn with(&mut self, key: SessionKey, turn: impl FnOnce(&mut Session, &mut Shell) -> Verdict) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        match turn(session, &mut self.shell) {
+            Verdict::Stay => {}
+            verdict @ (Verdict::End(_) | Verdict::LetGo) => {
+                if let Some(session) = self.sessions.remove(key) {
+                    self.intake.forget(session.loan(), key);
+                    session.finish(verdict, &mut self.shell);
+                }
+            }
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.leave_by.is_some() && self.sessions.is_empty()
+    }
+}
+
+/// INT and the master's own signals are caught and left to the master; TERM asks it for leave.
+fn watch_signals(poll: &Poll) -> io::Result<Signals> {
+    let all = [SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2];
+    let mut signals = Signals::new(all)?;
+    poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
+    Ok(signals)
+}

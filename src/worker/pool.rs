@@ -1,0 +1,292 @@
+//! The handler threads of a worker, and how they wake its loop.
+//!
+//! The loop hands a thread a complete request (or one whose body streams), the thread hands back a
+//! response. At most as many jobs are out as there are threads: the loop claims no request that
+//! would have to wait here, so what waits stays where the master can take it back.
+//!
+//! Not here: claims and sockets (`session`); handlers on the loop itself (`--threads 0`) need none
+//! of this.
+
+use std::any::Any;
+use std::io;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use mio::Waker;
+
+use crate::app::{Body, Handler, Pieces, Request, Response};
+use crate::sys::clock;
+use crate::time::Nanos;
+use crate::worker::pipe::Pipe;
+use crate::worker::sessions::SessionKey;
+
+/// The threads, seen from the loop.
+pub(crate) struct Pool {
+    jobs: Sender<Job>,
+    /// Jobs beyond the threads' number wait here, in order: requests whose last body byte arrived
+    /// while every thread was taken.
+    outcomes: Receiver<Outcome>,
+    /// When each call that is out began, by thread-independent job order.
+    running: Vec<(SessionKey, Nanos)>,
+    threads: usize,
+    waiting: std::collections::VecDeque<(SessionKey, Request)>,
+    all_busy_since: Nanos,
+    wake: Wake,
+}
+
+/// What a thread tells the loop.
+pub(crate) enum Outcome {
+    /// The handler's answer. One that needs no thread any more comes with the time it took, and
+    /// frees the thread in the same breath: one wake-up a request.
+    Answer(SessionKey, Answer, Option<Duration>),
+    /// A pipe of this session has changed: bytes to send, or room to read more.
+    Progress(SessionKey),
+    /// The thread that streamed a response is free again, after so long.
+    Free(SessionKey, Duration),
+}
+
+/// A handler's answer, ready for the loop.
+pub(crate) enum Answer {
+    /// A response that needs no thread any more.
+    Whole(Box<Response>),
+    /// The head; the body comes through the pipe, `length` bytes of it where that is known.
+    Streamed(Box<http::response::Parts>, Option<u64>, Pipe),
+    /// The handler panicked.
+    Panicked(String),
+}
+
+struct Job {
+    key: SessionKey,
+    request: Request,
+}
+
+/// Wakes the loop, at most once a sleep.
+#[derive(Clone)]
+pub(crate) struct Wake {
+    waker: Arc<Waker>,
+    /// True while the loop is about to sleep or sleeps. Pairs with [`Wake::about_to_sleep`].
+    asleep: Arc<AtomicBool>,
+}
+
+impl Wake {
+    pub(crate) fn new(waker: Waker) -> Self {
+        Wake { waker: Arc::new(waker), asleep: Arc::new(AtomicBool::new(false)) }
+    }
+
+    /// A thread has put something where the loop looks.
+    pub(crate) fn wake(&self) {
+        // Dekker with `about_to_sleep`: this side has published and looks at the flag, the loop
+        // raises the flag and looks again; with both fences at least one of them sees the other.
+        fence(Ordering::SeqCst);
+        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::Relaxed) {
+            // An eventfd's counter cannot overflow here; there is nothing else to be done either.
+            let _ = self.waker.wake();
+        }
+    }
+
+    /// The loop is going to wait; it must look for outcomes once more after this.
+    fn about_to_sleep(&self) {
+        self.asleep.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+    }
+
+    fn woke(&self) {
+        self.asleep.store(false, Ordering::Relaxed);
+    }
+}
+
+impl Pool {
+    /// Starts `threads` threads that call `handler`.
+    ///
+    /// # Errors
+    /// The system refuses a thread.
+    pub(crate) fn start(
+        threads: u16,
+        handler: &Arc<dyn Handler>,
+        wake: Wake,
+        buffer_response: usize,
+    ) -> io::Result<Self> {
+        let (jobs, queue) = bounded::<Job>(usize::from(threads));
+        // Bounded by construction: a few outcomes for each job that is out.
+        let (report, outcomes) = unbounded();
+        for number in 0..threads {
+            let thread = Thread {
+                handler: Arc::clone(handler),
+                queue: queue.clone(),
+                report: report.clone(),
+                wake: wake.clone(),
+                buffer_response,
+            };
+            thread::Builder::new()
+                .name(format!("handler-{number}"))
+                .spawn(move || thread.run())?;
+        }
+        Ok(Pool {
+            jobs,
+            outcomes,
+            running: Vec::with_capacity(usize::from(threads)),
+            threads: usize::from(threads),
+            waiting: std::collections::VecDeque::new(),
+            all_busy_since: Nanos(0),
+            wake,
+        })
+    }
+
+    /// Whether a request that is claimed now finds a thread at once.
+    pub(crate) fn has_free_thread(&self) -> bool {
+        self.running.len() < self.threads
+    }
+
+    /// Hands a request to a thread, or lets it wait for one.
+    pub(crate) fn submit(&mut self, key: SessionKey, request: Request, now: Nanos) {
+        if self.has_free_thread() {
+            self.begin(key, request, now);
+        } else {
+            self.waiting.push_back((key, request));
+        }
+    }
+
+    /// The next thing a thread has said.
+    pub(crate) fn poll_outcome(&mut self, now: Nanos) -> Option<Outcome> {
+        let outcome = self.outcomes.try_recv().ok()?;
+        if let Outcome::Free(key, _) | Outcome::Answer(key, _, Some(_)) = outcome {
+            self.running.retain(|(running, _)| *running != key);
+            self.all_busy_since = Nanos(0);
+            if let Some((key, request)) = self.waiting.pop_front() {
+                self.begin(key, request, now);
+            }
+        }
+        Some(outcome)
+    }
+
+    /// The loop is going to wait. True if it must not: something came in meanwhile.
+    pub(crate) fn about_to_sleep(&self) -> bool {
+        self.wake.about_to_sleep();
+        let must_look = !self.outcomes.is_empty();
+        if must_look {
+            self.wake.woke();
+        }
+        must_look
+    }
+
+    /// The loop is back from waiting.
+    pub(crate) fn woke(&self) {
+        self.wake.woke();
+    }
+
+    /// Requests that are complete and wait for a thread.
+    pub(crate) fn queued(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Threads that are in a handler.
+    pub(crate) fn busy(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Since when no thread is free; zero while one is.
+    pub(crate) fn all_busy_since(&self) -> Nanos {
+        self.all_busy_since
+    }
+
+    /// When the oldest call that is still out began; zero if none is.
+    pub(crate) fn oldest_call(&self) -> Nanos {
+        self.running.iter().map(|(_, began)| *began).min().unwrap_or(Nanos(0))
+    }
+
+    /// What a session's reading side uses to tell the loop of room in its pipe.
+    pub(crate) fn wake_handle(&self) -> Wake {
+        self.wake.clone()
+    }
+
+    fn begin(&mut self, key: SessionKey, request: Request, now: Nanos) {
+        self.running.push((key, now));
+        if self.running.len() == self.threads {
+            self.all_busy_since = now;
+        }
+        // There is room: no more jobs are out than there are threads. A send can only fail when
+        // every thread has died, which a caught panic does not do.
+        let _ = self.jobs.try_send(Job { key, request });
+    }
+}
+
+/// One handler thread.
+struct Thread {
+    handler: Arc<dyn Handler>,
+    queue: Receiver<Job>,
+    report: Sender<Outcome>,
+    wake: Wake,
+    buffer_response: usize,
+}
+
+impl Thread {
+    fn run(self) {
+        while let Ok(job) = self.queue.recv() {
+            let began = clock::now();
+            let key = job.key;
+            let answer = match call(self.handler.as_ref(), job.request) {
+                Ok(response) => match response.into_parts() {
+                    (parts, Body::Stream { length, source }) => {
+                        self.stream(key, parts, length, source);
+                        self.tell(Outcome::Free(key, clock::now().since(began)));
+                        continue;
+                    }
+                    (parts, body) => Answer::Whole(Box::new(Response::from_parts(parts, body))),
+                },
+                Err(message) => Answer::Panicked(message),
+            };
+            self.tell(Outcome::Answer(key, answer, Some(clock::now().since(began))));
+        }
+    }
+
+    fn stream(
+        &self,
+        key: SessionKey,
+        parts: http::response::Parts,
+        length: Option<u64>,
+        source: Pieces,
+    ) {
+        let pipe = Pipe::new(self.buffer_response);
+        let streamed = Answer::Streamed(Box::new(parts), length, pipe.clone());
+        self.tell(Outcome::Answer(key, streamed, None));
+        // The source runs a stranger's code as the handler does: its panic ends the response, not
+        // the thread.
+        let pumped = panic::catch_unwind(AssertUnwindSafe(|| -> io::Result<()> {
+            for piece in source {
+                pipe.write(piece?)?;
+                self.tell(Outcome::Progress(key));
+            }
+            Ok(())
+        }));
+        match pumped {
+            Ok(Ok(())) => pipe.finish(),
+            Ok(Err(error)) => pipe.fail(error.kind()),
+            Err(_panic) => pipe.fail(io::ErrorKind::Other),
+        }
+        self.tell(Outcome::Progress(key));
+    }
+
+    fn tell(&self, outcome: Outcome) {
+        // The loop outlives its threads but for the moment of its own end.
+        let _ = self.report.send(outcome);
+        self.wake.wake();
+    }
+}
+
+/// Calls a handler; a panic becomes its message.
+pub(crate) fn call(handler: &dyn Handler, request: Request) -> Result<Response, String> {
+    panic::catch_unwind(AssertUnwindSafe(|| handler.handle(request)))
+        .map_err(|payload| panic_message(payload.as_ref()))
+}
+
+fn panic_message(payload: &(dyn Any + Send)) -> String {
+    payload
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a message".to_owned())
+}

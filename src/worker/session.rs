@@ -1,0 +1,352 @@
+//! One connection at this worker: from the loan to its end, as a small set of stages.
+//!
+//! ```text
+//!            claim                    request complete              response written
+//!  Waiting ─────────→ Reading ──────────────→ Handling ─→ Answering ────────┐
+//!   ▲  (LENT, IDLE)   (ACTIVE)                (ACTIVE)    (ANSWERING)       │
+//!   └──────────────────────── nothing more has been sent ←──────────────────┘
+//!                                                         └→ Lingering → end
+//! ```
+//!
+//! The claim word follows the stages: nothing is read outside a claim, and the word says ANSWERING
+//! before the first byte of a response leaves, so that the master can tell what a death cost.
+//!
+//! Not here: bytes to requests (`reading`), responses to bytes (`answering`), the claim word itself
+//! (`board`), who calls these methods (`worker`).
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use mio::Interest;
+use mio::unix::SourceFd;
+
+use crate::app::Origin;
+use crate::board::Terms;
+use crate::config::{CONTEXT_SIZE, LINGER_BYTES_MAX, LINGER_FOR};
+use crate::handoff::LendRecord;
+use crate::http::Connection;
+use crate::ident::LoanId;
+use crate::loan::LoanState;
+use crate::sys::stream::{self, Received};
+use crate::time::Nanos;
+use crate::worker::answering::Answering;
+use crate::worker::deadlines::Deadline;
+use crate::worker::reading::Arriving;
+use crate::worker::sessions::SessionKey;
+use crate::worker::shell::Shell;
+
+/// A connection that this worker holds a copy of.
+pub(crate) struct Session {
+    pub(super) socket: OwnedFd,
+    pub(super) loan: LoanId,
+    pub(super) stage: Stage,
+    pub(super) http: Connection,
+    pub(super) origin: Origin,
+    pub(super) deadline: Deadline,
+    pub(super) requests_served: u32,
+    pub(super) context: Option<Box<[u8; CONTEXT_SIZE]>>,
+    /// Bytes that were read and belong to a request that is not complete, or to the next one.
+    pub(super) carry: Vec<u8>,
+    /// The request that is arriving or being handled.
+    pub(super) arriving: Option<Box<Arriving>>,
+    /// The response that is leaving.
+    pub(super) answering: Option<Box<Answering>>,
+    pub(super) flags: Flags,
+    /// When the master accepted it, and how long the kernel had kept it before (microseconds).
+    pub(super) accepted_at: Nanos,
+    pub(super) waited_before_accept_us: u32,
+}
+
+/// Where a session stands. Each stage goes with certain claim words (see the module's diagram).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Not claimed: the word is LENT (never read from) or IDLE, or the master has taken it back.
+    Waiting(Unclaimed),
+    /// Claimed; a request is arriving.
+    Reading,
+    /// Claimed; a handler has the request.
+    Handling,
+    /// A response is leaving.
+    Answering,
+    /// Answered; the client is given time to read it while what it still sends is thrown away.
+    Lingering {
+        /// Bytes thrown away so far.
+        discarded: u64,
+    },
+}
+
+/// What an unclaimed loan is claimed from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unclaimed {
+    Lent,
+    Idle,
+}
+
+impl Unclaimed {
+    /// The state that the claim word is expected in.
+    pub(crate) fn state(self) -> LoanState {
+        match self {
+            Unclaimed::Lent => LoanState::Lent,
+            Unclaimed::Idle => LoanState::Idle,
+        }
+    }
+}
+
+/// Small facts about a session.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Flags {
+    /// In epoll; an epoll registration outlives a close, so it is taken out first.
+    pub(super) watched: bool,
+    /// Also for writing.
+    pub(super) watched_for_writing: bool,
+    /// In the queue of sessions that wait to be claimed, or of those that can go on.
+    pub(super) queued: bool,
+    /// An edge came while nothing was to be read; it does not come again.
+    pub(super) unread: bool,
+    /// The first bytes of a later request's head are here, and its deadline is set.
+    pub(super) head_began: bool,
+    /// The kernel has said that the client sends no more (RDHUP): a short read does not mean
+    /// drained any more.
+    pub(super) hung_up: bool,
+}
+
+/// What becomes of a session after it was given a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It stays.
+    Stay,
+    /// It is over.
+    End(Ending),
+    /// The master has it back: drop the copy, and nothing else.
+    LetGo,
+}
+
+/// How a connection ends at this worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// Everything was sent: FIN.
+    Orderly,
+    /// What was sent is incomplete, and the client shall see that: RST.
+    Reset,
+}
+
+impl Session {
+    /// A session for a connection that was lent.
+    pub(crate) fn new(record: &LendRecord, socket: OwnedFd, http: Connection, origin: Origin) -> Self {
+        let has_context = record.context.iter().any(|byte| *byte != 0);
+        Session {
+            socket,
+            loan: record.loan,
+            stage: Stage::Waiting(Unclaimed::Lent),
+            http,
+            origin,
+            deadline: Deadline::default(),
+            requests_served: record.requests_served,
+            context: has_context.then(|| Box::new(record.context)),
+            carry: Vec::new(),
+            arriving: None,
+            answering: None,
+            flags: Flags::default(),
+            accepted_at: record.accepted_at,
+            waited_before_accept_us: record.waited_before_accept_us,
+        }
+    }
+
+    /// The socket has something to read, or its client is gone.
+    pub(crate) fn handle_readable(
+        &mut self,
+        key: SessionKey,
+        shell: &mut Shell,
+        hung_up: bool,
+    ) -> Verdict {
+        self.flags.hung_up |= hung_up;
+        match self.stage {
+            Stage::Waiting(_) => {
+                if !self.flags.queued {
+                    self.flags.queued = true;
+                    shell.unclaimed.push_back(key);
+                }
+                Verdict::Stay
+            }
+            Stage::Reading => self.read(key, shell),
+            Stage::Handling if self.takes_body() => self.read(key, shell),
+            Stage::Handling | Stage::Answering => {
+                self.flags.unread = true;
+                Verdict::Stay
+            }
+            Stage::Lingering { discarded } => self.discard(discarded),
+        }
+    }
+
+    /// The socket takes bytes again.
+    pub(crate) fn handle_writable(&mut self, key: SessionKey, shell: &mut Shell) -> Verdict {
+        match self.stage {
+            Stage::Answering => self.go_on_answering(key, shell),
+            Stage::Waiting(_) | Stage::Reading | Stage::Handling | Stage::Lingering { .. } => {
+                Verdict::Stay
+            }
+        }
+    }
+
+    /// Its turn to be claimed has come.
+    pub(crate) fn claim_and_read(&mut self, key: SessionKey, shell: &mut Shell) -> Verdict {
+        let Stage::Waiting(from) = self.stage else { return Verdict::Stay };
+        if !shell.claim(self.loan, from) {
+            return Verdict::LetGo;
+        }
+        self.stage = Stage::Reading;
+        self.flags.unread = false;
+        match self.receive_some(key, shell) {
+            Some(verdict) => verdict,
+            None => {
+                // Woken for nothing: another wait, on the same deadline.
+                shell.claim_was_empty(self.loan);
+                self.stage = Stage::Waiting(Unclaimed::Idle);
+                shell.watch(key, self);
+                Verdict::Stay
+            }
+        }
+    }
+
+    /// Its deadline has come.
+    pub(crate) fn handle_deadline(&mut self, key: SessionKey, shell: &mut Shell) -> Verdict {
+        match self.stage {
+            // It may only be ended by who may read it; if the master has taken it, it is not ours.
+            Stage::Waiting(from) if shell.claim(self.loan, from) => Verdict::End(Ending::Orderly),
+            Stage::Waiting(_) => Verdict::LetGo,
+            Stage::Reading => self.handle_too_slow(key, shell),
+            // The handler reads a body that does not arrive: it learns so, and answers.
+            Stage::Handling => self.fail_body(std::io::ErrorKind::TimedOut),
+            Stage::Answering => Verdict::End(Ending::Reset),
+            Stage::Lingering { .. } => Verdict::End(Ending::Orderly),
+        }
+    }
+
+    /// The response is written; what comes next depends on what has arrived meanwhile.
+    pub(super) fn between_requests(&mut self, key: SessionKey, shell: &mut Shell) -> Verdict {
+        if !self.carry.is_empty() || self.flags.unread {
+            shell.active_again(self.loan);
+            self.stage = Stage::Reading;
+            return Verdict::Stay;
+        }
+        self.go_idle(key, shell)
+    }
+
+    /// Nothing of a next request is here: anybody may have the connection.
+    pub(super) fn go_idle(&mut self, key: SessionKey, shell: &mut Shell) -> Verdict {
+        self.set_deadline(key, shell, shell.settings.http.keep_alive);
+        self.carry = Vec::new();
+        let terms = self.terms();
+        // The stage first: once the word says IDLE the master may take it, and a recall must find
+        // a session that waits.
+        self.stage = Stage::Waiting(Unclaimed::Idle);
+        shell.idle(self.loan, &terms);
+        if shell.gives_back_idle() {
+            // Whether the master was quicker or not: it has it back.
+            shell.give(self.loan, Unclaimed::Idle);
+            return Verdict::LetGo;
+        }
+        shell.watch(key, self);
+        Verdict::Stay
+    }
+
+    /// Everything is said; the client may still be sending.
+    pub(super) fn linger(&mut self, key: SessionKey, shell: &mut Shell) -> Verdict {
+        if stream::shutdown_write(self.socket()).is_err() {
+            return Verdict::End(Ending::Orderly);
+        }
+        self.stage = Stage::Lingering { discarded: 0 };
+        self.set_deadline(key, shell, LINGER_FOR);
+        shell.watch(key, self);
+        self.discard(0)
+    }
+
+    pub(super) fn set_deadline(&mut self, key: SessionKey, shell: &mut Shell, after: Duration) {
+        let at = shell.now + after;
+        shell.deadlines.set(key, &mut self.deadline, at);
+    }
+
+    /// Ends what this worker holds: the order matters (design: a close alone sends no FIN while the
+    /// master holds its copy, and an epoll registration outlives a close).
+    pub(crate) fn finish(mut self, verdict: Verdict, shell: &mut Shell) {
+        if let Some(arriving) = self.arriving.take() {
+            arriving.abandon();
+        }
+        if let Some(answering) = self.answering.take() {
+            answering.abandon();
+        }
+        match verdict {
+            Verdict::Stay | Verdict::LetGo => {}
+            Verdict::End(ending) => {
+                // A failure means that the client was quicker.
+                let _ = match ending {
+                    Ending::Orderly => stream::shutdown_both(self.socket.as_fd()),
+                    Ending::Reset => stream::reset(self.socket.as_fd()),
+                };
+                shell.end(self.loan);
+            }
+        }
+        if self.flags.watched {
+            let raw = self.socket.as_raw_fd();
+            let _ = shell.registry.deregister(&mut SourceFd(&raw));
+        }
+        drop(self.socket);
+        shell.let_go(self.loan);
+    }
+
+    /// Registers the socket, once, for reading; for writing too while a response is stuck.
+    pub(super) fn register(&mut self, key: SessionKey, shell: &Shell, writing: bool) -> std::io::Result<()> {
+        let raw = self.socket.as_raw_fd();
+        let mut source = SourceFd(&raw);
+        let interest = if writing {
+            Interest::READABLE | Interest::WRITABLE
+        } else {
+            Interest::READABLE
+        };
+        match (self.flags.watched, self.flags.watched_for_writing == writing) {
+            (false, _) => shell.registry.register(&mut source, key.token(), interest)?,
+            (true, false) => shell.registry.reregister(&mut source, key.token(), interest)?,
+            (true, true) => return Ok(()),
+        }
+        self.flags.watched = true;
+        self.flags.watched_for_writing = writing;
+        Ok(())
+    }
+
+    pub(super) fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    pub(crate) fn loan(&self) -> LoanId {
+        self.loan
+    }
+
+    pub(crate) fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// What the next worker, or the next request here, must know.
+    pub(super) fn terms(&self) -> Terms {
+        Terms {
+            context: self.context.as_deref().copied().unwrap_or([0; CONTEXT_SIZE]),
+            idle_deadline: self.deadline.at(),
+            requests_served: self.requests_served,
+        }
+    }
+
+    fn discard(&mut self, mut discarded: u64) -> Verdict {
+        let mut scratch = [0; 4096];
+        loop {
+            match stream::receive(self.socket(), &mut scratch) {
+                Ok(Received::Bytes(count)) => discarded += count as u64,
+                Ok(Received::Empty) => break,
+                Ok(Received::End) | Err(_) => return Verdict::End(Ending::Orderly),
+            }
+            if discarded > LINGER_BYTES_MAX {
+                return Verdict::End(Ending::Orderly);
+            }
+        }
+        self.stage = Stage::Lingering { discarded };
+        Verdict::Stay
+    }
+}

@@ -1,0 +1,254 @@
+//! What all sessions of a worker share: the page, the loop's registry, buffers, handlers, time.
+//!
+//! A session is lent the shell for its turn; so the borrow checker sees one session and one shell,
+//! and the claim word is only ever touched through here, beside the counters that go with it.
+//!
+//! Not here: the order of things in a turn (`worker`).
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use mio::Registry;
+use tracing::warn;
+
+use crate::app::{Handler, Request};
+use crate::board::{Terms, WorkerPage};
+use crate::config::Settings;
+use crate::ident::{Incarnation, LoanId};
+use crate::sys::clock;
+use crate::sys::shm::SharedMemory;
+use crate::time::Nanos;
+use crate::worker::deadlines::Deadlines;
+use crate::worker::pool::{self, Answer, Pool, Wake};
+use crate::worker::reading::Progress;
+use crate::worker::session::{Session, Unclaimed};
+use crate::worker::sessions::SessionKey;
+
+/// Everything a session needs that is not its own.
+pub(crate) struct Shell {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) who: Incarnation,
+    pub(crate) registry: Registry,
+    /// When this turn began: one reading of the clock serves all deadlines of a turn.
+    pub(crate) now: Nanos,
+    pub(crate) deadlines: Deadlines,
+    /// Sessions to be claimed, in order: never read, or idle and readable again.
+    pub(crate) unclaimed: VecDeque<SessionKey>,
+    /// Claimed sessions that can go on without an event.
+    pub(crate) runnable: VecDeque<SessionKey>,
+    /// The handler threads; none when handlers run on the loop.
+    pub(crate) pool: Option<Pool>,
+    /// Bytes just read; only what is incomplete is copied out of it.
+    pub(crate) scratch: Vec<u8>,
+    /// A response that is being put together.
+    pub(crate) out: Vec<u8>,
+    /// No new request after the one being answered: responses say `Connection: close`.
+    pub(crate) finishing: bool,
+    /// Idle connections go back to the master instead of staying.
+    pub(crate) handing_over: bool,
+    /// Loans that are here and were never read from.
+    pub(crate) lent: u32,
+    handler: Arc<dyn Handler>,
+    page: WorkerPage<Arc<SharedMemory>>,
+    date: Date,
+}
+
+impl Shell {
+    pub(crate) fn new(
+        settings: Arc<Settings>,
+        who: Incarnation,
+        registry: Registry,
+        page: WorkerPage<Arc<SharedMemory>>,
+        handler: Arc<dyn Handler>,
+        pool: Option<Pool>,
+    ) -> Self {
+        Shell {
+            settings,
+            who,
+            registry,
+            now: clock::now(),
+            deadlines: Deadlines::default(),
+            unclaimed: VecDeque::new(),
+            runnable: VecDeque::new(),
+            pool,
+            scratch: vec![0; crate::config::READ_BUFFER_SIZE],
+            out: Vec::with_capacity(crate::config::READ_BUFFER_SIZE),
+            finishing: false,
+            handing_over: false,
+            lent: 0,
+            handler,
+            page,
+            date: Date::default(),
+        }
+    }
+
+    /// Before the first read of a request: may this worker read?
+    pub(crate) fn claim(&mut self, loan: LoanId, from: Unclaimed) -> bool {
+        if from == Unclaimed::Lent {
+            self.lent = self.lent.saturating_sub(1);
+        }
+        self.page.claim(loan, from.state())
+    }
+
+    /// The claim found nothing to read: back to IDLE, as if it had not been.
+    pub(crate) fn claim_was_empty(&self, loan: LoanId, terms: &Terms) {
+        self.page.claim_was_empty(loan, terms);
+    }
+
+    /// The first byte of a response is about to leave.
+    pub(crate) fn answering(&self, loan: LoanId) {
+        self.page.answering(loan);
+    }
+
+    /// A request has been answered, and the next one is already here.
+    pub(crate) fn active_again(&self, loan: LoanId) {
+        self.page.active_again(loan);
+    }
+
+    /// A request has been answered, and nothing more is here.
+    pub(crate) fn idle(&self, loan: LoanId, terms: &Terms) {
+        self.page.idle(loan, terms);
+    }
+
+    /// Gives an unclaimed loan back; false if the master took it first, which is as good.
+    pub(crate) fn give(&mut self, loan: LoanId, from: Unclaimed) -> bool {
+        if from == Unclaimed::Lent {
+            self.lent = self.lent.saturating_sub(1);
+        }
+        self.page.give(loan, from.state())
+    }
+
+    /// The connection is over; its socket has been shut down.
+    pub(crate) fn end(&self, loan: LoanId) {
+        self.page.end(loan);
+    }
+
+    /// This worker's copy is closed: the master may have the place back.
+    pub(crate) fn let_go(&mut self, loan: LoanId) {
+        self.page.let_go(loan);
+    }
+
+    /// One request is over, answered or not; how long its handler took.
+    pub(crate) fn request_finished(&self) {
+        self.page.request_finished();
+    }
+
+    pub(crate) fn count_error(&self) {
+        self.page.count_error();
+    }
+
+    /// Puts the load report right for whoever looks while this worker is busy or asleep.
+    pub(crate) fn publish_load(&self) {
+        if let Some(pool) = &self.pool {
+            self.page.publish_threads(
+                pool.queued() as u32,
+                pool.busy() as u32,
+                pool.all_busy_since(),
+                pool.oldest_call(),
+            );
+        }
+    }
+
+    /// The loop is about to do something that may take long.
+    pub(crate) fn enter_turn(&mut self) {
+        self.now = clock::now();
+        self.page.turn_entered(self.now);
+    }
+
+    /// The loop is about to wait.
+    pub(crate) fn leave_turn(&self) {
+        self.page.turn_left();
+    }
+
+    /// Whether the master waits to hear that this worker has room, and it has.
+    pub(crate) fn bell_due(&self) -> bool {
+        let threads = self.pool.as_ref().map_or(0, |pool| pool.queued() + pool.busy());
+        self.page.bell_due(self.lent + threads as u32)
+    }
+
+    /// Calls the handler here, or gives the request to a thread (then the answer comes later).
+    pub(crate) fn handle_request(&mut self, key: SessionKey, request: Request) -> Option<Answer> {
+        if let Some(pool) = &mut self.pool {
+            pool.submit(key, request, self.now);
+            return None;
+        }
+        let began = self.now;
+        let answer = match pool::call(self.handler.as_ref(), request) {
+            Ok(response) => Answer::Whole(Box::new(response)),
+            Err(message) => Answer::Panicked(message),
+        };
+        // The handler may have taken any time: what follows counts from now, and so does the next
+        // session's turn, which is judged on its own.
+        self.enter_turn();
+        self.page.add_service(self.now.since(began));
+        Some(answer)
+    }
+
+    /// A thread has had a handler for so long.
+    pub(crate) fn add_service(&self, service: std::time::Duration) {
+        self.page.add_service(service);
+    }
+
+    /// Whether a session that becomes idle is given back to the master.
+    pub(crate) fn gives_back_idle(&self) -> bool {
+        self.handing_over
+    }
+
+    /// Registers a session for reading, if it is not.
+    pub(crate) fn watch(&mut self, key: SessionKey, session: &mut Session) {
+        self.watch_for(key, session, false);
+    }
+
+    /// Registers a session for reading and writing.
+    pub(crate) fn watch_writing(&mut self, key: SessionKey, session: &mut Session) {
+        self.watch_for(key, session, true);
+    }
+
+    /// Puts a claimed session behind all others that can go on.
+    pub(crate) fn go_on_later(&mut self, key: SessionKey, session: &mut Session) {
+        if session.queue_once() {
+            self.runnable.push_back(key);
+        }
+    }
+
+    /// Tells the loop of changes in a session's pipe.
+    pub(crate) fn progress_of(&self, key: SessionKey, wake: Wake) -> Option<Progress> {
+        self.pool.as_ref().map(|pool| pool.progress_of(key, wake))
+    }
+
+    /// The time of day for a Date field, made once a second.
+    pub(crate) fn date(&mut self) -> &str {
+        self.date.at(self.now)
+    }
+
+    fn watch_for(&mut self, key: SessionKey, session: &mut Session, writing: bool) {
+        if let Err(cause) = session.register(key, self, writing) {
+            // No memory for a registration. Its deadline still ends it.
+            warn!(%cause, "watching a connection");
+        }
+    }
+}
+
+/// An IMF-fixdate (RFC 9110 section 5.6.7), kept for as long as it is true.
+#[derive(Default)]
+struct Date {
+    text: String,
+    good_until: Nanos,
+}
+
+impl Date {
+    fn at(&mut self, now: Nanos) -> &str {
+        if now >= self.good_until {
+            let time = SystemTime::now();
+            self.text = httpdate::fmt_http_date(time);
+            let into_second = time
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .map_or(0, |since| since.subsec_nanos());
+            self.good_until = Nanos(now.0 + 1_000_000_000 - u64::from(into_second));
+        }
+        &self.text
+    }
+}
+
