@@ -19,6 +19,9 @@ use bytes::{Buf, Bytes};
 use crate::http::RequestHead;
 use crate::ident::{Incarnation, ListenerId, PeerAddress};
 
+// What applications need of the http crate, so that theirs is always the same version.
+pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+
 pub use demo::Demo;
 pub use echo::Echo;
 pub use response::{empty, html, json, method_not_allowed, options, text};
@@ -34,8 +37,7 @@ pub use static_files::StaticFiles;
 /// A closure is a handler too:
 ///
 /// ```
-/// use http::StatusCode;
-/// use maitred::app::{self, Handler, Request};
+/// use maitred::app::{self, Handler, Request, StatusCode};
 ///
 /// let greet = |request: Request| app::text(StatusCode::OK, format!("{}\n", request.path()));
 /// fn takes_a_handler(_: impl Handler) {}

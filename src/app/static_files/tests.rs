@@ -203,7 +203,7 @@ fn what_is_not_there_or_hidden_is_not_found() {
     ] {
         assert_eq!(status(&files, target), 404, "{target}");
     }
-    for target in ["/%", "/%zz", "/%00", "*", ""] {
+    for target in ["/%", "/%zz", "/%00"] {
         assert_eq!(status(&files, target), 400, "{target}");
     }
 }

@@ -1,0 +1,282 @@
+//! What process tests share: a server started from the built binary and seen only from outside
+//! (its sockets, signals, exit status, standard error and /proc), clients, and load.
+//!
+//! Every wait has a deadline and a condition; nothing sleeps and then asserts.
+//!
+//! Not here: what the server should do (`tests/serve.rs`, `seating.rs`, `lifecycle.rs`,
+//! `stuck.rs`).
+
+#![allow(dead_code, reason = "each test binary uses its part of this")]
+
+pub(crate) mod client;
+pub(crate) mod load;
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// What a server, or an answer, may take before a test fails. Generous: a loaded machine is no
+/// fault, and a green run never waits for it.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Between two looks at a condition.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
+
+/// Variables that would change what a server does; a developer may have them set.
+const FOREIGN_VARIABLES: [&str; 4] = ["PORT", "WEB_CONCURRENCY", "LISTEN_FDS", "LISTEN_PID"];
+
+/// A running server. When it goes out of scope it is told to quit, and the test fails if it does
+/// not, if a worker outlives it, or if anything in it panicked.
+pub(crate) struct Server {
+    child: Child,
+    stderr: Arc<Mutex<String>>,
+    exited: Option<ExitStatus>,
+}
+
+impl Server {
+    /// Starts `maitred ARGUMENTS…` at a free port of 127.0.0.1, unless they name another address,
+    /// and waits until it listens.
+    pub(crate) fn start(arguments: &[&str]) -> Server {
+        Server::start_program(binary(), arguments)
+    }
+
+    /// The same with another program that has our command line.
+    pub(crate) fn start_program(program: &Path, arguments: &[&str]) -> Server {
+        let binds = arguments.iter().filter(|argument| **argument == "-b").count();
+        let (command, rest) = arguments.split_first().expect("a subcommand comes first");
+        let mut all = vec![*command];
+        // In front: what follows `--` is another program's.
+        if binds == 0 {
+            all.extend(["-b", "127.0.0.1:0"]);
+        }
+        all.extend(rest);
+        let mut server = Server::spawn_program(program, &all);
+        eventually(DEADLINE, "the server listens", || {
+            if let Some(status) = server.poll_exit() {
+                panic!("the server ended with {status}");
+            }
+            server.listening().len() >= binds.max(1)
+        });
+        server
+    }
+
+    /// Starts `maitred ARGUMENTS…` and waits for nothing.
+    pub(crate) fn spawn(arguments: &[&str]) -> Server {
+        Server::spawn_program(binary(), arguments)
+    }
+
+    fn spawn_program(program: &Path, arguments: &[&str]) -> Server {
+        let mut command = Command::new(program);
+        command.args(arguments).env("NO_COLOR", "1").stdin(Stdio::null()).stdout(Stdio::null());
+        for (name, _) in std::env::vars_os() {
+            let is_ours = name.to_string_lossy().starts_with("MAITRED_");
+            if is_ours || FOREIGN_VARIABLES.iter().any(|foreign| name == *foreign) {
+                command.env_remove(name);
+            }
+        }
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("the program can be started");
+        let pipe = child.stderr.take().expect("standard error was piped");
+        let stderr = Arc::new(Mutex::new(String::new()));
+        let written = Arc::clone(&stderr);
+        // Ends with the last process that holds the pipe; nobody waits for it.
+        thread::spawn(move || {
+            let mut reader = BufReader::new(pipe);
+            let mut line = Vec::new();
+            while reader.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
+                let text = String::from_utf8_lossy(&line);
+                written.lock().unwrap_or_else(PoisonError::into_inner).push_str(&text);
+                line.clear();
+            }
+        });
+        Server { child, stderr, exited: None }
+    }
+
+    /// Sends a signal to the master.
+    pub(crate) fn signal(&self, signal: Signal) {
+        signal_process(self.pid(), signal);
+    }
+
+    /// Waits until the master has ended.
+    pub(crate) fn wait_exit(&mut self, deadline: Duration) -> ExitStatus {
+        eventually(deadline, "the server ends", || self.poll_exit().is_some());
+        self.exited.expect("it has just ended")
+    }
+
+    /// How the master has ended, if it has.
+    pub(crate) fn poll_exit(&mut self) -> Option<ExitStatus> {
+        if self.exited.is_none() {
+            self.exited = self.child.try_wait().expect("our child can be waited for");
+        }
+        self.exited
+    }
+
+    /// Where it listens: the first TCP address.
+    pub(crate) fn address(&self) -> SocketAddr {
+        *self.addresses().first().expect("it listens on TCP")
+    }
+
+    /// All TCP addresses, in the order of `-b`.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        let listening = self.listening();
+        let tcp = listening.iter().filter_map(|address| address.strip_prefix("http://"));
+        tcp.map(|address| address.parse().expect("the ready line has an address")).collect()
+    }
+
+    /// The master's process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The master's children, sorted.
+    pub(crate) fn worker_pids(&self) -> Vec<u32> {
+        let parent = self.pid().to_string();
+        let mut pids = Vec::new();
+        // Not /proc/PID/task/TID/children, which may miss some while others end (proc(5)).
+        for entry in fs::read_dir("/proc").expect("/proc is mounted").flatten() {
+            let pid = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
+            pids.extend(pid.filter(|&pid| stat_field(pid, 4).as_ref() == Some(&parent)));
+        }
+        pids.sort_unstable();
+        pids
+    }
+
+    /// How many descriptors the master has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        descriptors_of(self.pid())
+    }
+
+    /// All that master and workers have written to standard error so far.
+    pub(crate) fn stderr(&self) -> String {
+        self.stderr.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether that contains a text. Wait for it with [`eventually`].
+    pub(crate) fn stderr_contains(&self, text: &str) -> bool {
+        self.stderr().contains(text)
+    }
+
+    /// What stands behind `listening on` in each ready line that is complete.
+    fn listening(&self) -> Vec<String> {
+        let stderr = self.stderr();
+        let complete = stderr.rfind('\n').map_or("", |end| &stderr[..end]);
+        let ready = complete.lines().filter_map(|line| line.split_once("listening on "));
+        ready.filter_map(|(_, rest)| rest.split_whitespace().next().map(str::to_owned)).collect()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            // The test has failed already: end it at once, and show what it had to say.
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+            eprintln!("--- standard error of the server:\n{}---", self.stderr());
+            return;
+        }
+        let workers = self.worker_pids();
+        if self.poll_exit().is_none() {
+            self.signal(Signal::SIGQUIT);
+            let end = Instant::now() + DEADLINE;
+            while self.poll_exit().is_none() && Instant::now() < end {
+                thread::sleep(POLL_INTERVAL);
+            }
+            if self.exited.is_none() {
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+                panic!("the server did not quit; its standard error:\n{}", self.stderr());
+            }
+        }
+        eventually(DEADLINE, "the workers end with their master", || {
+            workers.iter().all(|&pid| !is_alive(pid))
+        });
+        let stderr = self.stderr();
+        assert!(!stderr.contains("panicked at"), "something panicked:\n{stderr}");
+    }
+}
+
+/// A process that is stopped, and goes on when this goes out of scope, also when a test fails:
+/// a stopped worker could not even notice that its master is gone.
+pub(crate) struct Stopped {
+    pid: u32,
+}
+
+impl Stopped {
+    /// Stops a process, and waits until the kernel says so.
+    pub(crate) fn stop(pid: u32) -> Stopped {
+        signal_process(pid, Signal::SIGSTOP);
+        let stopped = Stopped { pid };
+        eventually(DEADLINE, "the process is stopped", || state(pid) == Some('T'));
+        stopped
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        // It may have ended meanwhile.
+        let _ = kill(process(self.pid), Signal::SIGCONT);
+    }
+}
+
+/// The built binary.
+pub(crate) fn binary() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_maitred"))
+}
+
+/// Waits until a condition holds; the test fails with `what` if it never does.
+#[track_caller]
+pub(crate) fn eventually(deadline: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + deadline;
+    while !condition() {
+        assert!(Instant::now() < end, "not within {deadline:?}: {what}");
+        thread::sleep(POLL_INTERVAL);
+    }
+}
+
+/// Sends a signal to a process that is known to live.
+#[track_caller]
+pub(crate) fn signal_process(pid: u32, signal: Signal) {
+    if let Err(error) = kill(process(pid), signal) {
+        panic!("sending {signal} to {pid}: {error}");
+    }
+}
+
+/// How many descriptors a process has open.
+pub(crate) fn descriptors_of(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
+}
+
+/// CPU time that a process has used, in clock ticks (10 ms each on every Linux of today).
+pub(crate) fn cpu_ticks(pid: u32) -> u64 {
+    let ticks = |field| stat_field(pid, field).and_then(|text| text.parse::<u64>().ok());
+    // Fields 14 and 15 of proc_pid_stat(5): utime and stime.
+    ticks(14).unwrap_or(0) + ticks(15).unwrap_or(0)
+}
+
+/// Whether a process runs: a zombie does not.
+pub(crate) fn is_alive(pid: u32) -> bool {
+    state(pid).is_some_and(|state| state != 'Z' && state != 'X')
+}
+
+fn state(pid: u32) -> Option<char> {
+    stat_field(pid, 3)?.chars().next()
+}
+
+/// A field of /proc/PID/stat, counted from 1 as in the manual page. The second, the program's
+/// name, may hold anything, so that fields are counted from its closing parenthesis.
+fn stat_field(pid: u32, number: usize) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, behind_name) = stat.rsplit_once(')')?;
+    behind_name.split_whitespace().nth(number - 3).map(str::to_owned)
+}
+
+fn process(pid: u32) -> Pid {
+    Pid::from_raw(i32::try_from(pid).expect("a process id is positive and fits"))
+}
