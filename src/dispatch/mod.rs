@@ -1,1 +1,353 @@
-//! The decision.
+//! The decision: which worker gets which connection, and what is taken back.
+//!
+//! Pure: no I/O, no clock, no randomness but what is seeded. The master drives it with facts and
+//! carries out its effects; the simulator does the same with virtual time.
+//!
+//! The order of calls, once a turn: facts (`handle_*`), then [`Dispatcher::decide`], then
+//! [`Dispatcher::poll_effect`] until it is empty. Carrying out a recall yields new facts, so the
+//! master decides once more, until nothing is left to do.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use maitred::config::Balance;
+//! use maitred::dispatch::{DispatchSettings, Dispatcher, Effect, Sample, Shape};
+//! use maitred::ident::{ConnectionId, Slot};
+//! use maitred::time::Nanos;
+//!
+//! let mut dispatcher = Dispatcher::new(&DispatchSettings {
+//!     balance: Balance::LeastLoaded,
+//!     weights: Vec::new(),
+//!     stall_after: Duration::from_millis(1),
+//!     credit: None,
+//!     seed: 7,
+//! });
+//! let shape = Shape { threads: 0, credit: 0, recallable: true };
+//! dispatcher.handle_worker_ready(Slot(0), shape);
+//! dispatcher.handle_worker_ready(Slot(1), shape);
+//!
+//! // Two connections: each worker gets one.
+//! assert!(dispatcher.accept_budget(true) >= 2);
+//! dispatcher.handle_accepted(ConnectionId(1), 0);
+//! dispatcher.handle_accepted(ConnectionId(2), 0);
+//! dispatcher.decide();
+//! let first = dispatcher.poll_effect();
+//! let second = dispatcher.poll_effect();
+//! assert_eq!(first, Some(Effect::Lend { connection: ConnectionId(1), slot: Slot(0) }));
+//! assert_eq!(second, Some(Effect::Lend { connection: ConnectionId(2), slot: Slot(1) }));
+//!
+//! // Two milliseconds later worker 0 has not claimed its loan, and worker 1 is idle.
+//! let waits = Sample { waiting: 1, oldest_waiting: Some(Nanos(1)), ..Sample::default() };
+//! dispatcher.handle_sample(Slot(0), &waits, Nanos(2_000_000));
+//! dispatcher.handle_sample(Slot(1), &Sample::default(), Nanos(2_000_000));
+//! dispatcher.decide();
+//! assert_eq!(dispatcher.poll_effect(), Some(Effect::Watch(Slot(0))));
+//! assert_eq!(dispatcher.poll_effect(), Some(Effect::Recall { slot: Slot(0), count: 1 }));
+//!
+//! // The master takes it back, and it is seated with worker 1.
+//! dispatcher.handle_recalled(Slot(0), ConnectionId(1), 0);
+//! dispatcher.decide();
+//! let seated = Effect::Lend { connection: ConnectionId(1), slot: Slot(1) };
+//! assert_eq!(dispatcher.poll_effect(), Some(seated));
+//! ```
+//!
+//! Not here: descriptors, pages and channels (`master`), the life of workers (`supervise`).
+
+mod ledger;
+pub mod policy;
+mod stuck;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::config::Balance;
+use crate::ident::{ConnectionId, Slot};
+use crate::time::Nanos;
+
+pub use ledger::{Candidate, Ledger, Sample, Shape};
+pub use policy::Policy;
+
+/// What a dispatcher is told to be.
+#[derive(Clone, Debug)]
+pub struct DispatchSettings {
+    /// The policy.
+    pub balance: Balance,
+    /// One weight a slot, for the weighted policy.
+    pub weights: Vec<u32>,
+    /// When a worker counts as stuck.
+    pub stall_after: Duration,
+    /// How many connections a worker may hold, instead of what its kind suggests.
+    pub credit: Option<u16>,
+    /// Seed of the policies that draw.
+    pub seed: u64,
+}
+
+/// What the master is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Lend this connection to the worker in this slot.
+    Lend {
+        /// Which.
+        connection: ConnectionId,
+        /// To whom.
+        slot: Slot,
+    },
+    /// Take back up to so many loans that this worker has not claimed, oldest first, and say of
+    /// each how it went.
+    Recall {
+        /// From whom.
+        slot: Slot,
+        /// How many.
+        count: u32,
+    },
+    /// The worker has become stuck.
+    Watch(Slot),
+    /// The worker makes progress again.
+    Unwatch(Slot),
+}
+
+/// A connection that waits to be seated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Queued {
+    connection: ConnectionId,
+    affinity: u64,
+    /// It was taken back from a worker that was too busy: a free one is what it needs, and a policy
+    /// that does not look at loads might send it to the next busy one.
+    recalled: bool,
+}
+
+/// Policy, ledger and queues.
+pub struct Dispatcher {
+    ledger: Ledger,
+    policy: Box<dyn Policy>,
+    /// Accepted a moment ago, in order.
+    fresh: VecDeque<Queued>,
+    /// Readable after they were parked, or come back unread; first come, first served.
+    returned: VecDeque<Queued>,
+    /// Whose turn it is where the two queues share an odd credit.
+    kernel_first: bool,
+    effects: VecDeque<Effect>,
+}
+
+impl Dispatcher {
+    /// A dispatcher that knows no worker.
+    pub fn new(settings: &DispatchSettings) -> Self {
+        Dispatcher {
+            ledger: Ledger::new(settings.stall_after, settings.credit),
+            policy: policy::new(settings.balance, &settings.weights, settings.seed),
+            fresh: VecDeque::new(),
+            returned: VecDeque::new(),
+            kernel_first: true,
+            effects: VecDeque::new(),
+        }
+    }
+
+    /// A worker can serve; it may be another one in a slot that is known.
+    pub fn handle_worker_ready(&mut self, slot: Slot, shape: Shape) {
+        self.ledger.insert(slot, shape);
+    }
+
+    /// Nothing more goes to this slot, until another worker is ready there.
+    pub fn handle_worker_gone(&mut self, slot: Slot) {
+        if self.ledger.remove(slot).is_some_and(|candidate| candidate.stuck) {
+            self.effects.push_back(Effect::Unwatch(slot));
+        }
+    }
+
+    /// A look at a worker's page.
+    pub fn handle_sample(&mut self, slot: Slot, sample: &Sample, now: Nanos) {
+        match self.ledger.sample(slot, sample, now) {
+            Some(true) => self.effects.push_back(Effect::Watch(slot)),
+            Some(false) => self.effects.push_back(Effect::Unwatch(slot)),
+            None => {}
+        }
+    }
+
+    /// A connection from the kernel's queue.
+    pub fn handle_accepted(&mut self, connection: ConnectionId, affinity: u64) {
+        self.fresh.push_back(Queued { connection, affinity, recalled: false });
+    }
+
+    /// A parked connection has become readable, or one has come back that nobody has read from: its
+    /// worker refused it, or died.
+    pub fn handle_readable(&mut self, connection: ConnectionId, affinity: u64) {
+        self.returned.push_back(Queued { connection, affinity, recalled: false });
+    }
+
+    /// A recall worked: the connection is to be seated elsewhere, before those that came later.
+    pub fn handle_recalled(&mut self, slot: Slot, connection: ConnectionId, affinity: u64) {
+        self.ledger.waits_no_more(slot, true);
+        self.returned.push_front(Queued { connection, affinity, recalled: true });
+    }
+
+    /// A recall came too late: the worker has claimed the loan.
+    pub fn handle_recall_lost(&mut self, slot: Slot) {
+        self.ledger.waits_no_more(slot, false);
+    }
+
+    /// The worker's channel, or its page, is full: these were not lent. They wait in front, in
+    /// their order, and that worker gets nothing until the next look at it.
+    pub fn handle_back_pressure(&mut self, slot: Slot, connections: &[(ConnectionId, u64)]) {
+        for (connection, affinity) in connections.iter().rev() {
+            self.ledger.waits_no_more(slot, true);
+            let (connection, affinity) = (*connection, *affinity);
+            self.returned.push_front(Queued { connection, affinity, recalled: false });
+        }
+        self.ledger.block(slot);
+    }
+
+    /// A connection that waits here is gone.
+    pub fn handle_closed(&mut self, connection: ConnectionId) {
+        self.fresh.retain(|queued| queued.connection != connection);
+        self.returned.retain(|queued| queued.connection != connection);
+    }
+
+    /// How many connections the master may accept now. With no credit anywhere it is 0, and the
+    /// kernel's queue waits. Where connections have come back too, each of the two queues gets half
+    /// of the credit, and an odd one in turn: neither starves.
+    pub fn accept_budget(&mut self, kernel_waits: bool) -> usize {
+        let credit = usize::try_from(self.ledger.credit()).unwrap_or(usize::MAX);
+        let credit = credit.saturating_sub(self.fresh.len());
+        if !kernel_waits || credit == 0 {
+            return credit;
+        }
+        let (half, odd) = (credit / 2, credit % 2);
+        let for_returned = half + if self.kernel_first { 0 } else { odd };
+        if odd == 1 && self.returned.len() > half {
+            self.kernel_first = !self.kernel_first;
+        }
+        credit - self.returned.len().min(for_returned)
+    }
+
+    /// Seats what waits, as far as there is credit, and plans what is to be taken back.
+    pub fn decide(&mut self) {
+        let mut returned_next = true;
+        loop {
+            // The two alternate, as their shares of the credit do.
+            let queue = match (self.returned.is_empty(), self.fresh.is_empty()) {
+                (true, true) => break,
+                (false, true) => &mut self.returned,
+                (true, false) => &mut self.fresh,
+                (false, false) if returned_next => &mut self.returned,
+                (false, false) => &mut self.fresh,
+            };
+            let Some(queued) = queue.front().copied() else { break };
+            let Some(place) = pick(self.policy.as_mut(), &self.ledger, queued) else { break };
+            queue.pop_front();
+            returned_next = !returned_next;
+            let slot = self.ledger.candidates()[place].slot;
+            self.ledger.lend(place);
+            self.effects.push_back(Effect::Lend { connection: queued.connection, slot });
+        }
+        if self.queued() == 0 {
+            self.plan_recalls();
+        }
+    }
+
+    /// The next thing to do.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// At what load the worker in this slot is to ring, if the master is about to sleep and needs
+    /// to hear of it. `kernel_waits`: connections are known to wait in the kernel's queue.
+    pub fn bell_threshold(&self, slot: Slot, kernel_waits: bool) -> Option<u32> {
+        let candidate = self.ledger.get(slot)?;
+        let stranded = || self.ledger.candidates().iter().any(|one| one.stuck && one.waiting > 0);
+        if self.ledger.free_credit() == 0 && (kernel_waits || self.queued() > 0 || stranded()) {
+            // Half empty: a bell for every single place would wake the master for each request.
+            return Some(self.ledger.allowance(candidate) / 2);
+        }
+        if self.ledger.candidates().iter().any(|one| one.waits_behind() > 0) {
+            return candidate.thread_free();
+        }
+        None
+    }
+
+    /// When the master must look again at the latest: the oldest unclaimed loan of a worker that
+    /// makes progress will have waited too long then, and somebody else might take it.
+    pub fn next_look(&self) -> Option<Nanos> {
+        if self.ledger.candidates().len() < 2 {
+            return None;
+        }
+        let makes_progress = self.ledger.candidates().iter().filter(|one| !one.stuck);
+        let oldest = makes_progress.filter_map(|candidate| candidate.oldest_waiting).min()?;
+        // The clock must have passed it: stuck is "longer than".
+        Some(oldest + self.ledger.stall_after() + Duration::from_nanos(1))
+    }
+
+    /// What is known of the worker in a slot.
+    pub fn candidate(&self, slot: Slot) -> Option<&Candidate> {
+        self.ledger.get(slot)
+    }
+
+    /// Connections that wait to be seated.
+    pub fn queued(&self) -> usize {
+        self.fresh.len() + self.returned.len()
+    }
+
+    /// Whether any worker makes progress and has room.
+    pub fn has_free_credit(&self) -> bool {
+        self.ledger.free_credit() > 0
+    }
+
+    /// Panics unless, after [`decide`](Dispatcher::decide), nothing waits while somebody has credit
+    /// (work conservation), and the ledger agrees with itself.
+    pub fn check_invariants(&self) {
+        self.ledger.check_invariants();
+        assert!(self.queued() == 0 || self.ledger.credit() == 0, "nothing waits beside credit");
+    }
+
+    /// What waits at a stuck worker goes to those that are not, as far as they have credit. What
+    /// waits behind busy threads goes to idle ones, from the longest queue first, as far as there
+    /// are idle ones. Never more than can be seated elsewhere: it would only come back.
+    fn plan_recalls(&mut self) {
+        let mut credit = u32::try_from(self.ledger.free_credit()).unwrap_or(u32::MAX);
+        for place in 0..self.ledger.candidates().len() {
+            let candidate = &self.ledger.candidates()[place];
+            if candidate.stuck {
+                let count = candidate.recallable().min(credit);
+                credit -= count;
+                self.plan_recall(place, count);
+            }
+        }
+        let candidates = self.ledger.candidates();
+        let mut free: u32 =
+            candidates.iter().map(Candidate::free_places).fold(0, u32::saturating_add).min(credit);
+        let mut queues: Vec<_> = (0..candidates.len())
+            .map(|place| (candidates[place].waits_behind(), place))
+            .filter(|(waits, _)| *waits > 0)
+            .collect();
+        queues.sort_by_key(|(waits, place)| (std::cmp::Reverse(*waits), *place));
+        for (waits, place) in queues {
+            let count = waits.min(free);
+            free -= count;
+            self.plan_recall(place, count);
+        }
+    }
+
+    fn plan_recall(&mut self, place: usize, count: u32) {
+        if count > 0 {
+            let slot = self.ledger.candidates()[place].slot;
+            self.ledger.plan_recalls(place, count);
+            self.effects.push_back(Effect::Recall { slot, count });
+        }
+    }
+}
+
+/// Where a connection goes.
+fn pick(policy: &mut dyn Policy, ledger: &Ledger, queued: Queued) -> Option<usize> {
+    let candidates = ledger.candidates();
+    if queued.recalled {
+        let free = |place: &usize| {
+            candidates[*place].is_eligible() && candidates[*place].free_places() > 0
+        };
+        let best = (0..candidates.len())
+            .filter(free)
+            .min_by_key(|place| (candidates[*place].load(), candidates[*place].open));
+        if best.is_some() {
+            return best;
+        }
+    }
+    policy.pick(candidates, queued.affinity)
+}

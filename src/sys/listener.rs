@@ -65,13 +65,20 @@ impl ListenError {
 #[derive(Debug)]
 pub struct UnixSocketFile {
     path: PathBuf,
-    identity: (u64, u64),
+    identity: Identity,
+}
+
+/// Device, inode, and when it was made: an inode's number is soon used again.
+type Identity = (u64, u64, i64, i64);
+
+fn identity(metadata: &fs::Metadata) -> Identity {
+    (metadata.dev(), metadata.ino(), metadata.mtime(), metadata.mtime_nsec())
 }
 
 impl Drop for UnixSocketFile {
     fn drop(&mut self) {
         let ours = fs::symlink_metadata(&self.path)
-            .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.identity);
+            .is_ok_and(|metadata| identity(&metadata) == self.identity);
         if ours {
             // Gone meanwhile is as good.
             let _ = fs::remove_file(&self.path);
@@ -117,8 +124,7 @@ pub fn open_unix(
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
         socket.bind(&SockAddr::unix(path)?)?;
-        let metadata = fs::symlink_metadata(path)?;
-        let identity = (metadata.dev(), metadata.ino());
+        let identity = identity(&fs::symlink_metadata(path)?);
         let file = UnixSocketFile { path: path.to_owned(), identity };
         // Nobody can connect before listen(2), so there is no moment with the wrong mode.
         fs::set_permissions(path, fs::Permissions::from_mode(options.unix_mode))?;

@@ -1,0 +1,358 @@
+//! The ledger: what each worker holds right now, in one dense array.
+//!
+//! Once a turn the master looks at a worker's page and hands the numbers over ([`Sample`]); between
+//! two looks the ledger counts what it lends itself. A pick reads this array and nothing else: no
+//! shared page, no system call. Every number may come from a hostile worker, so arithmetic saturates.
+//!
+//! Not here: who is picked (`policy`), when a worker is stuck (`stuck`).
+
+use std::time::Duration;
+
+use crate::config::PREFETCH_MAX;
+use crate::dispatch::stuck::is_stuck;
+use crate::ident::Slot;
+use crate::time::Nanos;
+
+/// What a worker said that it is when it became Ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Handler threads; 0 if handlers run on its loop.
+    pub threads: u16,
+    /// Connections it wants to have waiting; 0 leaves it to its kind.
+    pub credit: u16,
+    /// It has a page: what it has not claimed can be taken back.
+    pub recallable: bool,
+}
+
+/// One look at one worker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sample {
+    /// Loans that it has not claimed.
+    pub waiting: u32,
+    /// When the oldest of them was lent.
+    pub oldest_waiting: Option<Nanos>,
+    /// Requests begun, ever.
+    pub started: u64,
+    /// Of those, how many are over.
+    pub finished: u64,
+    /// Complete requests that wait for a thread.
+    pub queued: u32,
+    /// Threads that are taken.
+    pub threads_busy: u32,
+    /// Since when no thread is free; zero while one is.
+    pub all_busy_since: Nanos,
+    /// When the loop's turn began; zero while it waits.
+    pub turn_entered: Nanos,
+    /// Connections that it holds.
+    pub open: u32,
+    /// Time spent in handlers, ever.
+    pub busy_ns: u64,
+    /// Handler calls that this is the sum of.
+    pub services: u64,
+    /// A signal has stopped the process.
+    pub stopped: bool,
+}
+
+/// A worker as a policy sees it: numbers only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Which.
+    pub slot: Slot,
+    /// Loans that it has not claimed.
+    pub waiting: u32,
+    /// Requests in service.
+    pub active: u32,
+    /// Connections that it holds.
+    pub open: u32,
+    /// How many more it may be lent now.
+    pub credit: u32,
+    /// Average time of a request, in nanoseconds; 0 while nothing is known.
+    pub service_ns: u64,
+    /// It makes no progress: ranks behind all that do.
+    pub stuck: bool,
+    eligible: bool,
+    shape: Shape,
+    /// Requests that hold or want a thread.
+    in_threads: u32,
+    in_turn: bool,
+    stopped: bool,
+    /// Its channel was full: nothing until the next look.
+    blocked: bool,
+    pub(super) recalls_planned: u32,
+    pub(super) oldest_waiting: Option<Nanos>,
+    services_seen: (u64, u64),
+}
+
+/// All candidates, in order of their slots.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    candidates: Vec<Candidate>,
+    stall_after: Duration,
+    credit_override: Option<u16>,
+    /// Credit of those that are not stuck, all together.
+    free_credit: u64,
+}
+
+impl Candidate {
+    fn new(slot: Slot, shape: Shape) -> Self {
+        Candidate {
+            slot,
+            waiting: 0,
+            active: 0,
+            open: 0,
+            credit: 0,
+            service_ns: 0,
+            stuck: false,
+            eligible: false,
+            shape,
+            in_threads: 0,
+            in_turn: false,
+            stopped: false,
+            blocked: false,
+            recalls_planned: 0,
+            oldest_waiting: None,
+            services_seen: (0, 0),
+        }
+    }
+
+    /// Requests that wait or are in service here.
+    pub fn load(&self) -> u32 {
+        self.waiting.saturating_add(self.active)
+    }
+
+    /// Whether a policy may pick it.
+    pub fn is_eligible(&self) -> bool {
+        self.eligible
+    }
+
+    /// Connections that would be served at once: idle threads, or an idle loop.
+    pub(super) fn free_places(&self) -> u32 {
+        if self.stuck || self.blocked {
+            return 0;
+        }
+        match self.shape.threads {
+            0 => u32::from(self.load() == 0 && !self.in_turn),
+            threads => {
+                u32::from(threads).saturating_sub(self.waiting.saturating_add(self.in_threads))
+            }
+        }
+    }
+
+    /// Loans that wait behind busy threads. On a loop nothing waits behind anything for long: a
+    /// turn of more than `--stall-after` makes the worker stuck, and until then a recall would only
+    /// bounce what the worker is just waking up for.
+    pub(super) fn waits_behind(&self) -> u32 {
+        if self.shape.threads == 0 || !self.shape.recallable {
+            return 0;
+        }
+        let free = u32::from(self.shape.threads).saturating_sub(self.in_threads);
+        self.recallable().saturating_sub(free)
+    }
+
+    /// Loans that a recall may be planned for.
+    pub(super) fn recallable(&self) -> u32 {
+        if self.shape.recallable { self.waiting.saturating_sub(self.recalls_planned) } else { 0 }
+    }
+
+    /// Ring when a thread is free and nothing waits for it; never for a loop.
+    pub(super) fn thread_free(&self) -> Option<u32> {
+        u32::from(self.shape.threads).checked_sub(1)
+    }
+
+    fn used(&self) -> u32 {
+        match self.shape.threads {
+            0 => self.waiting,
+            _ => self.waiting.saturating_add(self.in_threads),
+        }
+    }
+}
+
+impl Ledger {
+    pub(super) fn new(stall_after: Duration, credit_override: Option<u16>) -> Self {
+        Ledger { candidates: Vec::new(), stall_after, credit_override, free_credit: 0 }
+    }
+
+    /// A worker is ready, or another one has taken its slot.
+    pub(super) fn insert(&mut self, slot: Slot, shape: Shape) {
+        self.remove(slot);
+        let place = self.candidates.partition_point(|candidate| candidate.slot < slot);
+        self.candidates.insert(place, Candidate::new(slot, shape));
+        self.settle_credit();
+    }
+
+    /// It gets nothing more.
+    pub(super) fn remove(&mut self, slot: Slot) -> Option<Candidate> {
+        let place = self.place(slot)?;
+        let candidate = self.candidates.remove(place);
+        self.settle_credit();
+        Some(candidate)
+    }
+
+    /// Takes a look over. Returns whether the worker has become stuck, or has stopped being it.
+    pub(super) fn sample(&mut self, slot: Slot, sample: &Sample, now: Nanos) -> Option<bool> {
+        let place = self.place(slot)?;
+        let stuck = is_stuck(sample, self.candidates[place].shape.threads, self.stall_after, now);
+        let candidate = &mut self.candidates[place];
+        candidate.waiting = sample.waiting;
+        candidate.oldest_waiting = sample.oldest_waiting;
+        candidate.active = small(sample.started.saturating_sub(sample.finished));
+        candidate.open = sample.open;
+        candidate.in_threads = sample.queued.saturating_add(sample.threads_busy);
+        candidate.in_turn = sample.turn_entered != Nanos(0);
+        candidate.stopped = sample.stopped;
+        candidate.blocked = false;
+        candidate.recalls_planned = 0;
+        average(candidate, sample);
+        let changed = (candidate.stuck != stuck).then_some(stuck);
+        candidate.stuck = stuck;
+        self.settle_credit();
+        changed
+    }
+
+    /// One more is lent to the candidate at this place.
+    pub(super) fn lend(&mut self, place: usize) {
+        let candidate = &mut self.candidates[place];
+        candidate.waiting = candidate.waiting.saturating_add(1);
+        candidate.open = candidate.open.saturating_add(1);
+        candidate.credit = candidate.credit.saturating_sub(1);
+        if candidate.credit == 0 {
+            candidate.eligible = false;
+        }
+        if !candidate.stuck {
+            self.free_credit = self.free_credit.saturating_sub(1);
+            if self.free_credit == 0 {
+                self.settle_credit();
+            }
+        }
+    }
+
+    /// One that was lent does not wait there any more: it came back, or was claimed.
+    pub(super) fn waits_no_more(&mut self, slot: Slot, came_back: bool) {
+        let Some(place) = self.place(slot) else { return };
+        let candidate = &mut self.candidates[place];
+        candidate.waiting = candidate.waiting.saturating_sub(1);
+        candidate.recalls_planned = candidate.recalls_planned.saturating_sub(1);
+        if came_back {
+            candidate.open = candidate.open.saturating_sub(1);
+        } else {
+            candidate.active = candidate.active.saturating_add(1);
+            candidate.in_threads = candidate.in_threads.saturating_add(1);
+        }
+        self.settle_credit();
+    }
+
+    /// Its channel takes nothing until the next look.
+    pub(super) fn block(&mut self, slot: Slot) {
+        if let Some(place) = self.place(slot) {
+            self.candidates[place].blocked = true;
+            self.settle_credit();
+        }
+    }
+
+    pub(super) fn plan_recalls(&mut self, place: usize, count: u32) {
+        let candidate = &mut self.candidates[place];
+        candidate.recalls_planned = candidate.recalls_planned.saturating_add(count);
+    }
+
+    /// When a worker counts as stuck.
+    pub(super) fn stall_after(&self) -> Duration {
+        self.stall_after
+    }
+
+    /// Every candidate.
+    pub fn candidates(&self) -> &[Candidate] {
+        &self.candidates
+    }
+
+    /// One of them.
+    pub fn get(&self, slot: Slot) -> Option<&Candidate> {
+        self.place(slot).map(|place| &self.candidates[place])
+    }
+
+    /// How many may be lent now, all together.
+    pub(super) fn credit(&self) -> u64 {
+        self.eligible().map(|candidate| u64::from(candidate.credit)).sum()
+    }
+
+    /// Of that, at workers that are not stuck.
+    pub(super) fn free_credit(&self) -> u64 {
+        self.free_credit
+    }
+
+    /// What a worker may hold at once, waiting (and in its threads).
+    pub(super) fn allowance(&self, candidate: &Candidate) -> u32 {
+        let own = candidate.shape.credit;
+        let by_kind = match candidate.shape.threads {
+            0 => u32::from(PREFETCH_MAX),
+            threads => u32::from(threads) + u32::from(PREFETCH_MAX),
+        };
+        match (self.credit_override, own) {
+            (Some(credit), _) => u32::from(credit),
+            (None, 0) => by_kind,
+            (None, own) => u32::from(own),
+        }
+    }
+
+    /// - slots rise
+    /// - `free_credit` = Σ credit over those that are not stuck
+    /// - eligible ⇒ credit > 0; and while `free_credit` > 0, eligible ⇒ not stuck
+    pub(super) fn check_invariants(&self) {
+        assert!(self.candidates.is_sorted_by(|one, next| one.slot < next.slot), "slots rise");
+        let free = self.candidates.iter().filter(|one| !one.stuck);
+        let credit: u64 = free.map(|candidate| u64::from(candidate.credit)).sum();
+        assert_eq!(credit, self.free_credit, "free credit");
+        for candidate in self.eligible() {
+            assert!(candidate.credit > 0, "who is eligible has credit");
+            assert!(!candidate.stuck || credit == 0, "the stuck rank last");
+        }
+    }
+
+    fn eligible(&self) -> impl Iterator<Item = &Candidate> {
+        self.candidates.iter().filter(|candidate| candidate.is_eligible())
+    }
+
+    fn place(&self, slot: Slot) -> Option<usize> {
+        self.candidates.binary_search_by_key(&slot, |candidate| candidate.slot).ok()
+    }
+
+    /// Works out anew who may be lent how much.
+    fn settle_credit(&mut self) {
+        let mut free_credit = 0;
+        for place in 0..self.candidates.len() {
+            let allowance = self.allowance(&self.candidates[place]);
+            let candidate = &mut self.candidates[place];
+            candidate.credit = if candidate.blocked || candidate.stopped {
+                0
+            } else if candidate.stuck {
+                // One may wait there, so that it has something to do when it comes back; more
+                // would only have to be recalled.
+                allowance
+                    .saturating_sub(candidate.used())
+                    .min(1_u32.saturating_sub(candidate.waiting))
+            } else {
+                free_credit += u64::from(allowance.saturating_sub(candidate.used()));
+                allowance.saturating_sub(candidate.used())
+            };
+        }
+        self.free_credit = free_credit;
+        for candidate in &mut self.candidates {
+            candidate.eligible = candidate.credit > 0 && (!candidate.stuck || free_credit == 0);
+        }
+    }
+}
+
+/// Moves the average service time by an eighth towards what was seen since the last look.
+fn average(candidate: &mut Candidate, sample: &Sample) {
+    let (busy_before, count_before) = candidate.services_seen;
+    let count = sample.services.saturating_sub(count_before);
+    if count > 0 {
+        let seen = sample.busy_ns.saturating_sub(busy_before) / count;
+        let before = candidate.service_ns;
+        candidate.service_ns = if before == 0 { seen } else { before - before / 8 + seen / 8 };
+    }
+    candidate.services_seen = (sample.busy_ns, sample.services);
+}
+
+fn small(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,59 @@
+//! When a worker counts as stuck.
+//!
+//! Stuck is not dead: it is a worker that would make a connection wait for longer than
+//! `--stall-after`, as far as its page tells. It ranks behind all others, and what it has not
+//! claimed is worth taking back.
+//!
+//! Not here: killing what hangs for good (`supervise::hang`).
+
+use std::time::Duration;
+
+use crate::dispatch::ledger::Sample;
+use crate::time::Nanos;
+
+/// Whether a worker makes no progress: stopped by a signal; in one turn for too long; without a
+/// free thread for too long; or with a loan that it has not claimed for too long.
+pub(super) fn is_stuck(sample: &Sample, threads: u16, stall_after: Duration, now: Nanos) -> bool {
+    let since = |stamp: Nanos| stamp != Nanos(0) && now.since(stamp) > stall_after;
+    sample.stopped
+        || since(sample.turn_entered)
+        || (threads > 0 && since(sample.all_busy_since))
+        || sample.oldest_waiting.is_some_and(|lent_at| now.since(lent_at) > stall_after)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STALL: Duration = Duration::from_millis(1);
+    const NOW: Nanos = Nanos(10_000_000);
+
+    fn stuck(sample: Sample, threads: u16) -> bool {
+        is_stuck(&sample, threads, STALL, NOW)
+    }
+
+    #[test]
+    fn a_worker_that_waits_for_events_is_not_stuck() {
+        assert!(!stuck(Sample::default(), 0));
+        assert!(!stuck(Sample { started: 9, ..Sample::default() }, 0), "awaiting is not a turn");
+    }
+
+    #[test]
+    fn each_way_to_make_no_progress_counts_after_its_time() {
+        let (long_ago, just_now) = (Nanos(8_000_000), Nanos(9_500_000));
+        for (stamp, expected) in [(long_ago, true), (just_now, false)] {
+            assert_eq!(stuck(Sample { turn_entered: stamp, ..Sample::default() }, 0), expected);
+            let lent = Sample { oldest_waiting: Some(stamp), waiting: 1, ..Sample::default() };
+            assert_eq!(stuck(lent, 0), expected);
+            let busy = Sample { all_busy_since: stamp, ..Sample::default() };
+            assert_eq!(stuck(busy, 4), expected);
+            assert!(!stuck(busy, 0), "a loop has no threads to be busy");
+        }
+        assert!(stuck(Sample { stopped: true, ..Sample::default() }, 0));
+    }
+
+    #[test]
+    fn a_stamp_from_the_future_is_not_long_ago() {
+        assert!(!stuck(Sample { turn_entered: Nanos(u64::MAX), ..Sample::default() }, 0));
+    }
+}
