@@ -10,11 +10,17 @@ use std::fs;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 
+#[path = "fuzz/drive.rs"]
+mod drive;
+
 /// Mutations of each target in an ordinary run.
 const SEEDS_DEFAULT: u64 = 3000;
 
 /// Bytes of a mutated input: nothing is learnt from longer ones that shorter ones do not teach.
 const INPUT_SIZE_MAX: usize = 2000;
+
+/// Bytes that mean something in a head or a chunk, or are forbidden in one.
+const BYTES_OF_MEANING: &[u8] = b"\r\n\t :;=,\0\x7f\x80\xff";
 
 /// A line here, a file and a corpus of that name: that is a target.
 macro_rules! targets {
@@ -62,9 +68,10 @@ fn read_corpus(name: &str) -> Vec<(String, Vec<u8>)> {
     let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{folder:?}: {error}"));
     let mut corpus: Vec<(String, Vec<u8>)> = entries
         .map(|entry| {
-            let path = entry.unwrap().path();
-            let file = path.file_name().unwrap().to_string_lossy().into_owned();
-            (file, fs::read(&path).unwrap())
+            let entry = entry.unwrap_or_else(|error| panic!("{folder:?}: {error}"));
+            let file = entry.file_name().to_string_lossy().into_owned();
+            let input = fs::read(entry.path()).unwrap_or_else(|error| panic!("{file}: {error}"));
+            (file, input)
         })
         .collect();
     corpus.sort();
@@ -84,10 +91,10 @@ fn mutate(corpus: &[(String, Vec<u8>)], seed: u64) -> Vec<u8> {
             // One byte becomes any, or one that means something.
             0 if start < input.len() => input[start] = random.u8(..),
             1 if start < input.len() => {
-                input[start] = *random.choice(b"\r\n\t :;=,\0\x7f").unwrap()
+                input[start] = BYTES_OF_MEANING[random.usize(..BYTES_OF_MEANING.len())];
             }
             0 | 1 => input.push(random.u8(..)),
-            2 => input.insert(start, *random.choice(b"\r\n\t :;=,\0\x7f\x80\xff").unwrap()),
+            2 => input.insert(start, BYTES_OF_MEANING[random.usize(..BYTES_OF_MEANING.len())]),
             3 => drop(input.drain(start..end)),
             4 => input.truncate(start),
             // A piece twice.

@@ -6,13 +6,10 @@
 //!
 //! Not here: heads (`request_head`).
 
-#[path = "drive.rs"]
-mod drive;
-
 use maitred::config::HttpLimits;
 use maitred::http::BodyKind;
 
-use drive::Transcript;
+use crate::drive::Transcript;
 
 const HEAD: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
 

@@ -1,5 +1,7 @@
 //! Drives a connection over bytes that come in pieces, and writes down what it told.
 //!
+//! Whoever includes a target includes this beside it, as `crate::drive`.
+//!
 //! Not here: what is asked of the transcript (`request_head`, `chunked_body`).
 
 use std::sync::Arc;

@@ -6,13 +6,10 @@
 //!
 //! Not here: what follows a chunked head (`chunked_body`).
 
-#[path = "drive.rs"]
-mod drive;
-
 use maitred::config::HttpLimits;
 use maitred::http::BodyKind;
 
-use drive::{Request, Transcript};
+use crate::drive::{Request, Transcript};
 
 /// Runs the target on one input. Panics if what it promises does not hold.
 pub(crate) fn run(data: &[u8]) {

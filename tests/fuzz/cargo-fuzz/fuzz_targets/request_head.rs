@@ -1,6 +1,8 @@
 //! libFuzzer's way into the target of this name.
 #![no_main]
 
+#[path = "../../drive.rs"]
+mod drive;
 #[path = "../../request_head.rs"]
 mod request_head;
 
