@@ -3,21 +3,25 @@
 //! ```text
 //!  what the client sends (Receive)
 //!
-//!        head, no body                              RequestEnd
-//!   Head ─────────────────────────────────────► End ─────────► Ended ─┐
-//!    │ ▲  ├─ Content-Length ─► Sized ── all ─────►│                   │
-//!    │ │  └─ chunked ────────► Chunked ─ last ───►┘                   │
-//!    │ │                          │                                   │
-//!    │ │  response finished, and  │ response finished, rest unread:   │
-//!    │ │  the request ended ◄─────┼─── Drain (small and declared)     │
-//!    │ └──────────────────────────┼───────────────────────────────────┘
-//!    ▼                            ▼
-//!   Refused (an HttpError)      Over (nothing more is read: end of file, or closing)
+//!      ┌───────────── once the response is finished, if the connection goes on ──────┐
+//!      ▼                                                                             │
+//!    Head ── no body ─────────────────────────────────► End ── RequestEnd ─► Ended ──┤
+//!      ├──── Content-Length ─► Sized ── all bytes ───────┘                     ▲     │
+//!      │                         │                                             │     │
+//!      │                         └─ response finished, little left ─► Drain ───│─────┘
+//!      └──── chunked ────────► Chunked ── last chunk and trailers, RequestEnd ─┘
+//!
+//!    Head, Sized, Chunked ── HttpError, or end of file within ──────────► Refused
+//!    Head, Sized, Chunked ── refuse, or finished with much left ────────► Over (Closing)
+//!    any other ───────────── end of file ───────────────────────────────► Over (EndOfFile)
 //!
 //!  what we answer (Answer)
 //!
-//!   Nothing ── Head ──► Owed ── respond ──► Body ── finish_response ──► Finished ──► Nothing
-//!      └───────────────────┴─────────────── refuse ────────────────────────▲      (next request)
+//!    Nothing ── Head ─► Owed ── respond ─► NoBody, Sized, ── finish_response ─► Finished
+//!       │                │                 Chunked, UntilClose                      ▲
+//!       └────────────────┴──────────────── refuse ──────────────────────────────────┘
+//!
+//!    Finished ── Receive is Head again ─► Nothing
 //! ```
 //!
 //! The two sides run at their own pace: a response may begin before the request's body has come,
@@ -142,7 +146,8 @@ impl Connection {
         outcome
     }
 
-    /// The client has closed its side, and all bytes before that have been handed over.
+    /// The client has closed its side, and all bytes before that have been handed over until
+    /// `Partial` or `Paused`.
     ///
     /// A request that is complete is still answered; the connection then ends.
     ///

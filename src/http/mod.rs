@@ -89,3 +89,6 @@ pub use head::RequestHead;
 pub use response::error_response;
 pub use scan::head_size_max;
 pub use target::Target;
+
+#[cfg(test)]
+mod tests;
