@@ -27,11 +27,16 @@ pub mod config;
 pub mod ident;
 pub mod time;
 
-pub mod app;
-pub mod board;
-pub mod dispatch;
-pub mod handoff;
-pub mod http;
-pub mod loan;
-pub mod supervise;
 pub mod sys;
+
+pub mod dispatch;
+pub mod loan;
+
+pub mod board;
+pub mod handoff;
+
+pub mod worker;
+
+pub mod http;
+
+pub mod app;

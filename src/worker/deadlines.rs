@@ -93,7 +93,8 @@ mod tests {
 
     #[test]
     fn a_deadline_that_moved_later_fires_once_and_on_time() {
-        let (mut deadlines, mut one, key) = (Deadlines::default(), Deadline::default(), SessionKey(1));
+        let (mut deadlines, mut one, key) =
+            (Deadlines::default(), Deadline::default(), SessionKey(1));
         deadlines.set(key, &mut one, Nanos(10));
         for later in 11..100 {
             deadlines.set(key, &mut one, Nanos(later));
@@ -110,7 +111,8 @@ mod tests {
 
     #[test]
     fn a_deadline_that_moved_earlier_fires_early_and_only_once() {
-        let (mut deadlines, mut one, key) = (Deadlines::default(), Deadline::default(), SessionKey(1));
+        let (mut deadlines, mut one, key) =
+            (Deadlines::default(), Deadline::default(), SessionKey(1));
         deadlines.set(key, &mut one, Nanos(75));
         deadlines.set(key, &mut one, Nanos(10));
         let (_, asked) = deadlines.pop(Nanos(12)).unwrap();

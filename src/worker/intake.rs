@@ -148,12 +148,7 @@ impl Intake {
         }
     }
 
-    fn drop_recalled(
-        &mut self,
-        loan: LoanId,
-        sessions: &mut Sessions<Session>,
-        shell: &mut Shell,
-    ) {
+    fn drop_recalled(&mut self, loan: LoanId, sessions: &mut Sessions<Session>, shell: &mut Shell) {
         let Some(Some(key)) = self.by_loan.get(loan.index as usize).copied() else { return };
         // A loan that this worker has let go of meanwhile is not here, or is another one by now.
         let ours = sessions.get(key).is_some_and(|session| {

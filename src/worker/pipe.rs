@@ -59,7 +59,13 @@ impl Pipe {
     /// A pipe that holds about `bytes_max` bytes: the piece that passes the limit is still taken.
     pub(crate) fn new(bytes_max: usize) -> Self {
         let state = State { pieces: VecDeque::new(), bytes: 0, end: End::Open };
-        Pipe { shared: Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new(), bytes_max }) }
+        Pipe {
+            shared: Arc::new(Shared {
+                state: Mutex::new(state),
+                changed: Condvar::new(),
+                bytes_max,
+            }),
+        }
     }
 
     /// Puts a piece in, for the loop: never waits. True while there is room for more.
@@ -192,7 +198,9 @@ mod tests {
         let pipe = Pipe::new(1);
         let writer = pipe.clone();
         let thread = std::thread::spawn(move || {
-            writer.write(Bytes::from_static(b"ab")).and_then(|()| writer.write(Bytes::from_static(b"c")))
+            writer
+                .write(Bytes::from_static(b"ab"))
+                .and_then(|()| writer.write(Bytes::from_static(b"c")))
         });
         pipe.fail(io::ErrorKind::BrokenPipe);
         assert_eq!(thread.join().unwrap().unwrap_err().kind(), io::ErrorKind::BrokenPipe);

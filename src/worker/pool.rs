@@ -121,9 +121,7 @@ impl Pool {
                 wake: wake.clone(),
                 buffer_response,
             };
-            thread::Builder::new()
-                .name(format!("handler-{number}"))
-                .spawn(move || thread.run())?;
+            thread::Builder::new().name(format!("handler-{number}")).spawn(move || thread.run())?;
         }
         Ok(Pool {
             jobs,

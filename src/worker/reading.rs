@@ -39,7 +39,12 @@ enum ArrivingBody {
 
 impl Arriving {
     fn new(head: RequestHead, began_at: Nanos) -> Self {
-        Arriving { head: Some(head), body: ArrivingBody::Buffered(BytesMut::new()), began_at, received: 0 }
+        Arriving {
+            head: Some(head),
+            body: ArrivingBody::Buffered(BytesMut::new()),
+            began_at,
+            received: 0,
+        }
     }
 
     /// The connection ends while the request is here.
@@ -306,7 +311,12 @@ impl Session {
         self.give_to_handler(RequestBody::Streaming(Box::new(reader)), key, shell)
     }
 
-    fn give_to_handler(&mut self, body: RequestBody, key: SessionKey, shell: &mut Shell) -> Verdict {
+    fn give_to_handler(
+        &mut self,
+        body: RequestBody,
+        key: SessionKey,
+        shell: &mut Shell,
+    ) -> Verdict {
         let Some(head) = self.arriving.as_deref_mut().and_then(|arriving| arriving.head.take())
         else {
             return Verdict::Stay;

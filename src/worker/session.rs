@@ -132,7 +132,12 @@ pub(crate) enum Ending {
 
 impl Session {
     /// A session for a connection that was lent.
-    pub(crate) fn new(record: &LendRecord, socket: OwnedFd, http: Connection, origin: Origin) -> Self {
+    pub(crate) fn new(
+        record: &LendRecord,
+        socket: OwnedFd,
+        http: Connection,
+        origin: Origin,
+    ) -> Self {
         let has_context = record.context.iter().any(|byte| *byte != 0);
         Session {
             socket,
@@ -295,14 +300,16 @@ impl Session {
     }
 
     /// Registers the socket, once, for reading; for writing too while a response is stuck.
-    pub(super) fn register(&mut self, key: SessionKey, shell: &Shell, writing: bool) -> std::io::Result<()> {
+    pub(super) fn register(
+        &mut self,
+        key: SessionKey,
+        shell: &Shell,
+        writing: bool,
+    ) -> std::io::Result<()> {
         let raw = self.socket.as_raw_fd();
         let mut source = SourceFd(&raw);
-        let interest = if writing {
-            Interest::READABLE | Interest::WRITABLE
-        } else {
-            Interest::READABLE
-        };
+        let interest =
+            if writing { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
         match (self.flags.watched, self.flags.watched_for_writing == writing) {
             (false, _) => shell.registry.register(&mut source, key.token(), interest)?,
             (true, false) => shell.registry.reregister(&mut source, key.token(), interest)?,

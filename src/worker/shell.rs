@@ -243,12 +243,10 @@ impl Date {
         if now >= self.good_until {
             let time = SystemTime::now();
             self.text = httpdate::fmt_http_date(time);
-            let into_second = time
-                .duration_since(SystemTime::UNIX_EPOCH)
-                .map_or(0, |since| since.subsec_nanos());
+            let into_second =
+                time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.subsec_nanos());
             self.good_until = Nanos(now.0 + 1_000_000_000 - u64::from(into_second));
         }
         &self.text
     }
 }
-
