@@ -24,6 +24,7 @@
 //! # Rooms, in the order in which a connection travels
 
 pub mod config;
+pub mod exit;
 pub mod ident;
 pub mod time;
 
