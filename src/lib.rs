@@ -34,5 +34,6 @@ pub mod dispatch;
 pub mod handoff;
 pub mod http;
 pub mod loan;
+pub mod observe;
 pub mod supervise;
 pub mod sys;
