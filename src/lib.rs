@@ -28,6 +28,9 @@ pub mod exit;
 pub mod ident;
 pub mod time;
 
+#[cfg(feature = "cli")]
+pub mod cli;
+
 pub mod app;
 pub mod board;
 pub mod dispatch;
@@ -37,3 +40,6 @@ pub mod loan;
 pub mod observe;
 pub mod supervise;
 pub mod sys;
+
+#[cfg(feature = "cli")]
+pub use cli::run;
