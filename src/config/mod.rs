@@ -71,7 +71,7 @@ pub enum App {
 /// One address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Bind {
-    /// HOST:PORT or [v6]:PORT, resolved.
+    /// `HOST:PORT` or `[v6]:PORT`, resolved.
     Tcp(SocketAddr),
     /// unix:PATH
     Unix(PathBuf),
