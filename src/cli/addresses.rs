@@ -1,4 +1,4 @@
-//! Addresses as users type them: HOST:PORT, [v6]:PORT, PORT, unix:PATH, fd://N.
+//! Addresses as users type them: `HOST:PORT`, `[v6]:PORT`, `PORT`, `unix:PATH`, `fd://N`.
 //!
 //! Parsing is pure; a host name is asked of the [`Lookup`] that the caller brings, so that tests
 //! need no resolver.

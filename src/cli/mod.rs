@@ -21,7 +21,7 @@ pub mod values;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::Path;
 use std::process::ExitCode;
 use std::thread;
@@ -57,7 +57,9 @@ fn run_as(arguments: &[OsString], handler: impl Handler) -> Exit {
     };
     let surroundings = Surroundings {
         variables: &|name| std::env::var_os(name),
-        lookup: &look_up,
+        // The master has the addresses already; a worker must not fail to start, or wait, because
+        // a name server does not answer now.
+        lookup: if is_worker { &|_| Ok(vec![Ipv4Addr::UNSPECIFIED.into()]) } else { &look_up },
         cores: thread::available_parallelism().map_or(1, usize::from),
         systemd_sockets: Vec::new(),
     };

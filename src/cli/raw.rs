@@ -21,6 +21,7 @@ use crate::config::{Bind, Settings, WORKERS_DEFAULT_MAX};
              handed to a worker that has room",
     term_width = 100,
     arg_required_else_help = true,
+    args_override_self = true,
     disable_help_subcommand = true
 )]
 pub struct Raw {
@@ -42,13 +43,17 @@ pub enum RawCommand {
 /// The flags of `serve`, and of the workers that it starts.
 #[derive(Args, Clone, Debug, Default)]
 #[command(
-    after_help = "Every --flag has a variable, --header-timeout is MAITRED_HEADER_TIMEOUT; the flag \
-                  wins. PORT and\nWEB_CONCURRENCY are honoured. Durations: 500ms, 1.5, 2s, 1m (plain \
-                  numbers are seconds). Sizes:\n8190, 64K, 10M, 1GiB.\n\n\
-                  Signals: TERM and INT stop gracefully, a second one or QUIT at once; HUP reloads; \
-                  TTIN and TTOU\nadd and remove a worker.\n\n\
-                  Exit codes: 0 done, 1 failed at run time, 2 usage, 3 workers do not start, 4 the \
-                  application does\nnot load."
+    args_override_self = true,
+    after_help = "\
+Every --flag has a variable, --header-timeout is MAITRED_HEADER_TIMEOUT; the flag wins. PORT and
+WEB_CONCURRENCY are honoured. Durations: 500ms, 1.5, 2s, 1m (plain numbers are seconds). Sizes:
+8190, 64K, 10M, 1GiB.
+
+Signals: TERM and INT stop gracefully, a second one or QUIT at once; HUP reloads; TTIN and TTOU
+add and remove a worker.
+
+Exit codes: 0 done, 1 failed at run time, 2 usage, 3 workers do not start, 4 the application does
+not load."
 )]
 pub struct RawServe {
     /// Nothing for the built-in application, echo, or static:DIR
@@ -64,8 +69,10 @@ pub struct RawServe {
           default_missing_value = "true")]
     pub browse: Option<String>,
 
-    /// HOST:PORT, [v6]:PORT, PORT, unix:PATH or fd://N; repeatable
-    #[arg(long, short, value_name = "ADDR", action = ArgAction::Append, help_heading = "Addresses")]
+    /// Where to listen.
+    #[arg(long, short, value_name = "ADDR", action = ArgAction::Append,
+          help = "HOST:PORT, [v6]:PORT, PORT, unix:PATH or fd://N; repeatable",
+          help_heading = "Addresses")]
     pub bind: Vec<OsString>,
 
     /// Host of one more address, as in Uvicorn

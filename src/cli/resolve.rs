@@ -106,7 +106,7 @@ fn app(raw: &RawServe, reader: &mut Reader<'_>) -> App {
         App::Embedded | App::Echo | App::Command(_) => {
             // A variable may be set for many servers; a flag was typed for this one.
             if browse.is_some_and(|given| given.typed && given.value) {
-                reader.refuse("--browse", None, "lists directories: it needs static:DIR");
+                reader.refuse("--browse", None, "needs static:DIR");
             }
             app
         }
@@ -202,7 +202,9 @@ fn weights(raw: &RawServe, balance: Balance, workers: u16, reader: &mut Reader<'
 fn rebalance(text: &str) -> Result<Rebalance, Refusal> {
     match text {
         "never" => Ok(Rebalance::Never),
-        "auto" | "always" => Err("comes with a later version; this one has never".to_owned()),
+        "auto" | "always" => {
+            Err("must be never; auto and always come with a later version".to_owned())
+        }
         _ => Err("must be never".to_owned()),
     }
 }
@@ -347,5 +349,4 @@ fn or_most(text: &str, least: usize, most: usize) -> Result<usize, Refusal> {
 }
 
 #[cfg(test)]
-#[path = "resolve_tests.rs"]
 mod tests;

@@ -71,11 +71,11 @@ pub fn duration_or_off(
 /// nginx, with or without `iB`. `MB` is refused: half of its readers mean something else.
 pub fn size(text: &str, bounds: RangeInclusive<u64>) -> Result<u64, Refusal> {
     size_of(text).filter(|value| bounds.contains(value)).ok_or_else(|| {
-        format!(
-            "must be a size from {} to {} bytes, as in 8190, 64K, 10M, 1GiB",
-            bounds.start(),
-            bounds.end(),
-        )
+        let bounds = match (*bounds.start(), *bounds.end()) {
+            (0, u64::MAX) => String::new(),
+            (least, most) => format!(" from {} to {}", show_size(least), show_size(most)),
+        };
+        format!("must be a size{bounds}, as in 8190, 64K, 10M, 1GiB")
     })
 }
 

@@ -1,8 +1,10 @@
 //! The access log: a line a request, in the combined format with what only this server knows.
 //!
 //! ```text
-//! 192.0.2.7 - - [23/Nov/2026:08:52:10 +0000] "GET / HTTP/1.1" 200 19 "-" "curl/8" worker=3 gen=7 queue=0.120ms time=1.034ms
+//! 192.0.2.7 - - [23/Nov/2026:08:52:10 +0000] "GET / HTTP/1.1" 200 19 "-" "curl/8"
+//!     worker=3 gen=7 queue=0.120ms time=1.034ms
 //! ```
+//! (on one line).
 //!
 //! `queue` is how long the connection had waited until a worker took it (`-` where nobody knows,
 //! as on a Unix socket, or where the connection was already the worker's); `time` is from the

@@ -105,7 +105,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig::with_cases(256))]
 
         #[test]
         fn it_agrees_with_another_calendar(seconds in 0_u64..253_402_300_799) {

@@ -3,8 +3,10 @@
 //! ```text
 //! 2026-11-23T08:52:10.123Z INFO  listening on http://127.0.0.1:8000 master=40
 //! 2026-11-23T08:52:10.140Z WARN  request refused reason="bare LF" worker=3 gen=7 pid=41
-//! {"time":"…","level":"WARN","target":"maitred::worker","message":"…","worker":3,"gen":7,"pid":41,"fields":{"reason":"bare LF"}}
+//! {"time":"…","level":"WARN","target":"maitred::worker","message":"request refused","worker":3,
+//!  "gen":7,"pid":41,"fields":{"reason":"bare LF"}}
 //! ```
+//! (the object on one line).
 //!
 //! A line of the master ends with `master=PID`, so that a line *about* a worker can carry `worker`,
 //! `gen` and `pid` of that one. All text is escaped: an event is a line, whatever a client sent.

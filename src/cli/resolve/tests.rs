@@ -226,7 +226,7 @@ const CASES: &[Case] = &[
         "None",
         &[("0", "None"), ("10M", "Some(10485760)")],
         &["10MB", "-1"],
-        "must be a size from 0",
+        "must be a size, as in",
         |s| format!("{:?}", s.http.body_max),
     ),
     (
@@ -234,7 +234,7 @@ const CASES: &[Case] = &[
         "1048576",
         &[("0", "0"), ("1GiB", "1073741824")],
         &["2G"],
-        "must be a size from 0 to 1073741824 bytes",
+        "must be a size from 0 to 1G",
         |s| s.http.buffer_request.to_string(),
     ),
     (
@@ -242,7 +242,7 @@ const CASES: &[Case] = &[
         "1048576",
         &[("0", "0"), ("1GiB", "1073741824")],
         &["2G"],
-        "must be a size from 0 to 1073741824 bytes",
+        "must be a size from 0 to 1G",
         |s| s.http.buffer_response.to_string(),
     ),
     (
@@ -312,6 +312,8 @@ fn a_flag_beats_its_variable_even_a_broken_one() {
     assert_eq!(both.unwrap().settings.workers, 2);
     let broken = resolved(&["-w", "2"], &[("MAITRED_WORKERS", "many")]);
     assert_eq!(broken.unwrap().settings.workers, 2);
+    // Of a flag that stands twice the last one counts: scripts append theirs.
+    assert_eq!(settings(&["-w", "2", "--workers", "3"]).workers, 3);
     let off = resolved(&["--access-log=false"], &[("MAITRED_ACCESS_LOG", "1")]);
     assert!(!off.unwrap().settings.access_log);
 }
@@ -390,7 +392,7 @@ fn an_application_and_a_command_exclude_each_other() {
 
 #[test]
 fn browse_needs_a_directory_but_its_variable_does_not() {
-    assert_eq!(refusal(&["--browse"]), "--browse: lists directories: it needs static:DIR");
+    assert_eq!(refusal(&["--browse"]), "--browse: needs static:DIR");
     assert_eq!(settings(&["--browse=false"]).app, App::Embedded);
     let set = [("MAITRED_BROWSE", "1")];
     assert_eq!(resolved(&["echo"], &set).unwrap().settings.app, App::Echo);
@@ -426,7 +428,10 @@ fn weights_belong_to_weighted_workers() {
 fn later_modes_say_so() {
     for mode in ["auto", "always"] {
         let message = refusal(&["--rebalance", mode]);
-        assert!(message.contains("comes with a later version"), "{message}");
+        assert!(
+            message.contains("must be never; auto and always come with a later version"),
+            "{message}"
+        );
     }
 }
 
