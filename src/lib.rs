@@ -24,10 +24,16 @@
 //! # Rooms, in the order in which a connection travels
 
 pub mod config;
+pub mod exit;
 pub mod ident;
 pub mod time;
 
+#[cfg(feature = "cli")]
+pub mod cli;
+
 pub mod sys;
+
+pub mod supervise;
 
 pub mod dispatch;
 pub mod loan;
@@ -40,3 +46,8 @@ pub mod worker;
 pub mod http;
 
 pub mod app;
+
+pub mod observe;
+
+#[cfg(feature = "cli")]
+pub use cli::run;

@@ -92,6 +92,10 @@ pub enum RequestBody {
 /// `Connection`, `Date`) is the server's; what a handler sets of it is checked or replaced.
 pub type Response = http::Response<Body>;
 
+/// The pieces of a body that is made while it is sent. An error cuts the response off, visibly for
+/// the client.
+pub type Pieces = Box<dyn Iterator<Item = io::Result<Bytes>> + Send>;
+
 /// A response's body.
 #[derive(Default)]
 pub enum Body {
@@ -114,7 +118,7 @@ pub enum Body {
         /// Declared as Content-Length where it is known; the connection is reset if it is untrue.
         length: Option<u64>,
         /// The pieces. An error cuts the response off, visibly for the client.
-        source: Box<dyn Iterator<Item = io::Result<Bytes>> + Send>,
+        source: Pieces,
     },
 }
 

@@ -20,7 +20,7 @@ use crate::sys::stream::{self, Sent};
 use crate::worker::outgoing::{Flushed, Outgoing};
 use crate::worker::pipe::{Pipe, Taken};
 use crate::worker::pool::Answer;
-use crate::worker::session::{Ending, Session, Stage, Verdict};
+use crate::worker::session::{Ending, Session, Verdict};
 use crate::worker::sessions::SessionKey;
 use crate::worker::shell::Shell;
 
@@ -70,7 +70,7 @@ impl Session {
             Answer::Whole(response) => {
                 let (parts, body) = response.into_parts();
                 match body {
-                    Body::Empty => self.respond(parts, BodyLength::Known(0), None, key, shell),
+                    Body::Empty => self.respond(parts, BodyLength::None, None, key, shell),
                     Body::Full(bytes) => {
                         let length = BodyLength::Known(bytes.len() as u64);
                         self.respond(parts, length, Some(Body::Full(bytes)), key, shell)
@@ -115,7 +115,7 @@ impl Session {
         let explanation = status.canonical_reason().unwrap_or("refused");
         let begun = self.http.refuse(status, explanation, shell.date(), &mut out);
         let verdict = if begun {
-            self.record(status, 0);
+            self.note_response(status, 0);
             self.leave(&out, key, shell)
         } else {
             // A response is under way already; only a reset says that it is not complete.
@@ -197,7 +197,7 @@ impl Session {
             self.http.respond(parts.status, &parts.headers, length, shell.date(), close, &mut out);
         let verdict = match begun {
             Ok(framing) => {
-                self.record(parts.status, length_of(length));
+                self.note_response(parts.status, length_of(length));
                 match self.add_body(framing, body, &mut out) {
                     Ok(()) => self.leave(&out, key, shell),
                     Err(cause) => {
@@ -301,7 +301,7 @@ impl Session {
         if let Some(arriving) = self.arriving.take() {
             arriving.abandon();
         }
-        self.log(shell);
+        self.log_access(shell);
         match self.http.next() {
             Next::KeepAlive => self.between_requests(key, shell),
             Next::Close => Verdict::End(Ending::Orderly),
@@ -361,6 +361,6 @@ fn declared(length: Option<u64>) -> BodyLength {
 fn length_of(length: BodyLength) -> u64 {
     match length {
         BodyLength::Known(length) => length,
-        BodyLength::Unknown => 0,
+        BodyLength::None | BodyLength::Unknown => 0,
     }
 }

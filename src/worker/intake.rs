@@ -6,12 +6,13 @@
 //! Not here: the frames' bytes (`handoff`), what a session does with its turn (`session`).
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{debug, warn};
 
 use crate::app::Origin;
-use crate::config::FRAMES_PER_TURN_MAX;
+use crate::config::{FRAMES_PER_TURN_MAX, LOANS_MAX};
 use crate::handoff::{DrainMode, FromMaster, LendRecord, ToMaster, ToWorker, WorkerEnd};
 use crate::http::Connection;
 use crate::ident::LoanId;
@@ -133,8 +134,13 @@ impl Intake {
         shell: &mut Shell,
     ) {
         for (record, socket) in records.iter().zip(descriptors) {
+            if record.loan.index >= LOANS_MAX {
+                // Not a place in any page of this version: nothing can be said of it there.
+                warn!(loan = %record.loan, "a loan beyond the page");
+                continue;
+            }
             let origin = Origin { peer: record.peer, listener: record.listener, worker: shell.who };
-            let http = Connection::new(&shell.settings.http);
+            let http = Connection::new(Arc::clone(&shell.limits));
             let session = Session::new(record, socket, http, origin);
             let key = sessions.insert(session);
             let index = record.loan.index as usize;

@@ -19,7 +19,7 @@ mod sessions;
 mod shell;
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,13 +35,14 @@ use tracing::{debug, info};
 use crate::app::Handler;
 use crate::board::{PageError, WorkerPage, page_bytes};
 use crate::config::{EVENTS_PER_TURN_MAX, LOANS_MAX, Settings};
-use crate::handoff::{DrainMode, Inheritance, PROTOCOL_VERSION, ReadyRecord, ToMaster, WorkerEnd};
+use crate::handoff::{DrainMode, PROTOCOL_VERSION, ReadyRecord, ToMaster, WorkerEnd};
 use crate::sys::clock;
+use crate::sys::inherit::Inheritance;
 use crate::sys::shm::SharedMemory;
 use crate::time::Nanos;
 use crate::worker::intake::{Intake, Told};
 use crate::worker::pool::{Outcome, Pool, Wake};
-use crate::worker::session::{Session, Stage, Verdict};
+use crate::worker::session::{Session, Verdict};
 use crate::worker::sessions::{SessionKey, Sessions};
 use crate::worker::shell::Shell;
 
@@ -110,7 +111,7 @@ impl Worker {
             }
         };
         let channel = WorkerEnd::new(inheritance.channel);
-        let raw = channel.as_raw_fd();
+        let raw = channel.as_fd().as_raw_fd();
         poll.registry()
             .register(&mut SourceFd(&raw), CHANNEL, Interest::READABLE)
             .map_err(WorkerError::Start)?;

@@ -43,14 +43,17 @@ impl Outgoing {
         }
     }
 
+    /// Puts bytes before everything else: what a first write left over.
+    pub(crate) fn push_first(&mut self, bytes: Bytes) {
+        if !bytes.is_empty() {
+            self.parts.push_front(Part::Bytes(bytes));
+        }
+    }
+
     pub(crate) fn push_file(&mut self, file: File, offset: u64, length: u64) {
         if length > 0 {
             self.parts.push_back(Part::File { file, offset, left: length });
         }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.parts.is_empty()
     }
 
     /// Writes until all is gone or the socket takes no more.

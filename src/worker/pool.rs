@@ -8,6 +8,7 @@
 //! of this.
 
 use std::any::Any;
+use std::collections::VecDeque;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
@@ -27,13 +28,14 @@ use crate::worker::sessions::SessionKey;
 /// The threads, seen from the loop.
 pub(crate) struct Pool {
     jobs: Sender<Job>,
-    /// Jobs beyond the threads' number wait here, in order: requests whose last body byte arrived
-    /// while every thread was taken.
     outcomes: Receiver<Outcome>,
-    /// When each call that is out began, by thread-independent job order.
+    report: Sender<Outcome>,
+    /// The calls that are out, and when each began.
     running: Vec<(SessionKey, Nanos)>,
     threads: usize,
-    waiting: std::collections::VecDeque<(SessionKey, Request)>,
+    /// Requests whose last byte arrived while every thread was taken. Each belongs to a session, so
+    /// there are no more of them than loans.
+    waiting: VecDeque<(SessionKey, Request)>,
     all_busy_since: Nanos,
     wake: Wake,
 }
@@ -57,6 +59,21 @@ pub(crate) enum Answer {
     Streamed(Box<http::response::Parts>, Option<u64>, Pipe),
     /// The handler panicked.
     Panicked(String),
+}
+
+/// Tells the loop that a session's pipe has changed.
+pub(crate) struct Progress {
+    key: SessionKey,
+    report: Sender<Outcome>,
+    wake: Wake,
+}
+
+impl Progress {
+    pub(crate) fn tell(&self) {
+        // The loop outlives its threads but for the moment of its own end.
+        let _ = self.report.send(Outcome::Progress(self.key));
+        self.wake.wake();
+    }
 }
 
 struct Job {
@@ -126,9 +143,10 @@ impl Pool {
         Ok(Pool {
             jobs,
             outcomes,
+            report,
             running: Vec::with_capacity(usize::from(threads)),
             threads: usize::from(threads),
-            waiting: std::collections::VecDeque::new(),
+            waiting: VecDeque::new(),
             all_busy_since: Nanos(0),
             wake,
         })
@@ -196,9 +214,9 @@ impl Pool {
         self.running.iter().map(|(_, began)| *began).min().unwrap_or(Nanos(0))
     }
 
-    /// What a session's reading side uses to tell the loop of room in its pipe.
-    pub(crate) fn wake_handle(&self) -> Wake {
-        self.wake.clone()
+    /// What the reader of a session's body uses to tell the loop of room in its pipe.
+    pub(crate) fn progress_of(&self, key: SessionKey) -> Progress {
+        Progress { key, report: self.report.clone(), wake: self.wake.clone() }
     }
 
     fn begin(&mut self, key: SessionKey, request: Request, now: Nanos) {

@@ -13,11 +13,11 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use crate::app::{Request, RequestBody};
 use crate::config::{BODY_RATE_MIN, READS_PER_TURN_MAX};
-use crate::http::{BodyKind, Event, HttpError, RequestHead};
+use crate::http::{Awaits, BodyKind, Event, HttpError, RequestHead};
 use crate::sys::stream::{self, Received};
 use crate::time::Nanos;
 use crate::worker::pipe::Pipe;
-use crate::worker::pool::Wake;
+use crate::worker::pool::Progress;
 use crate::worker::session::{Ending, Session, Stage, Verdict};
 use crate::worker::sessions::SessionKey;
 use crate::worker::shell::Shell;
@@ -74,7 +74,7 @@ impl Session {
     pub(super) fn takes_body(&self) -> bool {
         match self.arriving.as_deref() {
             Some(Arriving { body: ArrivingBody::Piped(pipe), .. }) => {
-                !self.http.request_complete() && pipe.has_room()
+                self.http.awaits() == Awaits::Body && pipe.has_room()
             }
             Some(_) | None => false,
         }
@@ -90,6 +90,11 @@ impl Session {
             Verdict::Stay if self.takes_body() => self.read(key, shell),
             verdict => verdict,
         }
+    }
+
+    /// Whether everything of the request that is being handled has arrived.
+    pub(super) fn request_complete(&self) -> bool {
+        self.http.awaits() != Awaits::Body
     }
 
     /// The body does not arrive: its reader is told why.
@@ -168,18 +173,17 @@ impl Session {
         self.flags.hung_up = true;
         match self.stage {
             // A client may send its requests and then its end; what is complete gets its answer.
-            Stage::Handling | Stage::Answering if self.http.request_complete() => Verdict::Stay,
+            Stage::Handling | Stage::Answering if self.request_complete() => Verdict::Stay,
             Stage::Handling | Stage::Answering => {
                 self.fail_body(io::ErrorKind::UnexpectedEof);
                 Verdict::Stay
             }
             Stage::Waiting(_) | Stage::Reading | Stage::Lingering { .. } => {
-                if self.http.handle_eof().is_err() {
-                    shell.count_error();
-                    return Verdict::End(Ending::Orderly);
+                match self.http.handle_eof() {
+                    Ok(()) => Verdict::End(Ending::Orderly),
+                    // Cut off within a request; it may still be reading.
+                    Err(error) => self.handle_bad_request(key, shell, &error),
                 }
-                let _ = key;
-                Verdict::End(Ending::Orderly)
             }
         }
     }
@@ -196,15 +200,9 @@ impl Session {
         let mut carry = std::mem::take(&mut self.carry);
         carry.extend_from_slice(input);
         let (used, verdict) = self.parse(&carry, key, shell);
-        carry.advance_by(used);
+        carry.drain(..used);
         self.carry = carry;
         verdict
-    }
-
-    /// What was kept, once more: the response before it is written.
-    pub(super) fn parse_carry(&mut self, key: SessionKey, shell: &mut Shell) -> Verdict {
-        let carry = std::mem::take(&mut self.carry);
-        self.take_in(&carry, key, shell)
     }
 
     /// Bytes to events to requests, until the bytes are used up or a response must come first.
@@ -297,7 +295,7 @@ impl Session {
 
     /// The body is too long to be kept: a thread takes the request and reads the rest as it comes.
     fn hand_over(&mut self, key: SessionKey, shell: &mut Shell) -> Verdict {
-        let Some(wake) = shell.pool.as_ref().map(super::pool::Pool::wake_handle) else {
+        let Some(progress) = shell.progress_of(key) else {
             // On the loop nothing may wait; the limit on bodies keeps such requests out.
             return self.refuse(key, shell, http::StatusCode::PAYLOAD_TOO_LARGE);
         };
@@ -307,7 +305,7 @@ impl Session {
         if let ArrivingBody::Buffered(buffer) = std::mem::replace(&mut arriving.body, piped) {
             pipe.offer(buffer.freeze());
         }
-        let reader = PipeReader { pipe, wake: shell.progress_of(key, wake), piece: Bytes::new() };
+        let reader = PipeReader { pipe, progress, piece: Bytes::new() };
         self.give_to_handler(RequestBody::Streaming(Box::new(reader)), key, shell)
     }
 
@@ -327,7 +325,7 @@ impl Session {
             // A thread has it; its answer comes as an outcome.
             None => {
                 let after = shell.settings.http.body_timeout;
-                if !self.http.request_complete() {
+                if !self.request_complete() {
                     self.set_deadline(key, shell, after);
                 } else {
                     shell.deadlines.set(key, &mut self.deadline, Nanos::NEVER);
@@ -378,29 +376,15 @@ impl Session {
 /// The handler's end of a body that arrives while it is read.
 struct PipeReader {
     pipe: Pipe,
-    wake: Progress,
+    progress: Progress,
     piece: Bytes,
-}
-
-/// Tells the loop that a session's pipe has changed.
-pub(super) struct Progress {
-    pub(super) key: SessionKey,
-    pub(super) report: crossbeam_channel::Sender<crate::worker::pool::Outcome>,
-    pub(super) wake: Wake,
-}
-
-impl Progress {
-    fn tell(&self) {
-        let _ = self.report.send(crate::worker::pool::Outcome::Progress(self.key));
-        self.wake.wake();
-    }
 }
 
 impl Read for PipeReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.piece.is_empty() {
             self.piece = self.pipe.read()?.unwrap_or_default();
-            self.wake.tell();
+            self.progress.tell();
         }
         let count = self.piece.len().min(buffer.len());
         self.piece.copy_to_slice(&mut buffer[..count]);
@@ -412,6 +396,6 @@ impl Drop for PipeReader {
     fn drop(&mut self) {
         // What the handler did not read is not waited for.
         self.pipe.fail(io::ErrorKind::BrokenPipe);
-        self.wake.tell();
+        self.progress.tell();
     }
 }

@@ -205,7 +205,7 @@ impl Session {
             Some(verdict) => verdict,
             None => {
                 // Woken for nothing: another wait, on the same deadline.
-                shell.claim_was_empty(self.loan);
+                shell.claim_was_empty(self.loan, &self.terms());
                 self.stage = Stage::Waiting(Unclaimed::Idle);
                 shell.watch(key, self);
                 Verdict::Stay
@@ -216,9 +216,7 @@ impl Session {
     /// Its deadline has come.
     pub(crate) fn handle_deadline(&mut self, key: SessionKey, shell: &mut Shell) -> Verdict {
         match self.stage {
-            // It may only be ended by who may read it; if the master has taken it, it is not ours.
-            Stage::Waiting(from) if shell.claim(self.loan, from) => Verdict::End(Ending::Orderly),
-            Stage::Waiting(_) => Verdict::LetGo,
+            Stage::Waiting(_) => self.end_if_idle(shell),
             Stage::Reading => self.handle_too_slow(key, shell),
             // The handler reads a body that does not arrive: it learns so, and answers.
             Stage::Handling => self.fail_body(std::io::ErrorKind::TimedOut),
@@ -227,8 +225,110 @@ impl Session {
         }
     }
 
+    /// A connection that was lent: it waits to be claimed, on the deadline that it came with.
+    pub(crate) fn begin(&mut self, key: SessionKey, shell: &mut Shell, idle_deadline: Nanos) {
+        shell.deadlines.set(key, &mut self.deadline, idle_deadline);
+        shell.lent += 1;
+        self.flags.queued = true;
+        shell.unclaimed.push_back(key);
+    }
+
+    /// The deadlines' heap asks; it may be too early.
+    pub(crate) fn handle_asked(
+        &mut self,
+        key: SessionKey,
+        shell: &mut Shell,
+        asked_at: Nanos,
+    ) -> Verdict {
+        let now = shell.now;
+        if shell.deadlines.is_due(key, &mut self.deadline, asked_at, now) {
+            self.handle_deadline(key, shell)
+        } else {
+            Verdict::Stay
+        }
+    }
+
+    /// It was put behind the others, and its turn has come.
+    pub(crate) fn go_on(&mut self, key: SessionKey, shell: &mut Shell) -> Verdict {
+        self.flags.queued = false;
+        match self.stage {
+            Stage::Reading => self.read(key, shell),
+            Stage::Handling => self.go_on_reading(key, shell),
+            Stage::Answering => self.go_on_answering(key, shell),
+            Stage::Waiting(_) | Stage::Lingering { .. } => Verdict::Stay,
+        }
+    }
+
+    /// A pipe between this session and its handler has changed.
+    pub(crate) fn handle_progress(&mut self, key: SessionKey, shell: &mut Shell) -> Verdict {
+        match self.stage {
+            Stage::Answering => match self.go_on_answering(key, shell) {
+                // The handler may still be reading the request while it answers.
+                Verdict::Stay if self.takes_body() => self.go_on_reading(key, shell),
+                verdict => verdict,
+            },
+            Stage::Handling => self.go_on_reading(key, shell),
+            Stage::Waiting(_) | Stage::Reading | Stage::Lingering { .. } => Verdict::Stay,
+        }
+    }
+
+    /// Draining: what nobody has claimed goes back.
+    pub(crate) fn give_back(&mut self, shell: &mut Shell) -> Verdict {
+        match self.stage {
+            Stage::Waiting(from) => {
+                // Whether the master was quicker or not: it has it back.
+                shell.give(self.loan, from);
+                self.stage = Stage::Waiting(Unclaimed::Idle);
+                Verdict::LetGo
+            }
+            Stage::Reading | Stage::Handling | Stage::Answering | Stage::Lingering { .. } => {
+                Verdict::Stay
+            }
+        }
+    }
+
+    /// Nothing more is expected of an idle connection. It may only be ended by who may read it: if
+    /// the master has taken it, another worker serves it, and it is not ours to shut down.
+    pub(crate) fn end_if_idle(&mut self, shell: &mut Shell) -> Verdict {
+        let Stage::Waiting(from) = self.stage else { return Verdict::Stay };
+        if from == Unclaimed::Lent && shell.finishing {
+            // Accepted, and not read: it is still served.
+            return Verdict::Stay;
+        }
+        if shell.claim(self.loan, from) {
+            self.stage = Stage::Reading;
+            Verdict::End(Ending::Orderly)
+        } else {
+            self.stage = Stage::Waiting(Unclaimed::Idle);
+            Verdict::LetGo
+        }
+    }
+
+    /// Time is up for a worker that leaves.
+    pub(crate) fn cut_off(&mut self, shell: &mut Shell) -> Verdict {
+        match self.stage {
+            Stage::Waiting(_) => self.give_back(shell),
+            Stage::Reading | Stage::Handling | Stage::Answering => Verdict::End(Ending::Reset),
+            Stage::Lingering { .. } => Verdict::End(Ending::Orderly),
+        }
+    }
+
+    /// Marks it as queued; false if it was.
+    pub(super) fn queue_once(&mut self) -> bool {
+        !std::mem::replace(&mut self.flags.queued, true)
+    }
+
+    /// The first byte of a response is about to leave.
+    pub(super) fn now_answering(&mut self, shell: &Shell) {
+        shell.answering(self.loan);
+        self.stage = Stage::Answering;
+    }
+
     /// The response is written; what comes next depends on what has arrived meanwhile.
     pub(super) fn between_requests(&mut self, key: SessionKey, shell: &mut Shell) -> Verdict {
+        if shell.is_reading(key) {
+            // Called from within a read: what it brought decides.
+        }
         if !self.carry.is_empty() || self.flags.unread {
             shell.active_again(self.loan);
             self.stage = Stage::Reading;
@@ -281,14 +381,18 @@ impl Session {
             answering.abandon();
         }
         match verdict {
-            Verdict::Stay | Verdict::LetGo => {}
+            Verdict::Stay | Verdict::LetGo => {
+                if let Stage::Waiting(from) = self.stage {
+                    shell.forget_unclaimed(from);
+                }
+            }
             Verdict::End(ending) => {
                 // A failure means that the client was quicker.
                 let _ = match ending {
                     Ending::Orderly => stream::shutdown_both(self.socket.as_fd()),
                     Ending::Reset => stream::reset(self.socket.as_fd()),
                 };
-                shell.end(self.loan);
+                shell.end(self.loan, self.claim_state());
             }
         }
         if self.flags.watched {
@@ -322,6 +426,16 @@ impl Session {
 
     pub(super) fn socket(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+
+    /// What the claim word of a claimed session says.
+    fn claim_state(&self) -> LoanState {
+        match self.stage {
+            Stage::Waiting(Unclaimed::Lent) => LoanState::Lent,
+            Stage::Waiting(Unclaimed::Idle) => LoanState::Idle,
+            Stage::Reading | Stage::Handling => LoanState::Active,
+            Stage::Answering | Stage::Lingering { .. } => LoanState::Answering,
+        }
     }
 
     pub(crate) fn loan(&self) -> LoanId {

@@ -6,7 +6,6 @@
 //! Not here: the order of things in a turn (`worker`).
 
 use std::collections::VecDeque;
-use std::io;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -15,14 +14,15 @@ use tracing::warn;
 
 use crate::app::{Handler, Request};
 use crate::board::{Terms, WorkerPage};
-use crate::config::Settings;
+use crate::config::{HttpLimits, READ_BUFFER_SIZE, Settings};
 use crate::ident::{Incarnation, LoanId};
+use crate::loan::LoanState;
+use crate::observe::access::AccessLog;
 use crate::sys::clock;
 use crate::sys::shm::SharedMemory;
 use crate::time::Nanos;
 use crate::worker::deadlines::Deadlines;
-use crate::worker::pool::{self, Answer, Pool, Wake};
-use crate::worker::reading::Progress;
+use crate::worker::pool::{self, Answer, Pool, Progress};
 use crate::worker::session::{Session, Unclaimed};
 use crate::worker::sessions::SessionKey;
 
@@ -50,6 +50,10 @@ pub(crate) struct Shell {
     pub(crate) handing_over: bool,
     /// Loans that are here and were never read from.
     pub(crate) lent: u32,
+    /// The master has sent more than one turn takes.
+    pub(crate) intake_has_more: bool,
+    pub(crate) limits: Arc<HttpLimits>,
+    pub(crate) access_log: Option<AccessLog>,
     handler: Arc<dyn Handler>,
     page: WorkerPage<Arc<SharedMemory>>,
     date: Date,
@@ -63,7 +67,15 @@ impl Shell {
         page: WorkerPage<Arc<SharedMemory>>,
         handler: Arc<dyn Handler>,
         pool: Option<Pool>,
+        access_log: Option<AccessLog>,
     ) -> Self {
+        let mut limits = settings.http;
+        if pool.is_none() {
+            // On the loop a handler cannot wait for a body: it is whole before, or too large.
+            let buffer = settings.http.buffer_request as u64;
+            limits.body_max = Some(limits.body_max.map_or(buffer, |most| most.min(buffer)));
+        }
+        let limits = Arc::new(limits);
         Shell {
             settings,
             who,
@@ -73,11 +85,14 @@ impl Shell {
             unclaimed: VecDeque::new(),
             runnable: VecDeque::new(),
             pool,
-            scratch: vec![0; crate::config::READ_BUFFER_SIZE],
-            out: Vec::with_capacity(crate::config::READ_BUFFER_SIZE),
+            scratch: vec![0; READ_BUFFER_SIZE],
+            out: Vec::with_capacity(READ_BUFFER_SIZE),
             finishing: false,
             handing_over: false,
             lent: 0,
+            intake_has_more: false,
+            limits,
+            access_log,
             handler,
             page,
             date: Date::default(),
@@ -86,9 +101,7 @@ impl Shell {
 
     /// Before the first read of a request: may this worker read?
     pub(crate) fn claim(&mut self, loan: LoanId, from: Unclaimed) -> bool {
-        if from == Unclaimed::Lent {
-            self.lent = self.lent.saturating_sub(1);
-        }
+        self.forget_unclaimed(from);
         self.page.claim(loan, from.state())
     }
 
@@ -114,25 +127,25 @@ impl Shell {
 
     /// Gives an unclaimed loan back; false if the master took it first, which is as good.
     pub(crate) fn give(&mut self, loan: LoanId, from: Unclaimed) -> bool {
-        if from == Unclaimed::Lent {
-            self.lent = self.lent.saturating_sub(1);
-        }
+        self.forget_unclaimed(from);
         self.page.give(loan, from.state())
     }
 
     /// The connection is over; its socket has been shut down.
-    pub(crate) fn end(&self, loan: LoanId) {
-        self.page.end(loan);
+    pub(crate) fn end(&self, loan: LoanId, from: LoanState) {
+        self.page.end(loan, from);
+    }
+
+    /// An unclaimed loan leaves: nobody claims it here any more.
+    pub(crate) fn forget_unclaimed(&mut self, from: Unclaimed) {
+        if from == Unclaimed::Lent {
+            self.lent = self.lent.saturating_sub(1);
+        }
     }
 
     /// This worker's copy is closed: the master may have the place back.
     pub(crate) fn let_go(&mut self, loan: LoanId) {
         self.page.let_go(loan);
-    }
-
-    /// One request is over, answered or not; how long its handler took.
-    pub(crate) fn request_finished(&self) {
-        self.page.request_finished();
     }
 
     pub(crate) fn count_error(&self) {
@@ -213,9 +226,14 @@ impl Shell {
         }
     }
 
-    /// Tells the loop of changes in a session's pipe.
-    pub(crate) fn progress_of(&self, key: SessionKey, wake: Wake) -> Option<Progress> {
-        self.pool.as_ref().map(|pool| pool.progress_of(key, wake))
+    /// What tells the loop of changes in a session's pipe; none where handlers run on the loop.
+    pub(crate) fn progress_of(&self, key: SessionKey) -> Option<Progress> {
+        self.pool.as_ref().map(|pool| pool.progress_of(key))
+    }
+
+    /// Whether a request that is claimed now is handled at once.
+    pub(crate) fn may_claim(&self) -> bool {
+        self.pool.as_ref().is_none_or(Pool::has_free_thread)
     }
 
     /// The time of day for a Date field, made once a second.

@@ -1,0 +1,122 @@
+//! The command line: from `main` to the master or the worker, and back to an exit code.
+//!
+//! ```text
+//! arguments → raw (clap) → resolve → Settings → shell → master | worker
+//!                             ↑ variables, host names, cores
+//! ```
+//!
+//! [`run`] is the whole of a program: the binary of this package calls it with its demonstration
+//! application, an embedding program with its own. Both are master and worker, because the master
+//! starts its own program again as `worker`.
+//!
+//! Not here: what is served and how (`master`, `worker`, `app`).
+
+pub mod addresses;
+pub mod binds;
+pub mod faults;
+pub mod raw;
+pub mod resolve;
+mod shell;
+pub mod values;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::path::Path;
+use std::process::ExitCode;
+use std::thread;
+
+use clap::FromArgMatches;
+
+use crate::app::Handler;
+use crate::cli::raw::{Raw, RawCommand};
+use crate::cli::resolve::{Surroundings, resolve};
+pub use crate::exit;
+use crate::exit::Exit;
+
+/// Runs a whole program around one application: reads the command line of this process, serves as
+/// it says, and ends with the exit code that [`Exit`] documents.
+///
+/// The program gets every flag of `maitred serve` under its own name, and the handler answers
+/// where `APP` is left out. Call it first in `main`, before any thread is started: a worker takes
+/// its descriptors out of the environment.
+pub fn run(handler: impl Handler) -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    run_as(&arguments, handler).into()
+}
+
+fn run_as(arguments: &[OsString], handler: impl Handler) -> Exit {
+    let program = program_name(arguments);
+    let raw = match parse(&program, arguments) {
+        Ok(raw) => raw,
+        Err(exit) => return exit,
+    };
+    let (raw, is_worker) = match raw.command {
+        RawCommand::Serve(raw) => (raw, false),
+        RawCommand::Worker(raw) => (raw, true),
+    };
+    let surroundings = Surroundings {
+        variables: &|name| std::env::var_os(name),
+        // The master has the addresses already; a worker must not fail to start, or wait, because
+        // a name server does not answer now.
+        lookup: if is_worker { &|_| Ok(vec![Ipv4Addr::UNSPECIFIED.into()]) } else { &look_up },
+        cores: thread::available_parallelism().map_or(1, usize::from),
+        systemd_sockets: Vec::new(),
+    };
+    let resolved = match resolve(&raw, &surroundings) {
+        Ok(resolved) => resolved,
+        Err(faults) => {
+            for fault in faults.iter() {
+                complain(&program, fault);
+            }
+            return Exit::Usage;
+        }
+    };
+    let outcome = if is_worker { shell::work(resolved, handler) } else { shell::serve(resolved) };
+    outcome.unwrap_or_else(|error| {
+        complain(&program, &exit::Chain(&error));
+        error.exit_code()
+    })
+}
+
+/// What clap makes of the arguments, or how the process ends: help and version are a success.
+fn parse(program: &str, arguments: &[OsString]) -> Result<Raw, Exit> {
+    let matches = raw::command(program).try_get_matches_from(arguments);
+    matches.and_then(|matches| Raw::from_arg_matches(&matches)).map_err(|error| {
+        // A reader that has gone (`--help | head -1`) is no failure.
+        let _ = error.print();
+        if error.exit_code() == 0 { Exit::Done } else { Exit::Usage }
+    })
+}
+
+/// Says on stderr why the program ends; nobody is left to tell if that fails.
+fn complain(program: &str, reason: &dyn std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "{program}: {reason}");
+}
+
+/// The name under which the program was called; whoever calls it without one is called maitred.
+fn program_name(arguments: &[OsString]) -> String {
+    let path = arguments.first().map(Path::new);
+    let name = path.and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+    name.unwrap_or_else(|| "maitred".to_owned())
+}
+
+fn look_up(host: &str) -> io::Result<Vec<IpAddr>> {
+    Ok((host, 0).to_socket_addrs()?.map(|address: SocketAddr| address.ip()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_has_the_name_it_was_called_by() {
+        let name = |arguments: &[&str]| {
+            program_name(&arguments.iter().map(OsString::from).collect::<Vec<_>>())
+        };
+        assert_eq!(name(&["/usr/bin/hello", "serve"]), "hello");
+        assert_eq!(name(&["maitred"]), "maitred");
+        assert_eq!(name(&[]), "maitred");
+        assert_eq!(name(&["/"]), "maitred");
+    }
+}

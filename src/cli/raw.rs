@@ -1,0 +1,330 @@
+//! What the user typed: flags as text, before anything is believed.
+//!
+//! Values stay text here, so that flags and variables go through the same parser (`resolve`) and
+//! every fault is told at once; clap would stop at the first. Defaults come from
+//! [`Settings::default`] and are put behind each help text, so that they cannot drift.
+//!
+//! Not here: what the values mean and how far they may go (`resolve`).
+
+use std::ffi::OsString;
+
+use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
+
+use crate::cli::faults::variable_of;
+use crate::cli::values::{show_duration, show_size};
+use crate::config::{Bind, Settings, WORKERS_DEFAULT_MAX};
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    about = "A pre-fork HTTP server in which only the master accepts, and every connection is \
+             handed to a worker that has room",
+    term_width = 100,
+    arg_required_else_help = true,
+    args_override_self = true,
+    disable_help_subcommand = true
+)]
+pub struct Raw {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: RawCommand,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum RawCommand {
+    /// Serve an application
+    Serve(Box<RawServe>),
+    /// Serve what the master hands over (started by the master only)
+    #[command(hide = true)]
+    Worker(Box<RawServe>),
+}
+
+/// The flags of `serve`, and of the workers that it starts.
+#[derive(Args, Clone, Debug, Default)]
+#[command(
+    args_override_self = true,
+    after_help = "\
+Every --flag has a variable, --header-timeout is MAITRED_HEADER_TIMEOUT; the flag wins. PORT and
+WEB_CONCURRENCY are honoured. Durations: 500ms, 1.5, 2s, 1m (plain numbers are seconds). Sizes:
+8190, 64K, 10M, 1GiB.
+
+Signals: TERM and INT stop gracefully, a second one or QUIT at once; HUP reloads; TTIN and TTOU
+add and remove a worker.
+
+Exit codes: 0 done, 1 failed at run time, 2 usage, 3 workers do not start, 4 the application does
+not load."
+)]
+pub struct RawServe {
+    /// Nothing for the built-in application, echo, or static:DIR
+    #[arg(value_name = "APP")]
+    pub app: Option<OsString>,
+
+    /// A program that speaks the hand-off protocol, as the worker
+    #[arg(last = true, value_name = "CMD", conflicts_with = "app")]
+    pub command: Vec<OsString>,
+
+    /// Lists directories that have no index.html (static:DIR)
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true")]
+    pub browse: Option<String>,
+
+    /// Where to listen.
+    #[arg(long, short, value_name = "ADDR", action = ArgAction::Append,
+          help = "HOST:PORT, [v6]:PORT, PORT, unix:PATH or fd://N; repeatable",
+          help_heading = "Addresses")]
+    pub bind: Vec<OsString>,
+
+    /// Host of one more address, as in Uvicorn
+    #[arg(long, value_name = "HOST", help_heading = "Addresses")]
+    pub host: Option<String>,
+
+    /// Port of one more address, as in Uvicorn; 0 takes a free one
+    #[arg(long, value_name = "PORT", help_heading = "Addresses")]
+    pub port: Option<String>,
+
+    /// Path of one more Unix socket, as in Uvicorn
+    #[arg(long, value_name = "PATH", help_heading = "Addresses")]
+    pub uds: Option<OsString>,
+
+    /// Number of one more inherited socket, as in Uvicorn
+    #[arg(long, value_name = "N", help_heading = "Addresses")]
+    pub fd: Option<String>,
+
+    /// Connections that the kernel keeps while no worker has room
+    #[arg(long, value_name = "N", help_heading = "Addresses")]
+    pub backlog: Option<String>,
+
+    /// Seconds that a connection may be silent before it is accepted
+    #[arg(long, value_name = "S", help_heading = "Addresses")]
+    pub defer_accept: Option<String>,
+
+    /// Permission bits of Unix sockets, in octal
+    #[arg(long, value_name = "MODE", help_heading = "Addresses")]
+    pub unix_mode: Option<String>,
+
+    /// Worker processes
+    #[arg(long, short, value_name = "N", help_heading = "Workers")]
+    pub workers: Option<String>,
+
+    /// Handler threads in each worker; 0 runs handlers on its loop
+    #[arg(long, value_name = "N", help_heading = "Workers")]
+    pub threads: Option<String>,
+
+    /// Who gets a connection: round-robin, least-loaded, two-choices, random, weighted,
+    /// least-latency or ip-hash
+    #[arg(long, value_name = "POLICY", help_heading = "Workers")]
+    pub balance: Option<String>,
+
+    /// One weight a worker, as in 3,1,1 (weighted)
+    #[arg(long, value_name = "N,N,…", help_heading = "Workers")]
+    pub weights: Option<String>,
+
+    /// Whether idle connections move between workers: never
+    #[arg(long, value_name = "MODE", help_heading = "Workers")]
+    pub rebalance: Option<String>,
+
+    /// Connections that may wait at one worker
+    #[arg(long, value_name = "N", help_heading = "Workers")]
+    pub credit: Option<String>,
+
+    /// A worker that does not move for so long is passed over
+    #[arg(long, value_name = "TIME", help_heading = "Workers")]
+    pub stall_after: Option<String>,
+
+    /// Seed of every random choice
+    #[arg(long, value_name = "N", help_heading = "Workers")]
+    pub seed: Option<String>,
+
+    /// A loop turn or handler call without a result is ended; 0 never
+    #[arg(long, short = 't', value_name = "TIME", help_heading = "Deadlines")]
+    pub timeout: Option<String>,
+
+    /// From a worker's start until it is ready
+    #[arg(long, value_name = "TIME", help_heading = "Deadlines")]
+    pub boot_timeout: Option<String>,
+
+    /// What a stop leaves for the requests in progress
+    #[arg(
+        long,
+        value_name = "TIME",
+        alias = "timeout-graceful-shutdown",
+        help_heading = "Deadlines"
+    )]
+    pub graceful_timeout: Option<String>,
+
+    /// How long the server still accepts after TERM
+    #[arg(long, value_name = "TIME", help_heading = "Deadlines")]
+    pub drain_delay: Option<String>,
+
+    /// For a CMD to take a connection, before it is replaced
+    #[arg(long, value_name = "TIME", help_heading = "Deadlines")]
+    pub handoff_timeout: Option<String>,
+
+    /// For a request's head
+    #[arg(long, value_name = "TIME", help_heading = "Deadlines")]
+    pub header_timeout: Option<String>,
+
+    /// Between two pieces of a request's body
+    #[arg(long, value_name = "TIME", help_heading = "Deadlines")]
+    pub body_timeout: Option<String>,
+
+    /// Between a response and the next request
+    #[arg(long, value_name = "TIME", alias = "timeout-keep-alive", help_heading = "Deadlines")]
+    pub keep_alive: Option<String>,
+
+    /// Between two pieces of a response that the client takes
+    #[arg(long, value_name = "TIME", help_heading = "Deadlines")]
+    pub write_timeout: Option<String>,
+
+    /// Size of the request line; 0 is the most
+    #[arg(long, value_name = "SIZE", help_heading = "Requests")]
+    pub limit_request_line: Option<String>,
+
+    /// Number of header fields; 0 is the most
+    #[arg(long, value_name = "N", help_heading = "Requests")]
+    pub limit_request_fields: Option<String>,
+
+    /// Size of one header field; 0 is the most
+    #[arg(long, value_name = "SIZE", help_heading = "Requests")]
+    pub limit_request_field_size: Option<String>,
+
+    /// Size of a request's body; 0 has no limit
+    #[arg(long, value_name = "SIZE", help_heading = "Requests")]
+    pub limit_request_body: Option<String>,
+
+    /// A body up to this size is complete before it takes a thread
+    #[arg(long, value_name = "SIZE", help_heading = "Requests")]
+    pub buffer_request: Option<String>,
+
+    /// A response up to this size leaves its thread at once
+    #[arg(long, value_name = "SIZE", help_heading = "Requests")]
+    pub buffer_response: Option<String>,
+
+    /// Adds x-maitred-worker: SLOT to every response
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", help_heading = "Observing")]
+    pub worker_header: Option<String>,
+
+    /// Writes a line a request to stdout
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", help_heading = "Observing")]
+    pub access_log: Option<String>,
+
+    /// Form of the log on stderr: text or json
+    #[arg(long, value_name = "FORMAT", help_heading = "Observing")]
+    pub log_format: Option<String>,
+
+    /// off, error, warn, info, debug, trace, or TARGET=LEVEL,…
+    #[arg(long, value_name = "LEVEL", help_heading = "Observing")]
+    pub log_level: Option<String>,
+}
+
+/// The command line under a program's own name, with its defaults.
+pub fn command(program: &str) -> clap::Command {
+    let version = env!("CARGO_PKG_VERSION");
+    // An embedding program has a version that only its author knows.
+    let version =
+        if program == "maitred" { version.to_owned() } else { format!("on maitred {version}") };
+    Raw::command()
+        .name(program.to_owned())
+        .bin_name(program.to_owned())
+        .version(version)
+        .mut_subcommand("serve", with_defaults)
+        .mut_subcommand("worker", with_defaults)
+}
+
+/// One flag of `serve`, as help and documentation name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flag {
+    /// `--header-timeout`
+    pub name: String,
+    /// `MAITRED_HEADER_TIMEOUT`
+    pub variable: String,
+    /// As it can be typed, or as it is found out; none where absence says it all.
+    pub default: Option<String>,
+}
+
+/// Every flag of `serve`, in the order of the help text.
+pub fn flags() -> Vec<Flag> {
+    let command = command("maitred");
+    let serve = command.find_subcommand("serve");
+    let arguments = serve.into_iter().flat_map(clap::Command::get_arguments);
+    arguments
+        .filter_map(|argument| {
+            let name = format!("--{}", argument.get_long()?);
+            let variable = variable_of(&name);
+            Some(Flag { name, variable, default: default_of(argument.get_id().as_str()) })
+        })
+        .collect()
+}
+
+fn with_defaults(command: clap::Command) -> clap::Command {
+    command.mut_args(|argument| {
+        let Some(default) = default_of(argument.get_id().as_str()) else { return argument };
+        let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+        argument.help(format!("{help} [default: {default}]"))
+    })
+}
+
+/// The default of a flag as the help text shows it; none where absence says it all.
+fn default_of(id: &str) -> Option<String> {
+    let settings = Settings::default();
+    let text = match id {
+        "bind" => match settings.binds.first() {
+            Some(Bind::Tcp(address)) => address.to_string(),
+            Some(Bind::Unix(_) | Bind::Inherited(_)) | None => return None,
+        },
+        "backlog" => settings.listen.backlog.to_string(),
+        "defer_accept" => settings.listen.defer_accept_s.to_string(),
+        "unix_mode" => format!("{:o}", settings.listen.unix_mode),
+        "workers" => format!("usable cores, at most {WORKERS_DEFAULT_MAX}"),
+        "threads" => settings.threads.to_string(),
+        "balance" => "least-loaded".to_owned(),
+        "rebalance" => "never".to_owned(),
+        "credit" => "by threads".to_owned(),
+        "stall_after" => show_duration(settings.stall_after),
+        "timeout" => {
+            format!("off; {} with --threads 0", show_duration(crate::cli::resolve::TIMEOUT_ON_LOOP))
+        }
+        "boot_timeout" => show_duration(settings.lifecycle.boot_timeout),
+        "graceful_timeout" => show_duration(settings.lifecycle.graceful_timeout),
+        "drain_delay" => show_duration(settings.lifecycle.drain_delay),
+        "handoff_timeout" => show_duration(settings.lifecycle.handoff_timeout),
+        "header_timeout" => show_duration(settings.http.header_timeout),
+        "body_timeout" => show_duration(settings.http.body_timeout),
+        "keep_alive" => show_duration(settings.http.keep_alive),
+        "write_timeout" => show_duration(settings.http.write_timeout),
+        "limit_request_line" => settings.http.request_line_max.to_string(),
+        "limit_request_fields" => settings.http.fields_max.to_string(),
+        "limit_request_field_size" => settings.http.field_size_max.to_string(),
+        "limit_request_body" => settings.http.body_max.unwrap_or(0).to_string(),
+        "buffer_request" => show_size(settings.http.buffer_request as u64),
+        "buffer_response" => show_size(settings.http.buffer_response as u64),
+        "log_format" => "text".to_owned(),
+        "log_level" => "info".to_owned(),
+        _ => return None,
+    };
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command("maitred").debug_assert();
+    }
+
+    #[test]
+    fn every_flag_says_what_it_is_for() {
+        let command = command("maitred");
+        for argument in command.find_subcommand("serve").unwrap().get_arguments() {
+            let id = argument.get_id();
+            assert!(argument.get_help().is_some(), "{id}");
+            let switch = ["browse", "worker_header", "access_log"].contains(&id.as_str());
+            assert!(!switch || argument.get_value_names().is_some(), "{id}");
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! From what was typed to what is meant: [`RawServe`] and the environment into [`Settings`].
+//!
+//! Pure: variables, host names and the number of cores come with [`Surroundings`], so that tests
+//! hold them in their hand. Every fault is collected; who has three typing errors hears of three.
+//!
+//! Not here: the parsers (`values`, `addresses`), which address wins (`binds`).
+
+use std::ffi::OsString;
+use std::ops::RangeInclusive;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::time::Duration;
+
+use crate::cli::addresses::Lookup;
+use crate::cli::binds;
+use crate::cli::faults::{Faults, Reader, Variables};
+use crate::cli::raw::RawServe;
+use crate::cli::values::{self, Refusal};
+use crate::config::{
+    self, App, Balance, HttpLimits, Lifecycle, ListenOptions, Rebalance, Settings,
+};
+use crate::observe::logging;
+
+/// `--timeout` where handlers run on the loop: a turn that long starves every connection of the
+/// worker. Gunicorn's and Uvicorn's workers have the same 30 s.
+pub const TIMEOUT_ON_LOOP: Duration = Duration::from_secs(30);
+
+/// What the command line cannot know by itself.
+pub struct Surroundings<'a> {
+    /// Reads one variable of the environment.
+    pub variables: Variables<'a>,
+    /// Asks for the addresses of a host name.
+    pub lookup: Lookup<'a>,
+    /// Cores that this process may use, cgroup limits included.
+    pub cores: usize,
+    /// Listening sockets that systemd passed (sd_listen_fds(3)).
+    pub systemd_sockets: Vec<i32>,
+}
+
+/// What was meant.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// What master and workers need to know.
+    pub settings: Settings,
+    /// How this process logs.
+    pub log: logging::Options,
+}
+
+/// Resolves flags and variables, or tells everything that is wrong with them.
+pub fn resolve(raw: &RawServe, surroundings: &Surroundings<'_>) -> Result<Resolved, Faults> {
+    let mut reader = Reader::new(surroundings.variables);
+    let default = Settings::default();
+    let app = app(raw, &mut reader);
+    let binds = binds::binds(raw, surroundings, &mut reader);
+    let listen = listen(raw, default.listen, &mut reader);
+    let workers = workers(raw, surroundings.cores, &mut reader);
+    let threads_bounds = 0..=u64::from(config::THREADS_MAX);
+    let threads = reader.value_or("--threads", raw.threads.as_deref(), default.threads, |text| {
+        number_u16(text, threads_bounds)
+    });
+    let balance = balance(raw, default.balance, &mut reader);
+    let weights = weights(raw, balance, workers, &mut reader);
+    let rebalance =
+        reader.value_or("--rebalance", raw.rebalance.as_deref(), default.rebalance, rebalance);
+    let credit = reader.value("--credit", raw.credit.as_deref(), |text| {
+        number_u16(text, 1..=u64::from(config::CREDIT_MAX))
+    });
+    let stall_after =
+        reader.value_or("--stall-after", raw.stall_after.as_deref(), default.stall_after, |text| {
+            values::duration(text, config::STALL_AFTER_MIN..=config::STALL_AFTER_MAX)
+        });
+    let seed = reader.value("--seed", raw.seed.as_deref(), values::seed);
+    let lifecycle = lifecycle(raw, default.lifecycle, threads, &mut reader);
+    let http = http(raw, default.http, &mut reader);
+    let worker_header =
+        reader.value_or("--worker-header", raw.worker_header.as_deref(), false, values::switch);
+    let access_log =
+        reader.value_or("--access-log", raw.access_log.as_deref(), false, values::switch);
+    let log = log(raw, &mut reader);
+    let settings = Settings {
+        app,
+        binds,
+        listen,
+        workers,
+        threads,
+        balance,
+        weights,
+        rebalance,
+        credit: credit.map(|given| given.value),
+        stall_after,
+        lifecycle,
+        http,
+        worker_header,
+        access_log,
+        seed: seed.map(|given| given.value),
+    };
+    reader.finish(Resolved { settings, log })
+}
+
+fn app(raw: &RawServe, reader: &mut Reader<'_>) -> App {
+    let browse = reader.value("--browse", raw.browse.as_deref(), values::switch);
+    let app = named_app(raw, reader);
+    match app {
+        App::Static { root, .. } => {
+            App::Static { root, browse: browse.is_some_and(|given| given.value) }
+        }
+        App::Embedded | App::Echo | App::Command(_) => {
+            // A variable may be set for many servers; a flag was typed for this one.
+            if browse.is_some_and(|given| given.typed && given.value) {
+                reader.refuse("--browse", None, "needs static:DIR");
+            }
+            app
+        }
+    }
+}
+
+fn named_app(raw: &RawServe, reader: &mut Reader<'_>) -> App {
+    if !raw.command.is_empty() {
+        return App::Command(raw.command.clone());
+    }
+    let Some(name) = &raw.app else { return App::Embedded };
+    if name == "echo" {
+        return App::Echo;
+    }
+    let refusal: Refusal = match name.as_bytes().strip_prefix(b"static:") {
+        Some(b"") => "must name a directory: static:DIR".to_owned(),
+        Some(root) => {
+            let root = OsString::from_vec(root.to_vec()).into();
+            return App::Static { root, browse: false };
+        }
+        None if name.as_bytes().contains(&b':') => {
+            "Python applications are not supported yet by this version".to_owned()
+        }
+        None => "must be echo or static:DIR; leave it out for the built-in application".to_owned(),
+    };
+    reader.refuse("application", Some(name.clone()), refusal);
+    App::Embedded
+}
+
+fn listen(raw: &RawServe, default: ListenOptions, reader: &mut Reader<'_>) -> ListenOptions {
+    ListenOptions {
+        backlog: reader.value_or("--backlog", raw.backlog.as_deref(), default.backlog, |text| {
+            number_u32(text, 1..=u64::from(config::BACKLOG_MAX))
+        }),
+        defer_accept_s: reader.value_or(
+            "--defer-accept",
+            raw.defer_accept.as_deref(),
+            default.defer_accept_s,
+            |text| number_u32(text, 0..=u64::from(config::DEFER_ACCEPT_MAX_S)),
+        ),
+        unix_mode: reader.value_or(
+            "--unix-mode",
+            raw.unix_mode.as_deref(),
+            default.unix_mode,
+            values::unix_mode,
+        ),
+    }
+}
+
+/// `--workers`, MAITRED_WORKERS, WEB_CONCURRENCY (Heroku's, which Gunicorn and Uvicorn read), else
+/// the usable cores.
+fn workers(raw: &RawServe, cores: usize, reader: &mut Reader<'_>) -> u16 {
+    let parse = |text: &str| number_u16(text, 1..=u64::from(config::WORKERS_MAX));
+    let by_cores = u16::try_from(cores).unwrap_or(u16::MAX).clamp(1, config::WORKERS_DEFAULT_MAX);
+    if raw.workers.is_some() || reader.variable("MAITRED_WORKERS").is_some() {
+        return reader.value_or("--workers", raw.workers.as_deref(), by_cores, parse);
+    }
+    let platform = reader.variable("WEB_CONCURRENCY");
+    platform.and_then(|given| reader.parsed(given, parse)).map_or(by_cores, |given| given.value)
+}
+
+fn balance(raw: &RawServe, default: Balance, reader: &mut Reader<'_>) -> Balance {
+    const POLICIES: [(&str, Balance); 7] = [
+        ("round-robin", Balance::RoundRobin),
+        ("least-loaded", Balance::LeastLoaded),
+        ("two-choices", Balance::TwoChoices),
+        ("random", Balance::Random),
+        ("weighted", Balance::Weighted),
+        ("least-latency", Balance::LeastLatency),
+        ("ip-hash", Balance::IpHash),
+    ];
+    reader.value_or("--balance", raw.balance.as_deref(), default, |text| {
+        values::one_of(text, &POLICIES)
+    })
+}
+
+fn weights(raw: &RawServe, balance: Balance, workers: u16, reader: &mut Reader<'_>) -> Vec<u32> {
+    let bounds = 1..=u64::from(config::WEIGHT_MAX);
+    let given = reader.value("--weights", raw.weights.as_deref(), |text| {
+        text.split(',').map(|part| number_u32(part.trim(), bounds.clone())).collect()
+    });
+    let Some(given) = given else { return Vec::new() };
+    let weights: Vec<u32> = given.value;
+    if given.typed && balance != Balance::Weighted {
+        reader.refuse("--weights", None, "needs --balance weighted");
+    } else if weights.len() > usize::from(workers) {
+        let refusal = format!("must be at most one weight a worker, of which there are {workers}");
+        reader.refuse(&given.name, None, refusal);
+    }
+    weights
+}
+
+fn rebalance(text: &str) -> Result<Rebalance, Refusal> {
+    match text {
+        "never" => Ok(Rebalance::Never),
+        "auto" | "always" => {
+            Err("must be never; auto and always come with a later version".to_owned())
+        }
+        _ => Err("must be never".to_owned()),
+    }
+}
+
+fn lifecycle(
+    raw: &RawServe,
+    default: Lifecycle,
+    threads: u16,
+    reader: &mut Reader<'_>,
+) -> Lifecycle {
+    let deadline = config::DEADLINE_MIN..=config::DEADLINE_MAX;
+    let pause = Duration::ZERO..=config::DEADLINE_MAX;
+    let timeout_default = if threads == 0 { Some(TIMEOUT_ON_LOOP) } else { default.timeout };
+    let mut read = |flag: &str,
+                    typed: &Option<String>,
+                    default: Duration,
+                    bounds: &RangeInclusive<Duration>| {
+        reader.value_or(flag, typed.as_deref(), default, |text| {
+            values::duration(text, bounds.clone())
+        })
+    };
+    let lifecycle = Lifecycle {
+        boot_timeout: read("--boot-timeout", &raw.boot_timeout, default.boot_timeout, &deadline),
+        timeout: None,
+        graceful_timeout: read(
+            "--graceful-timeout",
+            &raw.graceful_timeout,
+            default.graceful_timeout,
+            &pause,
+        ),
+        drain_delay: read("--drain-delay", &raw.drain_delay, default.drain_delay, &pause),
+        handoff_timeout: read(
+            "--handoff-timeout",
+            &raw.handoff_timeout,
+            default.handoff_timeout,
+            &deadline,
+        ),
+    };
+    let timeout = reader.value_or("--timeout", raw.timeout.as_deref(), timeout_default, |text| {
+        values::duration_or_off(text, deadline)
+    });
+    Lifecycle { timeout, ..lifecycle }
+}
+
+fn http(raw: &RawServe, default: HttpLimits, reader: &mut Reader<'_>) -> HttpLimits {
+    let mut deadline = |flag: &str, typed: &Option<String>, default: Duration| {
+        reader.value_or(flag, typed.as_deref(), default, |text| {
+            values::duration(text, config::DEADLINE_MIN..=config::DEADLINE_MAX)
+        })
+    };
+    let header_timeout = deadline("--header-timeout", &raw.header_timeout, default.header_timeout);
+    let body_timeout = deadline("--body-timeout", &raw.body_timeout, default.body_timeout);
+    let keep_alive = deadline("--keep-alive", &raw.keep_alive, default.keep_alive);
+    let write_timeout = deadline("--write-timeout", &raw.write_timeout, default.write_timeout);
+
+    let mut bounded = |flag: &str, typed: &Option<String>, default: usize, least, most| {
+        reader.value_or(flag, typed.as_deref(), default, |text| or_most(text, least, most))
+    };
+    let request_line_max = bounded(
+        "--limit-request-line",
+        &raw.limit_request_line,
+        default.request_line_max,
+        config::LIMIT_REQUEST_LINE_MIN,
+        config::LIMIT_REQUEST_LINE_MAX,
+    );
+    let fields_max = bounded(
+        "--limit-request-fields",
+        &raw.limit_request_fields,
+        default.fields_max,
+        1,
+        config::LIMIT_REQUEST_FIELDS_MAX,
+    );
+    let field_size_max = bounded(
+        "--limit-request-field-size",
+        &raw.limit_request_field_size,
+        default.field_size_max,
+        config::LIMIT_REQUEST_FIELD_SIZE_MIN,
+        config::LIMIT_REQUEST_FIELD_SIZE_MAX,
+    );
+    let body_max = reader.value_or(
+        "--limit-request-body",
+        raw.limit_request_body.as_deref(),
+        default.body_max,
+        |text| values::size(text, 0..=u64::MAX).map(|size| (size > 0).then_some(size)),
+    );
+    let mut buffer = |flag: &str, typed: &Option<String>, default: usize| {
+        reader.value_or(flag, typed.as_deref(), default, |text| {
+            values::size(text, 0..=config::BUFFER_MAX as u64).map(|size| size as usize)
+        })
+    };
+    HttpLimits {
+        request_line_max,
+        fields_max,
+        field_size_max,
+        body_max,
+        header_timeout,
+        body_timeout,
+        keep_alive,
+        write_timeout,
+        buffer_request: buffer("--buffer-request", &raw.buffer_request, default.buffer_request),
+        buffer_response: buffer("--buffer-response", &raw.buffer_response, default.buffer_response),
+    }
+}
+
+fn log(raw: &RawServe, reader: &mut Reader<'_>) -> logging::Options {
+    const FORMATS: [(&str, logging::Format); 2] =
+        [("text", logging::Format::Text), ("json", logging::Format::Json)];
+    let format = reader.value_or(
+        "--log-format",
+        raw.log_format.as_deref(),
+        logging::Format::default(),
+        |text| values::one_of(text, &FORMATS),
+    );
+    let mut filter = reader.value("--log-level", raw.log_level.as_deref(), logging::Filter::parse);
+    // MAITRED_LOG is what the programs of this ecosystem call theirs (RUST_LOG).
+    if filter.is_none()
+        && raw.log_level.is_none()
+        && let Some(given) = reader.variable("MAITRED_LOG")
+    {
+        filter = reader.parsed(given, logging::Filter::parse);
+    }
+    logging::Options { format, filter: filter.map(|given| given.value).unwrap_or_default() }
+}
+
+fn number_u16(text: &str, bounds: RangeInclusive<u64>) -> Result<u16, Refusal> {
+    let number = values::whole(text, bounds)?;
+    u16::try_from(number).map_err(|_| format!("must be at most {}", u16::MAX))
+}
+
+fn number_u32(text: &str, bounds: RangeInclusive<u64>) -> Result<u32, Refusal> {
+    let number = values::whole(text, bounds)?;
+    u32::try_from(number).map_err(|_| format!("must be at most {}", u32::MAX))
+}
+
+/// A size or a number where 0 stands for the most: Gunicorn's "unlimited", with an end.
+fn or_most(text: &str, least: usize, most: usize) -> Result<usize, Refusal> {
+    match values::size(text, 0..=most as u64) {
+        Ok(0) => Ok(most),
+        Ok(value) if value >= least as u64 => Ok(value as usize),
+        Ok(_) | Err(_) => Err(format!("must be from {least} to {most}; 0 is the most")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,479 @@
+//! Each flag: what it takes, what it refuses and in which words, its variable, its default.
+
+use std::ffi::OsString;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+
+use clap::FromArgMatches;
+
+use super::*;
+use crate::cli::raw::{self, Raw, RawCommand};
+use crate::config::Bind;
+
+fn raw_serve(arguments: &[&str]) -> RawServe {
+    let arguments = [&["maitred", "serve"], arguments].concat();
+    let matches = raw::command("maitred").try_get_matches_from(arguments).unwrap();
+    match Raw::from_arg_matches(&matches).unwrap().command {
+        RawCommand::Serve(raw) | RawCommand::Worker(raw) => *raw,
+    }
+}
+
+fn resolved(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Resolved, Faults> {
+    let variables = |name: &str| {
+        let found = variables.iter().find(|(variable, _)| *variable == name);
+        found.map(|(_, value)| OsString::from(value))
+    };
+    let surroundings = Surroundings {
+        variables: &variables,
+        lookup: &|host| match host {
+            "localhost" => Ok(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)]),
+            _ => Err(io::Error::other("no such name")),
+        },
+        cores: 4,
+        systemd_sockets: Vec::new(),
+    };
+    resolve(&raw_serve(arguments), &surroundings)
+}
+
+fn settings(arguments: &[&str]) -> Settings {
+    resolved(arguments, &[]).unwrap().settings
+}
+
+fn refusal(arguments: &[&str]) -> String {
+    resolved(arguments, &[]).unwrap_err().to_string()
+}
+
+/// Reads back one setting as text, so that all flags fit into one table.
+type Read = fn(&Settings) -> String;
+
+/// Flag, its default, texts that it takes with what they mean, texts that it refuses, part of the
+/// refusal.
+type Case = (
+    &'static str,
+    &'static str,
+    &'static [(&'static str, &'static str)],
+    &'static [&'static str],
+    &'static str,
+    Read,
+);
+
+fn milliseconds(duration: Duration) -> String {
+    format!("{}ms", duration.as_secs_f64() * 1000.0)
+}
+
+const WEEK: &str = "168h";
+const PAST_WEEK: &str = "604801";
+const DEADLINE: &str = "must be a duration from 1ms to 168h";
+const PAUSE: &str = "must be a duration from 0 to 168h";
+
+const CASES: &[Case] = &[
+    (
+        "--workers",
+        "4",
+        &[("1", "1"), ("1024", "1024")],
+        &["0", "1025", "two", "-1"],
+        "must be a whole number from 1 to 1024",
+        |s| s.workers.to_string(),
+    ),
+    (
+        "--threads",
+        "1",
+        &[("0", "0"), ("1024", "1024")],
+        &["1025", "x"],
+        "must be a whole number from 0 to 1024",
+        |s| s.threads.to_string(),
+    ),
+    (
+        "--balance",
+        "LeastLoaded",
+        &[
+            ("round-robin", "RoundRobin"),
+            ("least-loaded", "LeastLoaded"),
+            ("two-choices", "TwoChoices"),
+            ("random", "Random"),
+            ("weighted", "Weighted"),
+            ("least-latency", "LeastLatency"),
+            ("ip-hash", "IpHash"),
+        ],
+        &["Random", "fair"],
+        "must be one of round-robin, least-loaded",
+        |s| format!("{:?}", s.balance),
+    ),
+    ("--rebalance", "Never", &[("never", "Never")], &["sometimes"], "must be never", |s| {
+        format!("{:?}", s.rebalance)
+    }),
+    (
+        "--credit",
+        "None",
+        &[("1", "Some(1)"), ("65535", "Some(65535)")],
+        &["0", "65536"],
+        "must be a whole number from 1 to 65535",
+        |s| format!("{:?}", s.credit),
+    ),
+    (
+        "--stall-after",
+        "1ms",
+        &[("100us", "0.1ms"), ("2ms", "2ms"), ("1m", "60000ms")],
+        &["0", "99us", "61", "soon"],
+        "must be a duration from 100us to 60s",
+        |s| milliseconds(s.stall_after),
+    ),
+    (
+        "--seed",
+        "None",
+        &[("0", "Some(0)"), ("0xff", "Some(255)")],
+        &["-1", "seed"],
+        "must be a whole number from 0 to 18446744073709551615",
+        |s| format!("{:?}", s.seed),
+    ),
+    (
+        "--backlog",
+        "2048",
+        &[("1", "1"), ("65535", "65535")],
+        &["0", "65536"],
+        "must be a whole number from 1 to 65535",
+        |s| s.listen.backlog.to_string(),
+    ),
+    (
+        "--defer-accept",
+        "1",
+        &[("0", "0"), ("1", "1")],
+        &["2", "1s"],
+        "must be a whole number from 0 to 1",
+        |s| s.listen.defer_accept_s.to_string(),
+    ),
+    (
+        "--unix-mode",
+        "660",
+        &[("0", "0"), ("0777", "777")],
+        &["1000", "9", "rw"],
+        "must be permission bits in octal",
+        |s| format!("{:o}", s.listen.unix_mode),
+    ),
+    (
+        "--timeout",
+        "None",
+        &[("0", "None"), ("1ms", "Some(1ms)"), ("30", "Some(30s)")],
+        &["never", PAST_WEEK],
+        "0 switches it off",
+        |s| format!("{:?}", s.lifecycle.timeout),
+    ),
+    (
+        "--boot-timeout",
+        "60000ms",
+        &[("1ms", "1ms"), (WEEK, "604800000ms")],
+        &["0", "999us", PAST_WEEK],
+        DEADLINE,
+        |s| milliseconds(s.lifecycle.boot_timeout),
+    ),
+    (
+        "--graceful-timeout",
+        "30000ms",
+        &[("0", "0ms"), (WEEK, "604800000ms")],
+        &[PAST_WEEK, "x"],
+        PAUSE,
+        |s| milliseconds(s.lifecycle.graceful_timeout),
+    ),
+    (
+        "--drain-delay",
+        "1000ms",
+        &[("0", "0ms"), ("1.5", "1500ms")],
+        &[PAST_WEEK, "-1"],
+        PAUSE,
+        |s| milliseconds(s.lifecycle.drain_delay),
+    ),
+    ("--handoff-timeout", "10000ms", &[("1ms", "1ms")], &["0", PAST_WEEK], DEADLINE, |s| {
+        milliseconds(s.lifecycle.handoff_timeout)
+    }),
+    ("--header-timeout", "10000ms", &[("1ms", "1ms")], &["0", PAST_WEEK], DEADLINE, |s| {
+        milliseconds(s.http.header_timeout)
+    }),
+    ("--body-timeout", "30000ms", &[("1ms", "1ms")], &["0", PAST_WEEK], DEADLINE, |s| {
+        milliseconds(s.http.body_timeout)
+    }),
+    ("--keep-alive", "75000ms", &[("1ms", "1ms")], &["0", PAST_WEEK], DEADLINE, |s| {
+        milliseconds(s.http.keep_alive)
+    }),
+    ("--write-timeout", "30000ms", &[("1ms", "1ms")], &["0", PAST_WEEK], DEADLINE, |s| {
+        milliseconds(s.http.write_timeout)
+    }),
+    (
+        "--limit-request-line",
+        "4094",
+        &[("0", "65536"), ("64", "64"), ("64K", "65536")],
+        &["63", "65537", "1M"],
+        "must be from 64 to 65536; 0 is the most",
+        |s| s.http.request_line_max.to_string(),
+    ),
+    (
+        "--limit-request-fields",
+        "100",
+        &[("0", "1024"), ("1", "1"), ("1024", "1024")],
+        &["1025", "x"],
+        "must be from 1 to 1024; 0 is the most",
+        |s| s.http.fields_max.to_string(),
+    ),
+    (
+        "--limit-request-field-size",
+        "8190",
+        &[("0", "65536"), ("64", "64")],
+        &["63", "65537"],
+        "must be from 64 to 65536; 0 is the most",
+        |s| s.http.field_size_max.to_string(),
+    ),
+    (
+        "--limit-request-body",
+        "None",
+        &[("0", "None"), ("10M", "Some(10485760)")],
+        &["10MB", "-1"],
+        "must be a size, as in",
+        |s| format!("{:?}", s.http.body_max),
+    ),
+    (
+        "--buffer-request",
+        "1048576",
+        &[("0", "0"), ("1GiB", "1073741824")],
+        &["2G"],
+        "must be a size from 0 to 1G",
+        |s| s.http.buffer_request.to_string(),
+    ),
+    (
+        "--buffer-response",
+        "1048576",
+        &[("0", "0"), ("1GiB", "1073741824")],
+        &["2G"],
+        "must be a size from 0 to 1G",
+        |s| s.http.buffer_response.to_string(),
+    ),
+    (
+        "--worker-header",
+        "false",
+        &[("true", "true"), ("no", "false")],
+        &["perhaps"],
+        "must be true or false",
+        |s| s.worker_header.to_string(),
+    ),
+    (
+        "--access-log",
+        "false",
+        &[("1", "true"), ("off", "false")],
+        &["-"],
+        "must be true or false",
+        |s| s.access_log.to_string(),
+    ),
+];
+
+/// Tested below: they do not fit into the table.
+const APART: &[&str] = &[
+    "--bind",
+    "--host",
+    "--port",
+    "--uds",
+    "--fd",
+    "--browse",
+    "--weights",
+    "--log-format",
+    "--log-level",
+    "--help",
+];
+
+#[test]
+fn every_flag_has_a_case() {
+    for flag in raw::flags() {
+        let flag = flag.name.as_str();
+        assert!(APART.contains(&flag) || CASES.iter().any(|case| case.0 == flag), "{flag}");
+    }
+}
+
+#[test]
+fn every_flag_takes_what_it_should_and_names_its_bound() {
+    for (flag, default, taken, refused, words, read) in CASES {
+        assert_eq!(read(&settings(&[])), *default, "default of {flag}");
+        let variable = crate::cli::faults::variable_of(flag);
+        for (text, meaning) in *taken {
+            let by_flag = settings(&[&format!("{flag}={text}")]);
+            assert_eq!(read(&by_flag), *meaning, "{flag} {text}");
+            let by_variable = resolved(&[], &[(&variable, text)]).unwrap().settings;
+            assert_eq!(read(&by_variable), *meaning, "{variable}={text}");
+        }
+        for text in *refused {
+            let message = refusal(&[&format!("{flag}={text}")]);
+            assert!(message.starts_with(&format!("{flag} {text:?}: ")), "{message}");
+            assert!(message.contains(words), "{message}");
+            let message = resolved(&[], &[(&variable, text)]).unwrap_err().to_string();
+            assert!(message.starts_with(&format!("{variable}={text:?}: ")), "{message}");
+        }
+    }
+}
+
+#[test]
+fn a_flag_beats_its_variable_even_a_broken_one() {
+    let both = resolved(&["-w", "2"], &[("MAITRED_WORKERS", "3"), ("WEB_CONCURRENCY", "x")]);
+    assert_eq!(both.unwrap().settings.workers, 2);
+    let broken = resolved(&["-w", "2"], &[("MAITRED_WORKERS", "many")]);
+    assert_eq!(broken.unwrap().settings.workers, 2);
+    // Of a flag that stands twice the last one counts: scripts append theirs.
+    assert_eq!(settings(&["-w", "2", "--workers", "3"]).workers, 3);
+    let off = resolved(&["--access-log=false"], &[("MAITRED_ACCESS_LOG", "1")]);
+    assert!(!off.unwrap().settings.access_log);
+}
+
+#[test]
+fn web_concurrency_counts_below_our_own_and_above_the_cores() {
+    let workers = |variables: &[(&str, &str)]| {
+        resolved(&[], variables).map(|resolved| resolved.settings.workers)
+    };
+    assert_eq!(workers(&[]), Ok(4));
+    assert_eq!(workers(&[("WEB_CONCURRENCY", "3")]), Ok(3));
+    assert_eq!(workers(&[("WEB_CONCURRENCY", "")]), Ok(4));
+    assert_eq!(workers(&[("WEB_CONCURRENCY", "3"), ("MAITRED_WORKERS", "2")]), Ok(2));
+    let fault = workers(&[("WEB_CONCURRENCY", "0")]).unwrap_err().to_string();
+    assert_eq!(fault, "WEB_CONCURRENCY=\"0\": must be a whole number from 1 to 1024");
+}
+
+#[test]
+fn workers_follow_the_cores_up_to_a_bound() {
+    for (cores, workers) in [(0, 1), (1, 1), (8, 8), (9, 8), (100_000, 8)] {
+        let surroundings = Surroundings {
+            variables: &|_| None,
+            lookup: &|_| Ok(Vec::new()),
+            cores,
+            systemd_sockets: Vec::new(),
+        };
+        let resolved = resolve(&RawServe::default(), &surroundings).unwrap();
+        assert_eq!(resolved.settings.workers, workers, "{cores}");
+    }
+}
+
+#[test]
+fn the_library_and_the_command_line_have_the_same_defaults() {
+    let ours = Settings { workers: 4, ..Settings::default() };
+    assert_eq!(format!("{:?}", settings(&[])), format!("{ours:?}"));
+}
+
+#[test]
+fn the_loop_is_judged_by_default_and_threads_are_not() {
+    let timeout = |arguments: &[&str]| settings(arguments).lifecycle.timeout;
+    assert_eq!(timeout(&[]), None);
+    assert_eq!(timeout(&["--threads", "0"]), Some(TIMEOUT_ON_LOOP));
+    assert_eq!(timeout(&["--threads", "0", "--timeout", "0"]), None);
+    assert_eq!(timeout(&["-t", "5"]), Some(Duration::from_secs(5)));
+}
+
+#[test]
+fn an_application_is_embedded_echo_a_directory_or_a_command() {
+    assert_eq!(settings(&[]).app, App::Embedded);
+    assert_eq!(settings(&["echo"]).app, App::Echo);
+    assert_eq!(
+        settings(&["static:/srv/a b", "--browse"]).app,
+        App::Static { root: "/srv/a b".into(), browse: true }
+    );
+    assert_eq!(
+        settings(&["-w", "2", "--", "worker.py", "--fast", "-b"]).app,
+        App::Command(vec!["worker.py".into(), "--fast".into(), "-b".into()])
+    );
+    for (name, part) in [
+        ("pkg.module:app", "Python applications are not supported yet by this version"),
+        ("static:", "must name a directory"),
+        ("hello", "must be echo or static:DIR"),
+    ] {
+        let message = refusal(&[name]);
+        assert!(message.starts_with(&format!("application {name:?}: ")), "{message}");
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+#[test]
+fn an_application_and_a_command_exclude_each_other() {
+    let both = ["maitred", "serve", "echo", "--", "worker.py"];
+    let error = raw::command("maitred").try_get_matches_from(both).unwrap_err();
+    assert_eq!(error.kind(), clap::error::ErrorKind::ArgumentConflict);
+}
+
+#[test]
+fn browse_needs_a_directory_but_its_variable_does_not() {
+    assert_eq!(refusal(&["--browse"]), "--browse: needs static:DIR");
+    assert_eq!(settings(&["--browse=false"]).app, App::Embedded);
+    let set = [("MAITRED_BROWSE", "1")];
+    assert_eq!(resolved(&["echo"], &set).unwrap().settings.app, App::Echo);
+    let App::Static { browse, .. } = resolved(&["static:d"], &set).unwrap().settings.app else {
+        panic!("static:d is a directory");
+    };
+    assert!(browse);
+}
+
+#[test]
+fn weights_belong_to_weighted_workers() {
+    let weighted = |weights: &str| {
+        resolved(&["--balance", "weighted", "--weights", weights], &[])
+            .map(|resolved| resolved.settings.weights)
+            .map_err(|faults| faults.to_string())
+    };
+    assert_eq!(weighted("3,1, 1"), Ok(vec![3, 1, 1]));
+    assert_eq!(weighted("1000"), Ok(vec![1000]));
+    for (text, part) in [
+        ("0", "must be a whole number from 1 to 1000"),
+        ("1,,1", "must be a whole number from 1 to 1000"),
+        ("1001", "must be a whole number from 1 to 1000"),
+        ("1,1,1,1,1", "at most one weight a worker, of which there are 4"),
+    ] {
+        assert!(weighted(text).unwrap_err().contains(part), "{text}");
+    }
+    assert_eq!(refusal(&["--weights", "3,1"]), "--weights: needs --balance weighted");
+    let set = [("MAITRED_WEIGHTS", "3,1")];
+    assert_eq!(resolved(&[], &set).unwrap().settings.weights, [3, 1]);
+}
+
+#[test]
+fn later_modes_say_so() {
+    for mode in ["auto", "always"] {
+        let message = refusal(&["--rebalance", mode]);
+        assert!(
+            message.contains("must be never; auto and always come with a later version"),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn addresses_come_from_many_spellings() {
+    let binds = settings(&["-b", "localhost:0", "--bind", "unix:/run/a", "--host", "::1"]).binds;
+    assert_eq!(
+        binds,
+        [
+            Bind::Tcp("127.0.0.1:0".parse().unwrap()),
+            Bind::Unix("/run/a".into()),
+            Bind::Tcp("[::1]:8000".parse().unwrap()),
+        ]
+    );
+    assert_eq!(settings(&["--timeout-keep-alive", "5"]).http.keep_alive, Duration::from_secs(5));
+    let graceful = settings(&["--timeout-graceful-shutdown", "5"]).lifecycle.graceful_timeout;
+    assert_eq!(graceful, Duration::from_secs(5));
+}
+
+#[test]
+fn the_log_has_a_form_and_a_filter() {
+    let log = |arguments: &[&str], variables: &[(&str, &str)]| {
+        resolved(arguments, variables).map(|resolved| resolved.log).map_err(|f| f.to_string())
+    };
+    assert_eq!(log(&[], &[]), Ok(logging::Options::default()));
+    assert_eq!(log(&["--log-format", "json"], &[]).unwrap().format, logging::Format::Json);
+    let refusal = log(&["--log-format", "xml"], &[]).unwrap_err();
+    assert_eq!(refusal, "--log-format \"xml\": must be one of text, json");
+    let refusal = log(&["--log-level", "loud"], &[]).unwrap_err();
+    assert!(refusal.starts_with("--log-level \"loud\": must be off, error, warn"), "{refusal}");
+    let warn = logging::Filter::parse("warn").unwrap();
+    assert_eq!(log(&["--log-level", "warn"], &[("MAITRED_LOG", "info")]).unwrap().filter, warn);
+    assert_eq!(log(&[], &[("MAITRED_LOG", "warn")]).unwrap().filter, warn);
+    let both = [("MAITRED_LOG", "info"), ("MAITRED_LOG_LEVEL", "warn")];
+    assert_eq!(log(&[], &both).unwrap().filter, warn);
+    assert!(log(&[], &[("MAITRED_LOG", "loud")]).unwrap_err().starts_with("MAITRED_LOG=\"loud\""));
+}
+
+#[test]
+fn all_faults_are_told_at_once() {
+    let message =
+        refusal(&["pkg:app", "-b", "x", "-w", "0", "--balance", "fair", "--keep-alive", "0"]);
+    let names: Vec<&str> = message.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(names, ["application", "--bind", "--workers", "--balance", "--keep-alive"]);
+}

@@ -1,0 +1,232 @@
+//! One event as one line, in text or JSON: pure, into a string.
+//!
+//! A line is built from left to right: [`Line::begin`], [`Line::identity`], any number of
+//! [`Line::span`], [`Line::end`]. Values are cut at [`LOG_VALUE_SIZE_MAX`] while they are formatted,
+//! so that a line has a bound whatever is in it.
+//!
+//! Not here: where it goes (`logging`, `lossy`), what is harmful in a text (`escape`).
+
+use std::fmt::{self, Write};
+use std::time::SystemTime;
+
+use tracing::Level;
+use tracing::field::{Field, Visit};
+
+use crate::config::LOG_VALUE_SIZE_MAX;
+use crate::observe::calendar::{Rfc3339, Utc};
+use crate::observe::escape::{self, Bounded};
+use crate::observe::logging::{Format, Process};
+
+/// A line that is being built.
+pub struct Line {
+    format: Format,
+    color: bool,
+    text: String,
+    /// What comes behind the identity: ` name=value` of the event, or `,"fields":{…}`.
+    event_fields: String,
+    spans: String,
+    process: Option<Process>,
+}
+
+/// The fields of an event or a span, rendered: ` name=value` or `"name":value`, and the message
+/// apart.
+pub struct Fields {
+    format: Format,
+    message: String,
+    text: String,
+}
+
+impl Line {
+    /// An empty line.
+    pub fn new(format: Format, color: bool) -> Self {
+        Line {
+            format,
+            color,
+            text: String::with_capacity(256),
+            event_fields: String::new(),
+            spans: String::new(),
+            process: None,
+        }
+    }
+
+    /// Time, level, origin and what the event says.
+    pub fn begin(&mut self, time: SystemTime, level: Level, target: &str, fields: &Fields) {
+        let time = Rfc3339(Utc::from(time));
+        // Writing to a String cannot fail, here and below.
+        match self.format {
+            Format::Text => {
+                let (dim, level_color, reset) = match (self.color, level) {
+                    (false, _) => ("", "", ""),
+                    (true, Level::ERROR) => ("\x1b[2m", "\x1b[1;31m", "\x1b[0m"),
+                    (true, Level::WARN) => ("\x1b[2m", "\x1b[33m", "\x1b[0m"),
+                    (true, Level::INFO) => ("\x1b[2m", "\x1b[32m", "\x1b[0m"),
+                    (true, _) => ("\x1b[2m", "\x1b[34m", "\x1b[0m"),
+                };
+                let _ = write!(self.text, "{dim}{time}{reset} {level_color}{level:<5}{reset} ");
+                self.text.push_str(&fields.message);
+                self.event_fields.push_str(&fields.text);
+                // Our own rooms are told by their messages; other crates' are not.
+                if !target.starts_with(env!("CARGO_CRATE_NAME")) {
+                    self.event_fields.push_str(" target=");
+                    escape::value(target, &mut self.event_fields);
+                }
+            }
+            Format::Json => {
+                let _ =
+                    write!(self.text, "{{\"time\":\"{time}\",\"level\":\"{level}\",\"target\":");
+                escape::json(target, &mut self.text);
+                self.text.push_str(",\"message\":");
+                match fields.message.is_empty() {
+                    true => self.text.push_str("\"\""),
+                    false => self.text.push_str(&fields.message),
+                }
+                if !fields.text.is_empty() {
+                    let _ = write!(self.event_fields, ",\"fields\":{{{}}}", fields.text);
+                }
+            }
+        }
+    }
+
+    /// Which process says it.
+    pub fn identity(&mut self, process: Process) {
+        self.process = Some(process);
+    }
+
+    /// The next span around it, from the outermost.
+    pub fn span(&mut self, name: &str, fields: &Fields) {
+        match self.format {
+            Format::Text => {
+                self.spans.push(' ');
+                escape::value(name, &mut self.spans);
+                let _ = write!(self.spans, "{{{}}}", fields.text.trim_start());
+            }
+            Format::Json => {
+                self.spans.push_str(if self.spans.is_empty() { ",\"spans\":[" } else { "," });
+                self.spans.push_str("{\"name\":");
+                escape::json(name, &mut self.spans);
+                let _ = write!(self.spans, ",\"fields\":{{{}}}}}", fields.text);
+            }
+        }
+    }
+
+    /// The whole line, with its newline.
+    pub fn end(self) -> String {
+        let Line { format, mut text, event_fields, spans, process, .. } = self;
+        match format {
+            Format::Text => {
+                text.push_str(&event_fields);
+                text.push_str(&spans);
+                let _ = match process {
+                    Some(Process::Master { pid }) => write!(text, " master={pid}"),
+                    Some(Process::Worker { incarnation, pid }) => write!(
+                        text,
+                        " worker={} gen={} pid={pid}",
+                        incarnation.slot, incarnation.generation
+                    ),
+                    None => Ok(()),
+                };
+                text.push('\n');
+            }
+            Format::Json => {
+                let _ = match process {
+                    Some(Process::Master { pid }) => write!(text, ",\"master\":{pid}"),
+                    Some(Process::Worker { incarnation, pid }) => write!(
+                        text,
+                        ",\"worker\":{},\"gen\":{},\"pid\":{pid}",
+                        incarnation.slot, incarnation.generation
+                    ),
+                    None => Ok(()),
+                };
+                text.push_str(&event_fields);
+                if !spans.is_empty() {
+                    text.push_str(&spans);
+                    text.push(']');
+                }
+                text.push_str("}\n");
+            }
+        }
+        text
+    }
+}
+
+impl Fields {
+    /// None so far.
+    pub fn new(format: Format) -> Self {
+        Fields { format, message: String::new(), text: String::new() }
+    }
+
+    fn name(&mut self, field: &Field) {
+        // A raw identifier (`r#type`) is written as it is meant.
+        let name = field.name().trim_start_matches("r#");
+        match self.format {
+            Format::Text => {
+                self.text.push(' ');
+                escape::message(name, &mut self.text);
+                self.text.push('=');
+            }
+            Format::Json => {
+                if !self.text.is_empty() {
+                    self.text.push(',');
+                }
+                escape::json(name, &mut self.text);
+                self.text.push(':');
+            }
+        }
+    }
+
+    /// A number or a switch: the same in both formats.
+    fn bare(&mut self, field: &Field, value: fmt::Arguments<'_>) {
+        self.name(field);
+        let _ = self.text.write_fmt(value);
+    }
+
+    fn any_text(&mut self, field: &Field, value: fmt::Arguments<'_>) {
+        let value = Bounded::format(LOG_VALUE_SIZE_MAX, value);
+        if field.name() == "message" {
+            match self.format {
+                Format::Text => escape::message(&value, &mut self.message),
+                Format::Json => escape::json(&value, &mut self.message),
+            }
+            return;
+        }
+        self.name(field);
+        match self.format {
+            Format::Text => escape::value(&value, &mut self.text),
+            Format::Json => escape::json(&value, &mut self.text),
+        }
+    }
+}
+
+impl Visit for Fields {
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        match value.is_finite() {
+            true => self.bare(field, format_args!("{value}")),
+            // JSON has no word for these (RFC 8259 section 6).
+            false => self.any_text(field, format_args!("{value}")),
+        }
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.bare(field, format_args!("{value}"));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.bare(field, format_args!("{value}"));
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.bare(field, format_args!("{value}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.any_text(field, format_args!("{value}"));
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
+        self.any_text(field, format_args!("{}", crate::exit::Chain(value)));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.any_text(field, format_args!("{value:?}"));
+    }
+}

@@ -1,0 +1,359 @@
+//! The log on stderr: events of `tracing` as lines of text or JSON, with one identity everywhere.
+//!
+//! ```text
+//! 2026-11-23T08:52:10.123Z INFO  listening on http://127.0.0.1:8000 master=40
+//! 2026-11-23T08:52:10.140Z WARN  request refused reason="bare LF" worker=3 gen=7 pid=41
+//! {"time":"…","level":"WARN","target":"maitred::worker","message":"request refused","worker":3,
+//!  "gen":7,"pid":41,"fields":{"reason":"bare LF"}}
+//! ```
+//! (the object on one line).
+//!
+//! A line of the master ends with `master=PID`, so that a line *about* a worker can carry `worker`,
+//! `gen` and `pid` of that one. All text is escaped: an event is a line, whatever a client sent.
+//! Colours only where stderr is a terminal and NO_COLOR is not set (no-color.org).
+//!
+//! It is a layer of its own instead of the one in `tracing_subscriber::fmt`, because that one
+//! writes to stderr in the calling thread, and reports errors of stderr on stderr.
+//!
+//! Not here: the form of a line (`log_line`), waiting for a slow reader (`lossy`), the access log
+//! (`access`).
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
+use std::panic;
+use std::str::FromStr;
+use std::time::SystemTime;
+
+use tracing::level_filters::LevelFilter;
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::config::{LOG_BUFFER_SIZE_MAX, LOG_FLUSH_MAX};
+use crate::ident::Incarnation;
+use crate::observe::log_line::{Fields, Line};
+use crate::observe::lossy::LossyWriter;
+
+/// How a process logs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Options {
+    /// Text or JSON.
+    pub format: Format,
+    /// What is worth a line.
+    pub filter: Filter,
+}
+
+/// The form of a line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// For people: time, level, message, `name=value`.
+    #[default]
+    Text,
+    /// For programs: one JSON object a line.
+    Json,
+}
+
+/// What is worth a line: a level, or levels by target.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Filter(Targets);
+
+/// Which process a line comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Process {
+    /// The master, by its pid.
+    Master {
+        /// Its process id.
+        pid: u32,
+    },
+    /// A worker.
+    Worker {
+        /// Its slot and generation.
+        incarnation: Incarnation,
+        /// Its process id.
+        pid: u32,
+    },
+}
+
+/// Keeps the log going; its end waits, for a bounded time, until the last lines are written.
+#[must_use = "lines of the last moments are lost without it"]
+#[derive(Debug)]
+pub struct Log {
+    writer: LossyWriter,
+}
+
+impl Filter {
+    /// `warn`, or directives: `warn,maitred::master=debug`. The message names the levels.
+    pub fn parse(text: &str) -> Result<Filter, String> {
+        const REFUSAL: &str =
+            "must be off, error, warn, info, debug or trace, or a list as in warn,maitred=debug";
+        // A single word that is no level would pass as the name of a target, with all its events:
+        // `--log-level verbose` would mean nothing that anybody has in mind.
+        let understood = text.split(',').all(|directive| {
+            let level = directive.rsplit_once('=').map_or(directive, |(_, level)| level);
+            LevelFilter::from_str(level.trim()).is_ok() && !level.trim().is_empty()
+        });
+        if !understood {
+            return Err(REFUSAL.to_owned());
+        }
+        Targets::from_str(text).map(Filter).map_err(|_| REFUSAL.to_owned())
+    }
+}
+
+impl Default for Filter {
+    fn default() -> Self {
+        Filter(Targets::new().with_default(LevelFilter::INFO))
+    }
+}
+
+impl Log {
+    /// Lines dropped because the reader of stderr was too slow.
+    pub fn dropped(&self) -> u64 {
+        self.writer.dropped()
+    }
+
+    /// Waits for the lines so far, for a bounded time; says whether they are written.
+    pub fn flush(&self) -> bool {
+        self.writer.flush(LOG_FLUSH_MAX)
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+/// Starts the log of this process on stderr, panics included. An embedding program that has
+/// installed a subscriber of its own keeps it.
+///
+/// Call it once, after everything that must come before the first thread.
+pub fn start(options: Options, process: Process) -> io::Result<Log> {
+    let stderr = io::stderr();
+    let color = stderr.is_terminal()
+        && !is_set("NO_COLOR")
+        && std::env::var_os("TERM").is_none_or(|terminal| terminal != "dumb");
+    let sink = File::from(stderr.as_fd().try_clone_to_owned()?);
+    let writer = LossyWriter::start("log", sink, LOG_BUFFER_SIZE_MAX)?;
+    let layer = LineLayer { format: options.format, color, process, writer: writer.clone() };
+    let installed =
+        tracing_subscriber::registry().with(layer.with_filter(options.filter.0)).try_init();
+    if installed.is_ok() {
+        panic::set_hook(Box::new(log_panic));
+    }
+    Ok(Log { writer })
+}
+
+fn is_set(variable: &str) -> bool {
+    std::env::var_os(variable).is_some_and(|value| !value.is_empty())
+}
+
+/// A panic is an event like others: escaped, with identity, and without waiting for stderr.
+fn log_panic(info: &panic::PanicHookInfo<'_>) {
+    let payload = info.payload();
+    let literal = payload.downcast_ref::<&str>().copied();
+    let payload =
+        literal.or(payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("(not a text)");
+    let location = info.location().map(ToString::to_string).unwrap_or_default();
+    let thread = std::thread::current();
+    let thread = thread.name().unwrap_or("unnamed");
+    tracing::error!(thread, location, "panicked: {payload}");
+}
+
+/// Makes lines of events and leaves them to the writer.
+struct LineLayer {
+    format: Format,
+    color: bool,
+    process: Process,
+    writer: LossyWriter,
+}
+
+/// A span's fields, rendered once.
+struct SpanFields(Fields);
+
+impl<S> Layer<S> for LineLayer
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let Some(span) = context.span(id) else { return };
+        let mut fields = Fields::new(self.format);
+        attributes.record(&mut fields);
+        span.extensions_mut().insert(SpanFields(fields));
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        let Some(span) = context.span(id) else { return };
+        if let Some(SpanFields(fields)) = span.extensions_mut().get_mut() {
+            values.record(fields);
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let mut fields = Fields::new(self.format);
+        event.record(&mut fields);
+        let mut line = Line::new(self.format, self.color);
+        let metadata = event.metadata();
+        line.begin(SystemTime::now(), *metadata.level(), metadata.target(), &fields);
+        line.identity(self.process);
+        if let Some(scope) = context.event_scope(event) {
+            for span in scope.from_root() {
+                if let Some(SpanFields(fields)) = span.extensions().get() {
+                    line.span(span.name(), fields);
+                }
+            }
+        }
+        self.writer.write_line(line.end().as_bytes());
+    }
+}
+
+impl fmt::Debug for LineLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LineLayer").field("format", &self.format).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use tracing::subscriber::with_default;
+
+    use super::*;
+    use crate::ident::{Generation, Slot};
+
+    const WORKER: Process = Process::Worker {
+        incarnation: Incarnation { slot: Slot(3), generation: Generation(7) },
+        pid: 41,
+    };
+
+    /// What the events of `body` look like, without their times.
+    fn logged(format: Format, process: Process, filter: &str, body: impl FnOnce()) -> Vec<String> {
+        let (mut reader, sink) = io::pipe().unwrap();
+        let writer = LossyWriter::start("test", sink, 1 << 20).unwrap();
+        let layer = LineLayer { format, color: false, process, writer };
+        let filter = Filter::parse(filter).unwrap();
+        with_default(tracing_subscriber::registry().with(layer.with_filter(filter.0)), body);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        let time = match format {
+            Format::Text => 0..25,
+            Format::Json => 0..35,
+        };
+        text.lines().map(|line| line[time.end..].to_owned()).collect()
+    }
+
+    #[test]
+    fn a_line_of_text_has_level_message_fields_and_identity() {
+        let lines = logged(Format::Text, WORKER, "info", || {
+            tracing::info!(count = 3, ratio = 0.5, on = true, name = "a b", "it is {}", "so");
+            tracing::warn!(error = %"bare LF", path = ?std::path::Path::new("/a"), "refused");
+            tracing::debug!("not asked for");
+        });
+        assert_eq!(
+            lines,
+            [
+                "INFO  it is so count=3 ratio=0.5 on=true name=\"a b\" worker=3 gen=7 pid=41",
+                "WARN  refused error=\"bare LF\" path=\"\\\"/a\\\"\" worker=3 gen=7 pid=41",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_masters_line_can_speak_of_a_worker() {
+        let lines = logged(Format::Text, Process::Master { pid: 40 }, "info", || {
+            tracing::info!(worker = 3, gen = 7, pid = 41, "ready");
+        });
+        assert_eq!(lines, ["INFO  ready worker=3 gen=7 pid=41 master=40"]);
+    }
+
+    #[test]
+    fn json_has_the_same_in_an_object() {
+        let lines = logged(Format::Json, WORKER, "info", || {
+            tracing::error!(count = -3, big = u64::MAX, nan = f64::NAN, on = false, "a \"b\"");
+            tracing::info!(target: "elsewhere", "");
+        });
+        assert_eq!(
+            lines,
+            [
+                "\"level\":\"ERROR\",\"target\":\"maitred::observe::logging::tests\",\
+                 \"message\":\"a \\\"b\\\"\",\"worker\":3,\"gen\":7,\"pid\":41,\"fields\":\
+                 {\"count\":-3,\"big\":18446744073709551615,\"nan\":\"NaN\",\"on\":false}}",
+                "\"level\":\"INFO\",\"target\":\"elsewhere\",\"message\":\"\",\"worker\":3,\"gen\":7,\
+                 \"pid\":41}",
+            ]
+        );
+    }
+
+    #[test]
+    fn spans_lend_their_fields() {
+        let body = || {
+            let span = tracing::info_span!("connection", peer = "a", late = tracing::field::Empty);
+            let _entered = span.enter();
+            span.record("late", 5);
+            tracing::info!(status = 200, "done");
+        };
+        assert_eq!(
+            logged(Format::Text, Process::Master { pid: 1 }, "info", body),
+            ["INFO  done status=200 connection{peer=a late=5} master=1"]
+        );
+        assert!(logged(Format::Json, Process::Master { pid: 1 }, "info", body)[0].ends_with(
+            "\"master\":1,\"fields\":{\"status\":200},\"spans\":[{\"name\":\"connection\",\
+             \"fields\":{\"peer\":\"a\",\"late\":5}}]}"
+        ));
+    }
+
+    #[test]
+    fn no_request_can_forge_a_line_or_move_a_cursor() {
+        let hostile = "/\u{1b}[2J\r\n2026 ERROR fake worker=9 \u{9b}31m\u{202e}\"";
+        for format in [Format::Text, Format::Json] {
+            let lines = logged(format, WORKER, "info", || {
+                tracing::info!(target = hostile, display = %hostile, debug = ?hostile, "{hostile}");
+                let span = tracing::info_span!("s", hostile);
+                span.in_scope(|| tracing::info!("inside"));
+            });
+            assert_eq!(lines.len(), 2, "{lines:?}");
+            for line in &lines {
+                assert!(!line.chars().any(char::is_control), "{line:?}");
+                assert!(!line.contains('\u{202e}'), "{line:?}");
+            }
+        }
+        // In text the message is bare, but each field stands in quotes that cannot be closed.
+        let lines = logged(Format::Text, WORKER, "info", || {
+            tracing::info!(display = %"a\" worker=9 \"", "x");
+        });
+        assert_eq!(lines, ["INFO  x display=\"a\\\" worker=9 \\\"\" worker=3 gen=7 pid=41"]);
+    }
+
+    #[test]
+    fn a_long_value_is_cut() {
+        let long = "a".repeat(100_000);
+        for format in [Format::Text, Format::Json] {
+            let lines = logged(format, WORKER, "info", || {
+                tracing::info!(text = long, display = %long, debug = ?long, "{long}");
+            });
+            assert!(lines[0].len() < 17_000, "{}", lines[0].len());
+            assert!(lines[0].contains("a…"), "{format:?}");
+        }
+    }
+
+    #[test]
+    fn filters_are_levels_or_lists() {
+        for text in ["off", "error", "WARN", "warn,maitred::master=debug", "maitred=trace, info"] {
+            assert!(Filter::parse(text).is_ok(), "{text}");
+        }
+        for text in ["", "verbose", "info,verbose", "maitred=loud", "maitred=", "info,,warn", ","] {
+            assert!(Filter::parse(text).is_err(), "{text}");
+        }
+        let lines = logged(Format::Text, WORKER, "warn,chosen=debug", || {
+            tracing::info!("not this");
+            tracing::debug!(target: "chosen", "this");
+        });
+        assert_eq!(lines, ["DEBUG this target=chosen worker=3 gen=7 pid=41"]);
+    }
+}

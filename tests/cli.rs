@@ -1,0 +1,74 @@
+//! The command line from outside: help, version, and every way to get it wrong.
+//!
+//! The cases stand in `tests/cli/*.trycmd`; `TRYCMD=overwrite cargo test --test cli` writes them
+//! anew, and the difference is then for a reader to judge. What the flags mean is tested beside
+//! `cli::resolve`.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::process::{Command, Stdio};
+
+use maitred::cli::raw::{Flag, flags};
+
+#[test]
+fn command_lines() {
+    trycmd::TestCases::new().env("NO_COLOR", "1").case("tests/cli/*.trycmd");
+}
+
+/// One row of the tables in docs/command-line.md: flag, variable, default.
+fn documented() -> Vec<Flag> {
+    let page = include_str!("../docs/command-line.md");
+    let rows = page.lines().filter(|line| line.starts_with("| `-"));
+    rows.map(|row| {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let name = cells[1].split('`').find(|part| part.starts_with("--")).expect(row);
+        let name = name.split([' ', '[']).next().expect("a split has a first part");
+        let variable = cells[2].split('`').nth(1).expect(row);
+        let default = cells[3].trim_matches('`');
+        Flag {
+            name: name.to_owned(),
+            variable: variable.to_owned(),
+            default: (default != "-").then(|| default.to_owned()),
+        }
+    })
+    .collect()
+}
+
+#[test]
+fn every_flag_is_documented_with_its_variable_and_default() {
+    let documented = documented();
+    for flag in flags() {
+        assert!(documented.contains(&flag), "docs/command-line.md lacks {flag:?}");
+    }
+    let real: BTreeSet<String> = flags().into_iter().map(|flag| flag.name).collect();
+    for flag in documented {
+        assert!(real.contains(&flag.name), "docs/command-line.md has {} that is none", flag.name);
+    }
+}
+
+/// A pipe whose reader has gone.
+fn broken_pipe() -> Stdio {
+    let (reader, writer) = io::pipe().expect("a pipe opens");
+    drop(reader);
+    writer.into()
+}
+
+#[test]
+fn a_reader_that_has_gone_changes_no_exit_code() {
+    let maitred = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_maitred"));
+        command.stdin(Stdio::null()).stdout(broken_pipe()).stderr(broken_pipe());
+        command
+    };
+    for (arguments, code) in [
+        (&["--help"][..], 0),
+        (&["serve", "--help"], 0),
+        (&["--version"], 0),
+        (&["srve"], 2),
+        (&["serve", "--workers", "0"], 2),
+        (&["worker"], 2),
+    ] {
+        let status = maitred().args(arguments).status().unwrap();
+        assert_eq!(status.code(), Some(code), "{arguments:?}");
+    }
+}
