@@ -115,7 +115,7 @@ impl Session {
         let explanation = status.canonical_reason().unwrap_or("refused");
         let begun = self.http.refuse(status, explanation, shell.date(), &mut out);
         let verdict = if begun {
-            self.note_response(status, 0);
+            self.note_response(status, 0, shell);
             self.leave(&out, key, shell)
         } else {
             // A response is under way already; only a reset says that it is not complete.
@@ -197,7 +197,10 @@ impl Session {
             self.http.respond(parts.status, &parts.headers, length, shell.date(), close, &mut out);
         let verdict = match begun {
             Ok(framing) => {
-                self.note_response(parts.status, length_of(length));
+                // A body that comes in pieces is counted as it leaves.
+                let whole = !matches!(body, Some(Body::Stream { .. })) && self.answering.is_none();
+                let bytes = if whole { length_of(length) } else { 0 };
+                self.note_response(parts.status, bytes, shell);
                 match self.add_body(framing, body, &mut out) {
                     Ok(()) => self.leave(&out, key, shell),
                     Err(cause) => {
@@ -324,6 +327,7 @@ impl Session {
     }
 
     fn push_piece(&mut self, outgoing: &mut Outgoing, bytes: Bytes) -> Result<(), ResponseError> {
+        self.note_bytes(bytes.len() as u64);
         let mut before = Vec::new();
         let after = self.http.body_piece(bytes.len() as u64, &mut before)?;
         outgoing.push(Bytes::from(before));

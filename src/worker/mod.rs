@@ -7,6 +7,7 @@
 //!
 //! Not here: HTTP (`http`), the claim word (`board`), the decision who serves what (`dispatch`).
 
+mod access;
 mod answering;
 mod deadlines;
 mod intake;
@@ -36,6 +37,7 @@ use crate::app::Handler;
 use crate::board::{PageError, WorkerPage, page_bytes};
 use crate::config::{EVENTS_PER_TURN_MAX, LOANS_MAX, Settings};
 use crate::handoff::{DrainMode, PROTOCOL_VERSION, ReadyRecord, ToMaster, WorkerEnd};
+use crate::observe::access::AccessLog;
 use crate::sys::clock;
 use crate::sys::inherit::Inheritance;
 use crate::sys::shm::SharedMemory;
@@ -124,7 +126,11 @@ impl Worker {
             pid: std::process::id(),
         }));
         let who = inheritance.incarnation;
-        let shell = Shell::new(settings, who, registry, page, handler, pool);
+        let access_log = match settings.access_log {
+            true => Some(AccessLog::to_stdout().map_err(WorkerError::Start)?),
+            false => None,
+        };
+        let shell = Shell::new(settings, who, registry, page, handler, pool, access_log);
         Ok(Worker { poll, signals, intake, sessions: Sessions::new(), shell, leave_by: None })
     }
 

@@ -70,7 +70,17 @@ impl Session {
         verdict
     }
 
-    /// Whether bytes that arrive now have somewhere to go.
+    /// A response has left, outside of a read: on with what has arrived meanwhile.
+    pub(super) fn resume(&mut self, key: SessionKey, shell: &mut Shell) -> Verdict {
+        let carry = std::mem::take(&mut self.carry);
+        match self.take_in(&carry, key, shell) {
+            Verdict::Stay if self.takes_bytes() && self.flags.unread => self.read(key, shell),
+            Verdict::Stay => self.wait_for_bytes(key, shell),
+            verdict => verdict,
+        }
+    }
+
+    /// Whether bytes of a body that arrive now have somewhere to go.
     pub(super) fn takes_body(&self) -> bool {
         match self.arriving.as_deref() {
             Some(Arriving { body: ArrivingBody::Piped(pipe), .. }) => {
@@ -139,7 +149,7 @@ impl Session {
             if count < scratch.len() && !self.flags.hung_up {
                 return Some(self.wait_for_bytes(key, shell));
             }
-            if !(self.stage == Stage::Reading || self.takes_body()) {
+            if !self.takes_bytes() {
                 // What is left in the socket waits for the response.
                 self.flags.unread = true;
                 return Some(self.wait_for_bytes(key, shell));
@@ -153,15 +163,20 @@ impl Session {
     /// Nothing more can be read now.
     fn wait_for_bytes(&mut self, key: SessionKey, shell: &mut Shell) -> Verdict {
         match self.stage {
-            Stage::Reading if self.http.is_idle() && self.carry.is_empty() => {
+            Stage::Between if self.http.is_idle() && self.carry.is_empty() => {
                 self.go_idle(key, shell)
             }
+            Stage::Between => {
+                // The rest of a body that nobody wants is still thrown away.
+                self.set_deadline(key, shell, shell.settings.http.body_timeout);
+                shell.watch(key, self);
+                Verdict::Stay
+            }
+            // While a handler works on a complete request nothing is expected of the client; the
+            // registration is put off until something is.
+            Stage::Handling if !self.takes_body() => Verdict::Stay,
             Stage::Reading | Stage::Handling | Stage::Answering | Stage::Lingering { .. } => {
-                // While a handler works on a complete request nothing is expected of the client;
-                // registering is put off until something is.
-                if self.stage != Stage::Handling || self.takes_body() {
-                    shell.watch(key, self);
-                }
+                shell.watch(key, self);
                 Verdict::Stay
             }
             Stage::Waiting(_) => Verdict::Stay,
@@ -178,7 +193,7 @@ impl Session {
                 self.fail_body(io::ErrorKind::UnexpectedEof);
                 Verdict::Stay
             }
-            Stage::Waiting(_) | Stage::Reading | Stage::Lingering { .. } => {
+            Stage::Waiting(_) | Stage::Reading | Stage::Between | Stage::Lingering { .. } => {
                 match self.http.handle_eof() {
                     Ok(()) => Verdict::End(Ending::Orderly),
                     // Cut off within a request; it may still be reading.
@@ -190,6 +205,18 @@ impl Session {
 
     /// New bytes, behind those that are still here.
     fn take_in(&mut self, input: &[u8], key: SessionKey, shell: &mut Shell) -> Verdict {
+        self.flags.parsing = true;
+        let verdict = self.take_in_behind_carry(input, key, shell);
+        self.flags.parsing = false;
+        verdict
+    }
+
+    fn take_in_behind_carry(
+        &mut self,
+        input: &[u8],
+        key: SessionKey,
+        shell: &mut Shell,
+    ) -> Verdict {
         if self.carry.is_empty() {
             let (used, verdict) = self.parse(input, key, shell);
             if used < input.len() {
@@ -209,8 +236,7 @@ impl Session {
     fn parse(&mut self, input: &[u8], key: SessionKey, shell: &mut Shell) -> (usize, Verdict) {
         let mut used = 0;
         loop {
-            let piped = self.takes_body();
-            if !(self.stage == Stage::Reading || piped) {
+            if !self.takes_bytes() {
                 return (used, Verdict::Stay);
             }
             let (count, event) = match self.http.handle_bytes(&input[used..]) {
@@ -221,6 +247,9 @@ impl Session {
             used += count;
             let verdict = match event {
                 Event::Partial => {
+                    if used < input.len() {
+                        self.next_has_begun(shell);
+                    }
                     if used < input.len() || self.arriving.is_some() {
                         self.expect_more(key, shell);
                     }
@@ -240,6 +269,19 @@ impl Session {
         }
     }
 
+    /// Bytes of a request are here: after a response, the claim word says so again.
+    fn next_has_begun(&mut self, shell: &mut Shell) {
+        if self.stage == Stage::Between {
+            shell.active_again(self.loan);
+            self.stage = Stage::Reading;
+        }
+    }
+
+    /// Whether bytes that arrive now are looked at, or wait for a response to leave first.
+    fn takes_bytes(&self) -> bool {
+        matches!(self.stage, Stage::Reading | Stage::Between) || self.takes_body()
+    }
+
     fn handle_head(
         &mut self,
         head: RequestHead,
@@ -247,7 +289,9 @@ impl Session {
         key: SessionKey,
         shell: &mut Shell,
     ) -> Verdict {
+        self.next_has_begun(shell);
         self.flags.head_began = false;
+        self.note_request(&head, shell);
         self.arriving = Some(Box::new(Arriving::new(head, shell.now)));
         let mut interim = Vec::new();
         self.http.respond_continue(&mut interim);

@@ -29,6 +29,7 @@ use crate::ident::LoanId;
 use crate::loan::LoanState;
 use crate::sys::stream::{self, Received};
 use crate::time::Nanos;
+use crate::worker::access::AccessNote;
 use crate::worker::answering::Answering;
 use crate::worker::deadlines::Deadline;
 use crate::worker::reading::Arriving;
@@ -52,9 +53,12 @@ pub(crate) struct Session {
     /// The response that is leaving.
     pub(super) answering: Option<Box<Answering>>,
     pub(super) flags: Flags,
-    /// When the master accepted it, and how long the kernel had kept it before (microseconds).
-    pub(super) accepted_at: Nanos,
-    pub(super) waited_before_accept_us: u32,
+    /// What the access log will say of the request that is here; none without an access log.
+    pub(super) note: Option<Box<AccessNote>>,
+    /// How long it waited for a worker, for its first request.
+    pub(super) queue_time: Option<Duration>,
+    accepted_at: Nanos,
+    waited_before_accept_us: u32,
 }
 
 /// Where a session stands. Each stage goes with certain claim words (see the module's diagram).
@@ -68,6 +72,8 @@ pub(crate) enum Stage {
     Handling,
     /// A response is leaving.
     Answering,
+    /// A response has left; whether anything of a next request is here is not known yet.
+    Between,
     /// Answered; the client is given time to read it while what it still sends is thrown away.
     Lingering {
         /// Bytes thrown away so far.
@@ -105,6 +111,8 @@ pub(super) struct Flags {
     pub(super) unread: bool,
     /// The first bytes of a later request's head are here, and its deadline is set.
     pub(super) head_began: bool,
+    /// Bytes of a read are being taken in.
+    pub(super) parsing: bool,
     /// The kernel has said that the client sends no more (RDHUP): a short read does not mean
     /// drained any more.
     pub(super) hung_up: bool,
@@ -152,6 +160,8 @@ impl Session {
             arriving: None,
             answering: None,
             flags: Flags::default(),
+            note: None,
+            queue_time: None,
             accepted_at: record.accepted_at,
             waited_before_accept_us: record.waited_before_accept_us,
         }
@@ -173,8 +183,8 @@ impl Session {
                 }
                 Verdict::Stay
             }
-            Stage::Reading => self.read(key, shell),
-            Stage::Handling if self.takes_body() => self.read(key, shell),
+            Stage::Reading | Stage::Between => self.read(key, shell),
+            Stage::Handling | Stage::Answering if self.takes_body() => self.read(key, shell),
             Stage::Handling | Stage::Answering => {
                 self.flags.unread = true;
                 Verdict::Stay
@@ -187,9 +197,11 @@ impl Session {
     pub(crate) fn handle_writable(&mut self, key: SessionKey, shell: &mut Shell) -> Verdict {
         match self.stage {
             Stage::Answering => self.go_on_answering(key, shell),
-            Stage::Waiting(_) | Stage::Reading | Stage::Handling | Stage::Lingering { .. } => {
-                Verdict::Stay
-            }
+            Stage::Waiting(_)
+            | Stage::Reading
+            | Stage::Handling
+            | Stage::Between
+            | Stage::Lingering { .. } => Verdict::Stay,
         }
     }
 
@@ -201,6 +213,12 @@ impl Session {
         }
         self.stage = Stage::Reading;
         self.flags.unread = false;
+        self.flags.queued = false;
+        if from == Unclaimed::Lent && shell.access_log.is_some() && self.requests_served == 0 {
+            let waited = Duration::from_micros(u64::from(self.waited_before_accept_us));
+            let known = self.waited_before_accept_us != u32::MAX;
+            self.queue_time = known.then(|| waited + shell.now.since(self.accepted_at));
+        }
         match self.receive_some(key, shell) {
             Some(verdict) => verdict,
             None => {
@@ -221,7 +239,7 @@ impl Session {
             // The handler reads a body that does not arrive: it learns so, and answers.
             Stage::Handling => self.fail_body(std::io::ErrorKind::TimedOut),
             Stage::Answering => Verdict::End(Ending::Reset),
-            Stage::Lingering { .. } => Verdict::End(Ending::Orderly),
+            Stage::Between | Stage::Lingering { .. } => Verdict::End(Ending::Orderly),
         }
     }
 
@@ -252,7 +270,7 @@ impl Session {
     pub(crate) fn go_on(&mut self, key: SessionKey, shell: &mut Shell) -> Verdict {
         self.flags.queued = false;
         match self.stage {
-            Stage::Reading => self.read(key, shell),
+            Stage::Reading | Stage::Between => self.read(key, shell),
             Stage::Handling => self.go_on_reading(key, shell),
             Stage::Answering => self.go_on_answering(key, shell),
             Stage::Waiting(_) | Stage::Lingering { .. } => Verdict::Stay,
@@ -268,7 +286,9 @@ impl Session {
                 verdict => verdict,
             },
             Stage::Handling => self.go_on_reading(key, shell),
-            Stage::Waiting(_) | Stage::Reading | Stage::Lingering { .. } => Verdict::Stay,
+            Stage::Waiting(_) | Stage::Reading | Stage::Between | Stage::Lingering { .. } => {
+                Verdict::Stay
+            }
         }
     }
 
@@ -281,9 +301,11 @@ impl Session {
                 self.stage = Stage::Waiting(Unclaimed::Idle);
                 Verdict::LetGo
             }
-            Stage::Reading | Stage::Handling | Stage::Answering | Stage::Lingering { .. } => {
-                Verdict::Stay
-            }
+            Stage::Reading
+            | Stage::Handling
+            | Stage::Answering
+            | Stage::Between
+            | Stage::Lingering { .. } => Verdict::Stay,
         }
     }
 
@@ -309,7 +331,7 @@ impl Session {
         match self.stage {
             Stage::Waiting(_) => self.give_back(shell),
             Stage::Reading | Stage::Handling | Stage::Answering => Verdict::End(Ending::Reset),
-            Stage::Lingering { .. } => Verdict::End(Ending::Orderly),
+            Stage::Between | Stage::Lingering { .. } => Verdict::End(Ending::Orderly),
         }
     }
 
@@ -324,17 +346,16 @@ impl Session {
         self.stage = Stage::Answering;
     }
 
-    /// The response is written; what comes next depends on what has arrived meanwhile.
+    /// The response is written, and the connection goes on: with what has arrived meanwhile, if
+    /// something has.
     pub(super) fn between_requests(&mut self, key: SessionKey, shell: &mut Shell) -> Verdict {
-        if shell.is_reading(key) {
-            // Called from within a read: what it brought decides.
-        }
-        if !self.carry.is_empty() || self.flags.unread {
-            shell.active_again(self.loan);
-            self.stage = Stage::Reading;
+        self.stage = Stage::Between;
+        if self.flags.parsing {
+            // Within a read: the bytes behind the request that was just answered are still in its
+            // hands, and it goes on with them.
             return Verdict::Stay;
         }
-        self.go_idle(key, shell)
+        self.resume(key, shell)
     }
 
     /// Nothing of a next request is here: anybody may have the connection.
@@ -434,7 +455,7 @@ impl Session {
             Stage::Waiting(Unclaimed::Lent) => LoanState::Lent,
             Stage::Waiting(Unclaimed::Idle) => LoanState::Idle,
             Stage::Reading | Stage::Handling => LoanState::Active,
-            Stage::Answering | Stage::Lingering { .. } => LoanState::Answering,
+            Stage::Answering | Stage::Between | Stage::Lingering { .. } => LoanState::Answering,
         }
     }
 
