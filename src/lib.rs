@@ -35,6 +35,8 @@ pub mod sys;
 
 pub mod supervise;
 
+pub mod master;
+
 pub mod dispatch;
 pub mod loan;
 

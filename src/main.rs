@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    maitred::run(|_request| maitred::app::Response::default())
+    maitred::run(maitred::app::Demo)
 }

@@ -15,6 +15,7 @@ use crate::board::sync::{AtomicU64, Ordering};
 use crate::board::terms::Terms;
 use crate::ident::{ConnectionId, LoanId};
 use crate::loan::{ClaimWord, LoanState, MasterState, Settlement, settle};
+use crate::time::Nanos;
 
 /// A page, as the master uses it.
 #[derive(Debug)]
@@ -230,6 +231,12 @@ impl<M: Words> MasterPage<M> {
         }
     }
 
+    /// When a loan's connection must have begun its next request, as the page says now: good enough
+    /// to choose by, and copied again once the loan is taken back.
+    pub fn idle_deadline(&self, loan: LoanId) -> Nanos {
+        self.terms(loan).idle_deadline
+    }
+
     /// The worker's load as it says it is.
     pub fn report(&self) -> LoadReport {
         LoadReport::load(&self.memory)
@@ -364,7 +371,6 @@ mod tests {
     use super::*;
     use crate::board::page_bytes;
     use crate::board::worker::WorkerPage;
-    use crate::time::Nanos;
 
     type Memory = Arc<Vec<AtomicU64>>;
 

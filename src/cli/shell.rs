@@ -5,29 +5,76 @@
 //!
 //! Not here: what a master or a worker does (`master`, `worker`).
 
-use crate::app::Handler;
+use std::sync::Arc;
+
+use crate::app::{Echo, Handler, StaticFiles};
 use crate::cli::resolve::Resolved;
-use crate::config::Settings;
+use crate::config::{App, Settings};
 use crate::exit::{Chain, Exit, RunError};
 use crate::observe::logging::{self, Process};
+use crate::sys::inherit::{InheritError, Inheritance};
+use crate::sys::launch::LaunchCommand;
+use crate::{master, worker};
+
+/// Set for workers that start beside another one: that one shows why none can.
+const QUIET_START: &str = "MAITRED_QUIET_START";
 
 /// Serves as the master, until it is told to stop. An error means that there was no log yet.
 pub(super) fn serve(resolved: Resolved) -> Result<Exit, RunError> {
+    let launch = LaunchCommand::of_this_process().map_err(system("finding this program"))?;
+    check_application(&resolved.settings)?;
     let _log = start_log(resolved.log, Process::Master { pid: std::process::id() })?;
-    Ok(reported(master(resolved.settings)))
+    Ok(reported(master::run(resolved.settings, launch)))
 }
 
 /// Serves as a worker, until the master has no more use for it. An error means that there was no
 /// log yet.
-pub(super) fn work(_resolved: Resolved, _handler: impl Handler) -> Result<Exit, RunError> {
-    if std::env::var_os("MAITRED_CHANNEL_FD").is_none() {
-        return Err(RunError::NotStartedByMaster);
-    }
-    Err(not_wired())
+pub(super) fn work(resolved: Resolved, handler: impl Handler) -> Result<Exit, RunError> {
+    // First of all: it takes variables out of the environment, and the log starts a thread.
+    let inheritance = Inheritance::take().map_err(|error| match error {
+        InheritError::Missing(_) => RunError::NotStartedByMaster,
+        InheritError::Invalid { .. } | InheritError::System(_) => {
+            RunError::System { doing: "starting a worker".into(), source: error.into() }
+        }
+    })?;
+    let incarnation = inheritance.incarnation;
+    let process = Process::Worker { incarnation, pid: std::process::id() };
+    let _log = start_log(resolved.log, process)?;
+    let quiet = std::env::var_os(QUIET_START).is_some();
+    let handler = match application(&resolved.settings.app, handler) {
+        Ok(handler) => handler,
+        Err(error) if quiet => return Ok(error.exit_code()),
+        Err(error) => return Ok(reported(Err(error))),
+    };
+    let served = worker::run(Arc::new(resolved.settings), handler, inheritance);
+    let outcome = served.map(|()| Exit::Done).map_err(|error| RunError::System {
+        doing: "serving as a worker".into(),
+        source: error.into(),
+    });
+    Ok(reported(outcome))
 }
 
-fn master(_settings: Settings) -> Result<Exit, RunError> {
-    Err(not_wired())
+/// Says at once what every worker would find out: one message, and no worker started in vain.
+fn check_application(settings: &Settings) -> Result<(), RunError> {
+    match &settings.app {
+        App::Static { root, browse } => StaticFiles::open(root, *browse)
+            .map(|_| ())
+            .map_err(|error| RunError::Application(error.into())),
+        App::Embedded | App::Echo | App::Command(_) => Ok(()),
+    }
+}
+
+fn application(app: &App, embedded: impl Handler) -> Result<Arc<dyn Handler>, RunError> {
+    Ok(match app {
+        App::Embedded => Arc::new(embedded),
+        App::Echo => Arc::new(Echo),
+        App::Static { root, browse } => Arc::new(
+            StaticFiles::open(root, *browse)
+                .map_err(|error| RunError::Application(error.into()))?,
+        ),
+        // Such a worker is that command, not this program.
+        App::Command(_) => return Err(RunError::NotStartedByMaster),
+    })
 }
 
 /// The exit code of an outcome; an error is an event of the log like others.
@@ -39,12 +86,10 @@ fn reported(outcome: Result<Exit, RunError>) -> Exit {
 }
 
 fn start_log(options: logging::Options, process: Process) -> Result<logging::Log, RunError> {
-    logging::start(options, process).map_err(|error| RunError::System {
-        doing: "starting the log".into(),
-        source: error.into(),
-    })
+    logging::start(options, process).map_err(system("starting the log"))
 }
 
-fn not_wired() -> RunError {
-    RunError::System { doing: "serving".into(), source: "not wired in this branch".into() }
+fn system(doing: &str) -> impl FnOnce(std::io::Error) -> RunError {
+    let doing = doing.to_owned();
+    move |source| RunError::System { doing, source: source.into() }
 }

@@ -182,3 +182,27 @@ pub const LOG_FLUSH_MAX: Duration = Duration::from_secs(1);
 
 /// Pieces of a streamed body that one connection sends before the worker looks at the others.
 pub const PIECES_PER_TURN_MAX: usize = 16;
+
+/// Pause before a slot is started again after a first failed start; doubles with each further one.
+/// systemd: 100 ms (`RestartSec`).
+pub const RESTART_PAUSE_MIN: Duration = Duration::from_millis(100);
+
+/// The longest such pause. uWSGI and supervisord stay below a minute too.
+pub const RESTART_PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// A worker that served for so long is replaced at once when it ends, however it ends.
+pub const STABLE_AFTER: Duration = Duration::from_secs(5);
+
+/// Failed starts of one slot, before any worker was ever Ready, after which the server gives up.
+pub const START_FAILURES_MAX: u32 = 3;
+
+/// How long handshakes that are under way have to finish once no new one begins, before the
+/// listeners close. A handshake takes one round trip; most of the world is within 100 ms.
+pub const HANDSHAKES_SETTLE_FOR: Duration = Duration::from_millis(100);
+
+/// How long the master sleeps at the most while workers hold connections: what they let go of is
+/// closed by then, if nothing else wakes it.
+pub const RING_LOOK_MAX: Duration = Duration::from_secs(1);
+
+/// How soon the master looks again after a turn in which workers let go of connections.
+pub const RING_LOOK_MIN: Duration = Duration::from_millis(20);

@@ -14,9 +14,7 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 use tracing::{error, info, warn};
 
-use crate::config::{
-    ACCEPT_PAUSE, ACCEPT_RETRIES_MAX, Bind, ListenOptions, LOG_REPEAT_AFTER,
-};
+use crate::config::{ACCEPT_PAUSE, ACCEPT_RETRIES_MAX, Bind, LOG_REPEAT_AFTER, ListenOptions};
 use crate::ident::{ListenerId, PeerAddress};
 use crate::master::tokens::Source;
 use crate::sys::accept::{self, Accepted};
@@ -242,9 +240,7 @@ impl Acceptor {
 
     fn next_ready(&mut self) -> Option<usize> {
         let count = self.listeners.len();
-        (0..count)
-            .map(|step| (self.next + step) % count)
-            .find(|place| self.listeners[*place].ready)
+        (0..count).map(|step| (self.next + step) % count).find(|place| self.listeners[*place].ready)
     }
 
     fn unwatch(&mut self, place: usize) {

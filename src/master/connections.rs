@@ -143,8 +143,7 @@ impl Connection {
     pub(crate) fn take_terms(&mut self, terms: &Terms) {
         self.idle_deadline = terms.idle_deadline;
         self.requests_served = terms.requests_served;
-        self.context =
-            terms.context.iter().any(|byte| *byte != 0).then(|| Box::new(terms.context));
+        self.context = terms.context.iter().any(|byte| *byte != 0).then(|| Box::new(terms.context));
     }
 
     /// A number that is the same for every connection of one client address.

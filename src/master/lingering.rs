@@ -16,8 +16,8 @@ use crate::config::{LINGER_BYTES_MAX, LINGER_FOR};
 use crate::ident::ConnectionId;
 use crate::master::connections::{Connection, Place};
 use crate::master::tokens::Source;
-use crate::sys::stream::{self, Received};
 use crate::sys::epoll;
+use crate::sys::stream::{self, Received};
 use crate::time::Nanos;
 
 /// Those that are being closed, in order of their deadlines (all have the same allowance).
@@ -76,7 +76,7 @@ impl Lingering {
         let mut linger = discard(connection, discarded);
         if linger == Linger::Waiting {
             let token = Source::Lingering(id).token();
-            if epoll::rewatch(registry, connection.descriptor(), token).is_err() {
+            if epoll::rewatch_oneshot(registry, connection.descriptor(), token).is_err() {
                 linger = Linger::Over;
             }
         }

@@ -7,23 +7,23 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::AsFd;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::process::Command;
 use std::sync::Arc;
 
-use mio::{Interest, Registry};
+use mio::Registry;
 use slab::Slab;
 
 use crate::board::{MasterPage, WorkerPage, page_bytes};
-use crate::config::LOANS_MAX;
+use crate::config::{DESCRIPTORS_PER_PACKET_MAX, LOANS_MAX};
 use crate::dispatch::Shape;
-use crate::handoff::{MasterEnd, ToWorker};
+use crate::handoff::{MasterEnd, ReportRecord, ToWorker};
 use crate::ident::{ConnectionId, Incarnation, LoanId, Slot};
 use crate::loan::LoanState;
 use crate::master::tokens::Source;
 use crate::sys::epoll;
 use crate::sys::fdpass;
-use crate::sys::launch::LaunchCommand;
+use crate::sys::inherit::{CHANNEL_VARIABLE, GENERATION_VARIABLE, PAGE_VARIABLE, SLOT_VARIABLE};
 use crate::sys::process::Child;
 use crate::sys::shm::SharedMemory;
 use crate::time::Nanos;
@@ -49,10 +49,12 @@ pub(crate) struct Member {
     pub(crate) recalls_owed: VecDeque<LoanId>,
     /// Other frames that the channel would not take yet.
     pub(crate) frames_owed: VecDeque<ToWorker>,
-    /// Stopped by a signal (SIGSTOP, a debugger).
-    pub(crate) stopped: bool,
-    /// The channel has said that the worker's end is closed.
-    pub(crate) channel_closed: bool,
+    /// Since when it is stopped by a signal (SIGSTOP, a debugger).
+    pub(crate) stopped_at: Option<Nanos>,
+    /// The load at which it was asked to ring, and has not.
+    pub(crate) bell: Option<u32>,
+    /// The load of a worker without a page, as it last said.
+    pub(crate) reported: Option<ReportRecord>,
     memory: Arc<SharedMemory>,
 }
 
@@ -83,13 +85,13 @@ impl Roster {
     pub(crate) fn start(
         &mut self,
         registry: &Registry,
-        launch: &LaunchCommand,
+        command: Command,
         who: Incarnation,
     ) -> io::Result<u32> {
         let (ours, theirs) = fdpass::socketpair()?;
         let memory = Arc::new(SharedMemory::create(page_bytes(LOANS_MAX))?);
         let page = MasterPage::new(Arc::clone(&memory), LOANS_MAX).map_err(io::Error::other)?;
-        let child = spawn(launch, who, &theirs, &memory)?;
+        let child = spawn(command, who, &theirs, &memory)?;
         // The worker's end lives in the worker alone from here on; otherwise this master would
         // never notice that it has closed.
         drop(theirs);
@@ -105,16 +107,18 @@ impl Roster {
             outbox: Vec::new(),
             recalls_owed: VecDeque::new(),
             frames_owed: VecDeque::new(),
-            stopped: false,
-            channel_closed: false,
+            stopped_at: None,
+            bell: None,
+            reported: None,
             memory,
         };
         let entry = self.members.vacant_entry();
         let place = entry.key() as u32;
         epoll::watch_edge(registry, member.channel.as_fd(), Source::Channel(place).token())?;
         epoll::watch_level(registry, member.child.as_fd(), Source::Process(place).token())?;
+        let pid = member.child.pid();
         entry.insert(member);
-        Ok(place)
+        Ok(pid)
     }
 }
 
@@ -173,10 +177,7 @@ impl Roster {
 
     /// The place of an incarnation.
     pub(crate) fn place_of(&self, who: Incarnation) -> Option<u32> {
-        self.members
-            .iter()
-            .find(|(_, member)| member.who == who)
-            .map(|(place, _)| place as u32)
+        self.members.iter().find(|(_, member)| member.who == who).map(|(place, _)| place as u32)
     }
 
     /// Every place that is taken, as of now.
@@ -218,7 +219,7 @@ impl Member {
             self.frames_owed.pop_front();
         }
         while !self.recalls_owed.is_empty() {
-            let count = self.recalls_owed.len().min(crate::config::DESCRIPTORS_PER_PACKET_MAX);
+            let count = self.recalls_owed.len().min(DESCRIPTORS_PER_PACKET_MAX);
             let loans = self.recalls_owed.iter().take(count).copied().collect();
             if !self.channel.send(&ToWorker::Recall(loans))? {
                 return Ok(false);
@@ -230,18 +231,15 @@ impl Member {
 }
 
 fn spawn(
-    launch: &LaunchCommand,
+    mut command: Command,
     who: Incarnation,
     theirs: &OwnedFd,
     memory: &SharedMemory,
 ) -> io::Result<Child> {
-    use std::os::fd::AsRawFd;
-
-    let mut command = launch.worker_command();
     command
-        .env("MAITRED_CHANNEL_FD", theirs.as_raw_fd().to_string())
-        .env("MAITRED_PAGE_FD", memory.as_fd().as_raw_fd().to_string())
-        .env("MAITRED_SLOT", who.slot.to_string())
-        .env("MAITRED_GENERATION", who.generation.to_string());
+        .env(CHANNEL_VARIABLE, theirs.as_raw_fd().to_string())
+        .env(PAGE_VARIABLE, memory.as_fd().as_raw_fd().to_string())
+        .env(SLOT_VARIABLE, who.slot.to_string())
+        .env(GENERATION_VARIABLE, who.generation.to_string());
     Child::spawn(command, &[theirs.as_fd(), memory.as_fd()])
 }

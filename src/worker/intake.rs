@@ -121,11 +121,6 @@ impl Intake {
         }
     }
 
-    /// The channel's descriptor, for epoll.
-    pub(crate) fn channel(&self) -> &WorkerEnd {
-        &self.channel
-    }
-
     fn take_loans(
         &mut self,
         records: &[LendRecord],

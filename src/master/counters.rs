@@ -1,0 +1,75 @@
+//! What has become of every connection: counted once each, by reason.
+//!
+//! Conservation: `accepted = held + finished + aborted(reason) + dropped(reason)`, at every moment;
+//! `held` is the master's table. Every way out of the table goes through [`Counters::count`].
+//!
+//! Not here: requests (the workers' load reports).
+
+/// How a connection has left the master's table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub(crate) enum Outcome {
+    /// A worker has ended it in order.
+    Finished,
+    /// Parked, and its client left, or its time was up.
+    LeftIdle,
+    /// Its worker died when it had read a request and answered nothing: 502.
+    DiedUnanswered,
+    /// Its worker died in the middle of an answer, or with state that cannot move: reset.
+    DiedAnswering,
+    /// Closed to make room: the server was out of descriptors.
+    MadeRoom,
+    /// The server ended while it was here.
+    ServerEnded,
+    /// The kernel refused what keeping it would have needed (a registration in epoll).
+    SystemRefused,
+}
+
+/// Every outcome, in order.
+const OUTCOMES: [Outcome; 7] = [
+    Outcome::Finished,
+    Outcome::LeftIdle,
+    Outcome::DiedUnanswered,
+    Outcome::DiedAnswering,
+    Outcome::MadeRoom,
+    Outcome::ServerEnded,
+    Outcome::SystemRefused,
+];
+
+/// The counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counters {
+    /// Connections taken from the kernel.
+    pub(crate) accepted: u64,
+    /// Loans made.
+    pub(crate) lent: u64,
+    /// Loans taken back because they had not been claimed.
+    pub(crate) recalled: u64,
+    /// Loans that workers refused.
+    pub(crate) refused: u64,
+    /// Loans given back.
+    pub(crate) given: u64,
+    /// Connections of dead workers that were seated again or parked.
+    pub(crate) rescued: u64,
+    /// Packets and ring entries that no honest worker sends.
+    pub(crate) protocol_errors: u64,
+    outcomes: [u64; OUTCOMES.len()],
+}
+
+impl Counters {
+    /// A connection has left the table.
+    pub(crate) fn count(&mut self, outcome: Outcome) {
+        self.outcomes[outcome as usize] += 1;
+    }
+
+    /// How many have left so.
+    pub(crate) fn of(&self, outcome: Outcome) -> u64 {
+        self.outcomes[outcome as usize]
+    }
+
+    /// Panics unless every connection that was accepted is held or has an outcome.
+    pub(crate) fn check_invariants(&self, held: usize) {
+        let gone: u64 = OUTCOMES.iter().map(|outcome| self.of(*outcome)).sum();
+        assert_eq!(self.accepted, held as u64 + gone, "conservation of connections: {self:?}");
+    }
+}

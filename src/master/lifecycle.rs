@@ -1,0 +1,291 @@
+//! Workers come and go, signals arrive, the server ends: what the supervisor asks for, carried out.
+//!
+//! Not here: the decisions (`supervise`, `stopping`).
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use signal_hook::consts::signal::{
+    SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2,
+};
+use tracing::{error, info, warn};
+
+use crate::config::App;
+use crate::dispatch::Shape;
+use crate::exit::{self, RunError};
+use crate::handoff::{DrainMode, ToWorker};
+use crate::ident::Incarnation;
+use crate::master::Master;
+use crate::master::lending::busy_since;
+use crate::master::roster::Stage;
+use crate::supervise::{Effect, Exit, StartFailure};
+use crate::sys::process::{Change, ChildSignal};
+
+/// The signals that the master answers.
+pub(super) const SIGNALS: [i32; 9] =
+    [SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2];
+
+impl Master {
+    pub(super) fn handle_signals(&mut self) {
+        let pending: Vec<_> = self.signals.pending().collect();
+        for signal in pending {
+            match signal {
+                SIGCHLD => self.hear_children(),
+                SIGHUP => {
+                    info!("reloading: workers are replaced one by one");
+                    self.supervisor.reload(self.now);
+                }
+                SIGTTIN => self.scale(1),
+                SIGTTOU => self.scale(-1),
+                SIGTERM => self.stop(self.settings.lifecycle.drain_delay),
+                SIGINT => self.stop(Duration::ZERO),
+                SIGQUIT => self.stop_fast(),
+                SIGUSR1 => self.tell_all(&ToWorker::Reopen),
+                SIGUSR2 => warn!("this version does not upgrade in place; the signal is ignored"),
+                _ => {}
+            }
+        }
+    }
+
+    /// Something has happened to a process that a pidfd reports.
+    pub(super) fn hear_process(&mut self, place: u32) {
+        while let Some(member) = self.roster.get_mut(place) {
+            match member.child.poll_change() {
+                Ok(Some(Change::Exited(code))) => return self.settle(place, Exit::Code(code)),
+                Ok(Some(Change::Killed(signal))) => {
+                    return self.settle(place, Exit::Signal(signal));
+                }
+                Ok(Some(Change::Stopped)) => {
+                    warn!(worker = member.who.slot.0, gen = member.who.generation.0, "worker stopped");
+                    member.stopped_at = Some(self.now);
+                }
+                Ok(Some(Change::Continued)) => {
+                    info!(worker = member.who.slot.0, gen = member.who.generation.0, "worker goes on");
+                    member.stopped_at = None;
+                }
+                Ok(None) => return,
+                Err(cause) => {
+                    // Somebody else has reaped it: how it ended will never be known.
+                    error!(%cause, "waiting for a worker");
+                    return self.settle(place, Exit::NeverStarted);
+                }
+            }
+        }
+    }
+
+    /// SIGCHLD also tells of stops, which a pidfd does not.
+    fn hear_children(&mut self) {
+        for place in self.roster.places() {
+            self.hear_process(place);
+        }
+    }
+
+    /// Carries out what the supervisor asks for.
+    pub(super) fn supervise(&mut self) {
+        while let Some(effect) = self.supervisor.poll_effect() {
+            match effect {
+                Effect::Spawn(who) => self.spawn(who),
+                Effect::Drain(who) => {
+                    if let Some(place) = self.roster.place_of(who) {
+                        info!(worker = who.slot.0, gen = who.generation.0, "worker drains");
+                        self.stop_lending_to(place);
+                        self.drain(place, DrainMode::HandOver);
+                    }
+                }
+                Effect::Withdraw(who, cause) => {
+                    if let Some(place) = self.roster.place_of(who) {
+                        warn!(worker = who.slot.0, gen = who.generation.0, %cause, "worker withdrawn");
+                        self.stop_lending_to(place);
+                        self.drain(place, DrainMode::HandOver);
+                    }
+                }
+                Effect::Kill(who, cause) => {
+                    let member = self.roster.place_of(who).and_then(|place| self.roster.get(place));
+                    if let Some(member) = member {
+                        info!(worker = who.slot.0, gen = who.generation.0, %cause, "worker killed");
+                        if let Err(cause) = member.child.signal(ChildSignal::KILL) {
+                            error!(%cause, "killing a worker");
+                        }
+                    }
+                }
+                Effect::Failed(failure) => {
+                    self.outcome.get_or_insert(Err(start_failure(failure)));
+                    self.supervisor.kill_all();
+                }
+                Effect::Finished => {
+                    self.outcome.get_or_insert(Ok(exit::Exit::Done));
+                }
+            }
+        }
+        self.announce();
+    }
+
+    /// This member serves its slot from now on.
+    pub(super) fn start_lending_to(&mut self, place: u32, shape: Shape) {
+        let Some(member) = self.roster.get_mut(place) else { return };
+        let slot = member.who.slot;
+        member.shape = Some(shape);
+        self.roster.serve_with(place);
+        self.dispatcher.handle_worker_ready(slot, shape);
+        if self.stopping.is_stopping() {
+            self.tell(place, self.finish_frame());
+        }
+    }
+
+    /// This member gets nothing more.
+    pub(super) fn stop_lending_to(&mut self, place: u32) {
+        let Some(slot) = self.roster.get(place).map(|member| member.who.slot) else { return };
+        if self.roster.stop_serving(place) {
+            self.dispatcher.handle_worker_gone(slot);
+        }
+    }
+
+    /// Judges those that have produced nothing for `--timeout`.
+    pub(super) fn judge_hangs(&mut self) {
+        let Some((judge, next)) = &mut self.hang else { return };
+        if self.now < *next {
+            return;
+        }
+        *next = self.now + judge.period();
+        let workers: Vec<(Incarnation, _)> = self
+            .roster
+            .iter()
+            .filter(|(_, member)| member.stage == Stage::Serving)
+            .map(|(_, member)| (member.who, busy_since(member)))
+            .collect();
+        let hung = judge.look(&workers, self.now);
+        for who in hung {
+            self.supervisor.handle_hung(who, self.now);
+        }
+    }
+
+    /// Nothing listens any more: what the kernel still holds is taken, what is idle ends.
+    pub(super) fn close_listeners(&mut self) {
+        // Bounded by the backlog: no handshake begins any more.
+        while self.acceptor.kernel_waits()
+            && self.accept_up_to(usize::MAX) == super::Stopped::Budget
+        {}
+        self.acceptor.close();
+        for id in self.parked.ids() {
+            self.unpark_and_close(id, super::Outcome::LeftIdle);
+        }
+        for place in self.roster.places() {
+            self.take_back_unclaimed(place, true);
+            self.tell_recalls(place);
+        }
+    }
+
+    /// Everything is answered, or time is up.
+    pub(super) fn drain_workers(&mut self) {
+        if !self.connections.is_empty() {
+            warn!(connections = self.connections.len(), "time is up for what is unfinished");
+            return self.supervisor.kill_all();
+        }
+        self.supervisor.drain_all(self.now);
+    }
+
+    fn spawn(&mut self, who: Incarnation) {
+        self.reserve.release();
+        let started = self.roster.start(self.poll.registry(), self.worker_command(who), who);
+        self.reserve.refill();
+        match started {
+            Ok(pid) => info!(worker = who.slot.0, gen = who.generation.0, pid, "worker started"),
+            Err(cause) => {
+                error!(worker = who.slot.0, gen = who.generation.0, %cause, "starting a worker");
+                self.supervisor.handle_spawn_failed(who, self.now);
+            }
+        }
+    }
+
+    fn worker_command(&self, who: Incarnation) -> Command {
+        let mut command = match &self.settings.app {
+            App::Command(words) => {
+                let mut words = words.iter();
+                let mut command = Command::new(words.next().cloned().unwrap_or_default());
+                command.args(words);
+                command
+            }
+            App::Embedded | App::Echo | App::Static { .. } => self.launch.worker_command(),
+        };
+        // One worker shows why none can start; the others would only repeat it.
+        if who.generation.0 > 1 && !self.announced {
+            command.env("MAITRED_QUIET_START", "1");
+        }
+        command.stdin(Stdio::null());
+        command
+    }
+
+    fn scale(&mut self, by: i32) {
+        let workers = self.supervisor.scale(by, self.now);
+        info!(workers, "scaled");
+    }
+
+    /// A graceful end; a second request is a fast one.
+    fn stop(&mut self, delay: Duration) {
+        let graceful = self.settings.lifecycle.graceful_timeout;
+        if !self.stopping.begin(self.now, delay, graceful) {
+            return self.stop_fast();
+        }
+        info!("stopping: what has been accepted is answered");
+        self.supervisor.stop();
+        self.acceptor.stop_deferring();
+        let frame = self.finish_frame();
+        self.tell_all(&frame);
+    }
+
+    fn stop_fast(&mut self) {
+        info!("stopping at once");
+        self.stopping = super::Stopping::Leaving;
+        self.acceptor.close();
+        self.supervisor.kill_all();
+    }
+
+    fn finish_frame(&self) -> ToWorker {
+        let graceful = self.settings.lifecycle.graceful_timeout;
+        ToWorker::Drain { mode: DrainMode::Finish, graceful }
+    }
+
+    fn tell_all(&mut self, frame: &ToWorker) {
+        for place in self.roster.places() {
+            self.tell(place, frame.clone());
+        }
+    }
+
+    fn tell(&mut self, place: u32, frame: ToWorker) {
+        if let Some(member) = self.roster.get_mut(place) {
+            member.frames_owed.push_back(frame);
+            // A broken channel is its pidfd's to report.
+            let _ = member.pay_debts();
+        }
+    }
+
+    /// Says where the server listens, once the workers that are to begin with are ready.
+    fn announce(&mut self) {
+        let ready = self.supervisor.serving() >= usize::from(self.supervisor.workers());
+        if self.announced || !ready || self.acceptor.is_closed() {
+            return;
+        }
+        self.announced = true;
+        let workers = self.supervisor.serving();
+        info!(
+            workers, threads = self.settings.threads, balance = ?self.settings.balance,
+            version = env!("CARGO_PKG_VERSION"), "maitred is ready"
+        );
+        // Not an event of the log: whoever starts the server reads this line whatever the log's
+        // level and format are. Nobody may be there to read it.
+        let mut stderr = std::io::stderr().lock();
+        for address in self.acceptor.addresses() {
+            let _ = writeln!(stderr, "listening on {address}");
+        }
+    }
+}
+
+fn start_failure(failure: StartFailure) -> RunError {
+    match failure {
+        StartFailure::Application => RunError::Application("its worker has said why, above".into()),
+        StartFailure::CrashLoop(how, count) => RunError::WorkersDoNotStart {
+            reason: format!("{count} starts of one in a row ended, the last with {how}"),
+        },
+    }
+}

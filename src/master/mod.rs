@@ -1,0 +1,435 @@
+//! The master: the one process that accepts, lends, takes back and supervises.
+//!
+//! One thread, one loop, no byte of HTTP. A turn takes facts (events, frames, rings, load reports,
+//! the clock), hands them to the two machines that decide ([`Dispatcher`], [`Supervisor`]), and
+//! carries out what they ask for. A connection's way through the files: `acceptor` → `connections`
+//! → (`parked`) → `lending` → the worker; back by `lending` (given, recalled) or `settling` (its
+//! worker died).
+//!
+//! Not here: decisions (`dispatch`, `supervise`, `stopping`), HTTP (`worker`).
+
+mod acceptor;
+mod connections;
+mod counters;
+mod lending;
+mod lifecycle;
+mod lingering;
+mod parked;
+mod reserve;
+mod roster;
+mod settling;
+mod stopping;
+mod tokens;
+
+use std::io;
+use std::time::Duration;
+
+use mio::{Events, Interest, Poll};
+use signal_hook_mio::v1_0::Signals;
+use tracing::{debug, info};
+
+use crate::board::LetGo;
+use crate::config::{EVENTS_PER_TURN_MAX, RING_LOOK_MAX, RING_LOOK_MIN, Settings};
+use crate::dispatch::{DispatchSettings, Dispatcher};
+use crate::exit::{Exit, RunError};
+use crate::ident::ConnectionId;
+use crate::master::acceptor::{Acceptor, Stopped};
+use crate::master::connections::{Accepted, Connections, Place};
+use crate::master::counters::{Counters, Outcome};
+use crate::master::lingering::{Linger, Lingering};
+use crate::master::parked::Parked;
+use crate::master::reserve::Reserve;
+use crate::master::roster::Roster;
+use crate::master::stopping::{Step, Stopping};
+use crate::master::tokens::Source;
+use crate::supervise::hang::HangJudge;
+use crate::supervise::{SuperviseSettings, Supervisor};
+use crate::sys::launch::LaunchCommand;
+use crate::sys::{clock, limits, stream};
+use crate::time::Nanos;
+
+/// Serves until it is told to end.
+///
+/// # Errors
+/// An address cannot be listened on, the kernel is too old, or no worker starts.
+pub fn run(settings: Settings, launch: LaunchCommand) -> Result<Exit, RunError> {
+    check_kernel()?;
+    let descriptors = limits::raise_descriptor_limit().map_err(system("raising RLIMIT_NOFILE"))?;
+    debug!(descriptors, "limit on open descriptors");
+    Master::new(settings, launch)?.run()
+}
+
+struct Master {
+    settings: Settings,
+    launch: LaunchCommand,
+    poll: Poll,
+    signals: Signals,
+    acceptor: Acceptor,
+    connections: Connections,
+    parked: Parked,
+    lingering: Lingering,
+    roster: Roster,
+    dispatcher: Dispatcher,
+    supervisor: Supervisor,
+    hang: Option<(HangJudge, Nanos)>,
+    stopping: Stopping,
+    counters: Counters,
+    reserve: Reserve,
+    /// When this turn began.
+    now: Nanos,
+    /// When rings are looked at next although nothing has happened, and after how long then.
+    ring_look: (Nanos, Duration),
+    announced: bool,
+    /// Workers that have sent more than one turn reads.
+    channels_unread: Vec<u32>,
+    /// Kept from turn to turn for its memory alone.
+    let_go: Vec<LetGo>,
+    /// Set once the loop is to end.
+    outcome: Option<Result<Exit, RunError>>,
+}
+
+impl Master {
+    fn new(settings: Settings, launch: LaunchCommand) -> Result<Self, RunError> {
+        let poll = Poll::new().map_err(system("creating an epoll instance"))?;
+        let mut signals = Signals::new(lifecycle::SIGNALS).map_err(system("catching signals"))?;
+        poll.registry()
+            .register(&mut signals, Source::Signals.token(), Interest::READABLE)
+            .map_err(system("watching signals"))?;
+        let registry = poll.registry().try_clone().map_err(system("sharing epoll"))?;
+        let acceptor = Acceptor::open(&settings.binds, &settings.listen, registry)
+            .map_err(|error| RunError::Listen(Box::new(error)))?;
+        let now = clock::now();
+        let seed = settings.seed.unwrap_or_else(|| fastrand::u64(..));
+        debug!(seed, "seed of random choices");
+        let dispatcher = Dispatcher::new(&DispatchSettings {
+            balance: settings.balance,
+            weights: settings.weights.clone(),
+            stall_after: settings.stall_after,
+            credit: settings.credit,
+            seed,
+        });
+        let supervisor = Supervisor::new(SuperviseSettings {
+            workers: settings.workers,
+            lifecycle: settings.lifecycle,
+            seed,
+        });
+        let hang = settings.lifecycle.timeout.map(|timeout| (HangJudge::new(timeout), now));
+        Ok(Master {
+            settings,
+            launch,
+            poll,
+            signals,
+            acceptor,
+            connections: Connections::default(),
+            parked: Parked::default(),
+            lingering: Lingering::default(),
+            roster: Roster::default(),
+            dispatcher,
+            supervisor,
+            hang,
+            stopping: Stopping::default(),
+            counters: Counters::default(),
+            reserve: Reserve::default(),
+            now,
+            ring_look: (now, RING_LOOK_MAX),
+            announced: false,
+            channels_unread: Vec::new(),
+            let_go: Vec::new(),
+            outcome: None,
+        })
+    }
+
+    fn run(mut self) -> Result<Exit, RunError> {
+        let mut events = Events::with_capacity(EVENTS_PER_TURN_MAX);
+        self.reserve.refill();
+        self.supervisor.start(self.now);
+        self.supervise();
+        loop {
+            if let Some(outcome) = self.outcome.take() {
+                return self.end(outcome);
+            }
+            let timeout = self.rest();
+            match self.poll.poll(&mut events, timeout) {
+                Ok(()) => {}
+                Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
+                Err(cause) => return Err(system("waiting for events")(cause)),
+            }
+            self.now = clock::now();
+            self.turn(&events);
+        }
+    }
+
+    /// One turn: facts, decisions, deeds.
+    fn turn(&mut self, events: &Events) {
+        for event in events {
+            match Source::of(event.token()) {
+                Some(Source::Signals) => self.handle_signals(),
+                Some(Source::Listener(id)) => {
+                    let wanted = self.dispatcher.accept_budget(false) > 0;
+                    self.acceptor.handle_ready(id, wanted);
+                }
+                Some(Source::Channel(place)) => self.hear_worker(place),
+                Some(Source::Process(place)) => self.hear_process(place),
+                Some(Source::Parked(id)) => self.handle_parked_event(id),
+                Some(Source::Lingering(id)) => self.handle_lingering_event(id),
+                None => {}
+            }
+        }
+        for place in std::mem::take(&mut self.channels_unread) {
+            self.hear_worker(place);
+        }
+        self.harvest();
+        self.hear_clock();
+        self.supervise();
+        self.look_at_board();
+        self.accept();
+        self.seat();
+        if cfg!(debug_assertions) {
+            self.check_invariants();
+        }
+    }
+
+    /// How long the loop may wait, now that everything has been decided.
+    fn rest(&mut self) -> Option<Duration> {
+        if self.outcome.is_some() || !self.channels_unread.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        if self.raise_bells() {
+            // A worker may have freed up just before it could see that it is waited for: look at
+            // the board once more before sleeping (the other half of the bell's Dekker pair).
+            self.look_at_board();
+            self.accept();
+            self.seat();
+        }
+        if self.acceptor.kernel_waits() && self.dispatcher.accept_budget(true) > 0 {
+            return Some(Duration::ZERO);
+        }
+        let ring_look = self.roster.iter().any(|(_, member)| member.page.on_loan() > 0);
+        let next = [
+            self.dispatcher.next_look(),
+            self.supervisor.next_deadline(),
+            self.parked.next_deadline(),
+            self.lingering.next_deadline(),
+            self.acceptor.next_deadline(),
+            self.stopping.next_deadline(),
+            self.hang.as_ref().map(|(_, at)| *at),
+            ring_look.then_some(self.ring_look.0),
+        ];
+        next.into_iter().flatten().min().map(|at| clock::now().until(at))
+    }
+
+    /// Takes from the kernel as much as there is room for.
+    fn accept(&mut self) {
+        if self.acceptor.is_closed() || self.supervisor.serving() == 0 {
+            return;
+        }
+        let budget = self.dispatcher.accept_budget(self.acceptor.kernel_waits());
+        if budget == 0 {
+            return;
+        }
+        self.acceptor.watch_all();
+        if self.accept_up_to(budget.min(crate::config::ACCEPTS_PER_TURN_MAX))
+            == Stopped::OutOfDescriptors
+        {
+            let made_room = self.make_room();
+            if !made_room {
+                let cause = io::Error::from_raw_os_error(nix::libc::EMFILE);
+                self.acceptor.pause(self.now, &cause);
+            }
+        }
+    }
+
+    fn accept_up_to(&mut self, budget: usize) -> Stopped {
+        let mut waited_us = None;
+        let deadline = self.now + self.settings.http.header_timeout;
+        let mut silent = Vec::new();
+        let stopped = self.acceptor.accept(budget, self.now, |listener, descriptor, peer| {
+            use std::os::fd::AsFd;
+            // Asked of the first of a batch, which has waited longest; of each one if each is
+            // logged. It costs 0.6 µs.
+            if waited_us.is_none() || self.settings.access_log {
+                let waited = stream::waited_before_accept(descriptor.as_fd());
+                waited_us = Some(waited.map_or(u32::MAX, |waited| waited.as_micros() as u32));
+            }
+            let speaks = stream::bytes_readable(descriptor.as_fd()).unwrap_or(0) > 0;
+            let id = self.connections.insert(Accepted {
+                descriptor,
+                peer,
+                listener,
+                accepted_at: self.now,
+                waited_before_accept_us: waited_us.unwrap_or(u32::MAX),
+                idle_deadline: deadline,
+            });
+            self.counters.accepted += 1;
+            if speaks {
+                if let Some(connection) = self.connections.get(id) {
+                    self.dispatcher.handle_accepted(id, connection.affinity());
+                }
+            } else {
+                // It has said nothing yet: it waits here, and occupies nobody.
+                silent.push(id);
+            }
+        });
+        for id in silent {
+            self.park(id);
+        }
+        stopped
+    }
+
+    /// Parks a connection until its client speaks.
+    fn park(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        if let Err(cause) = self.parked.insert(self.poll.registry(), id, connection) {
+            debug!(%cause, "parking a connection");
+            self.close(id, Outcome::SystemRefused);
+        }
+    }
+
+    /// A parked connection has become readable, or its client is gone.
+    fn handle_parked_event(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        if connection.place != Place::Parked {
+            return;
+        }
+        self.parked.remove(self.poll.registry(), id, connection);
+        // A client may send and then end its side: only an end with nothing before it is one.
+        if stream::bytes_readable(connection.descriptor()).unwrap_or(0) > 0 {
+            let affinity = connection.affinity();
+            self.dispatcher.handle_readable(id, affinity);
+        } else {
+            self.close(id, Outcome::LeftIdle);
+        }
+    }
+
+    fn handle_lingering_event(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get(id) else { return };
+        if connection.place == Place::Lingering
+            && self.lingering.handle_readable(self.poll.registry(), id, connection) == Linger::Over
+        {
+            self.close_counted(id);
+        }
+    }
+
+    /// What is due by now.
+    fn hear_clock(&mut self) {
+        let now = self.now;
+        self.supervisor.handle_time(now);
+        self.acceptor.handle_time(now);
+        while let Some((deadline, id)) = self.parked.first() {
+            if deadline > now {
+                break;
+            }
+            self.unpark_and_close(id, Outcome::LeftIdle);
+        }
+        while let Some(id) = self.lingering.pop_due(now) {
+            self.close_counted(id);
+        }
+        self.judge_hangs();
+        while let Some(step) = self.stopping.poll(now, self.connections.is_empty()) {
+            match step {
+                Step::StopHandshakes => self.acceptor.stop_handshakes(),
+                Step::CloseListeners => self.close_listeners(),
+                Step::DrainWorkers => self.drain_workers(),
+            }
+        }
+    }
+
+    /// Out of descriptors: the connection that has been silent for longest goes. True if one did.
+    fn make_room(&mut self) -> bool {
+        let parked = self.parked.first().map(|(_, id)| id);
+        match parked.or_else(|| self.recall_longest_idle()) {
+            Some(id) => {
+                self.unpark_and_close(id, Outcome::MadeRoom);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn unpark_and_close(&mut self, id: ConnectionId, outcome: Outcome) {
+        if let Some(connection) = self.connections.get_mut(id) {
+            if connection.place == Place::Parked {
+                self.parked.remove(self.poll.registry(), id, connection);
+            }
+            self.close(id, outcome);
+        }
+    }
+
+    /// Ends a connection in order. Shut down first: a stuck worker may still hold a copy of what
+    /// was recalled from it, and a close alone would send no FIN then.
+    fn close(&mut self, id: ConnectionId, outcome: Outcome) {
+        self.counters.count(outcome);
+        self.close_counted(id);
+    }
+
+    /// As [`Master::close`], for one whose outcome has been counted.
+    fn close_counted(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.remove(id) {
+            // Its client may have gone already.
+            let _ = stream::shutdown_both(connection.descriptor());
+        }
+    }
+
+    fn end(mut self, outcome: Result<Exit, RunError>) -> Result<Exit, RunError> {
+        for id in self.connections.iter().map(|(id, _)| id).collect::<Vec<_>>() {
+            self.close(id, Outcome::ServerEnded);
+        }
+        self.counters.check_invariants(self.connections.len());
+        let counters = &self.counters;
+        info!(
+            accepted = counters.accepted,
+            finished = counters.of(Outcome::Finished),
+            lent = counters.lent,
+            recalled = counters.recalled,
+            "stopped"
+        );
+        outcome
+    }
+
+    /// The two machines, the books of every page, and the conservation of connections.
+    fn check_invariants(&self) {
+        self.dispatcher.check_invariants();
+        self.supervisor.check_invariants();
+        for (_, member) in self.roster.iter() {
+            member.page.check_invariants();
+        }
+        let lingering = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| connection.place == Place::Lingering)
+            .count();
+        self.counters.check_invariants(self.connections.len() - lingering);
+    }
+
+    /// Looks at rings again soon: something is going on.
+    fn look_again_soon(&mut self) {
+        self.ring_look = (self.now + RING_LOOK_MIN, RING_LOOK_MIN);
+    }
+
+    /// Looks at rings again, later each time that there was nothing.
+    fn look_again_later(&mut self) {
+        if self.now >= self.ring_look.0 {
+            let pause = (self.ring_look.1 * 2).min(RING_LOOK_MAX);
+            self.ring_look = (self.now + pause, pause);
+        }
+    }
+}
+
+fn check_kernel() -> Result<(), RunError> {
+    match limits::kernel_release() {
+        Some(release) if release < limits::KERNEL_FLOOR => {
+            let (major, minor) = limits::KERNEL_FLOOR;
+            let cause = format!(
+                "Linux {}.{}; {major}.{minor} is the oldest that will do",
+                release.0, release.1
+            );
+            Err(RunError::System { doing: "checking the kernel".into(), source: cause.into() })
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn system(doing: &str) -> impl FnOnce(io::Error) -> RunError {
+    let doing = doing.to_owned();
+    move |source| RunError::System { doing, source: source.into() }
+}

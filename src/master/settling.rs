@@ -1,0 +1,151 @@
+//! When a worker has ended, or is to leave: what becomes of the connections that it was lent.
+//!
+//! A worker has ended when its pidfd says so. Then, in this order: it is reaped; its channel is read
+//! to the end; its ring, and its page a last time; and each loan is settled by the master's record
+//! and the claim word. What nobody has read is seated again, bytes intact. Nothing that was read is
+//! replayed.
+//!
+//! Not here: the rules (`loan::settle`), when a worker is to leave (`supervise`).
+
+use tracing::{info, warn};
+
+use crate::board::Settled;
+use crate::handoff::{DrainMode, ToWorker};
+use crate::ident::ConnectionId;
+use crate::loan::{LoanState, MasterState, Settlement};
+use crate::master::Master;
+use crate::master::connections::Place;
+use crate::master::counters::Outcome;
+use crate::master::lingering::Linger;
+use crate::supervise::Exit;
+use crate::sys::stream;
+
+/// The answer to a request whose worker died with it. No Date: an origin server without a clock may
+/// leave it out, and the master makes no HTTP but this.
+const BAD_GATEWAY: &[u8] = b"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/plain\r\n\
+    Content-Length: 49\r\nConnection: close\r\n\r\n\
+    The worker that had this request ended meanwhile\n";
+
+impl Master {
+    /// A worker's process has ended, and is reaped.
+    pub(super) fn settle(&mut self, place: u32, how: Exit) {
+        self.hear_worker(place);
+        let mut let_go = Vec::new();
+        while self.roster.get(place).is_some_and(|member| member.page.ring_waits()) {
+            let before = let_go.len();
+            self.harvest_one(place, &mut let_go);
+            if let_go.len() == before {
+                // It lies; its words are still good.
+                break;
+            }
+        }
+        for one in &let_go {
+            self.handle_let_go(one);
+        }
+        self.stop_lending_to(place);
+        let Some(mut member) = self.roster.remove(self.poll.registry(), place) else { return };
+        let who = member.who;
+        let settled = member.page.settle_all();
+        let mut lost_to_it = 0_u32;
+        for one in &settled {
+            lost_to_it += u32::from(self.settle_one(one));
+        }
+        for id in member.outbox.drain(..) {
+            self.place_returned(id);
+        }
+        info!(
+            worker = who.slot.0, gen = who.generation.0, pid = member.child.pid(),
+            %how, loans = settled.len(), unfinished = lost_to_it, "worker ended"
+        );
+        self.supervisor.handle_exited(who, how, self.now);
+    }
+
+    /// Settles one loan; true if its client loses an answer by it.
+    fn settle_one(&mut self, settled: &Settled) -> bool {
+        let id = settled.connection;
+        let Some(connection) = self.connections.get_mut(id) else { return false };
+        match settled.settlement {
+            Settlement::Elsewhere => return false,
+            Settlement::SeatAgain | Settlement::Idle => {
+                self.counters.rescued += 1;
+                // Nobody writes to that page any more: its terms are as the worker left them.
+                connection.take_terms(&settled.terms);
+                self.place_returned(id);
+                return false;
+            }
+            Settlement::BadGateway => {
+                self.counters.count(Outcome::DiedUnanswered);
+                let registry = self.poll.registry();
+                let linger = self.lingering.begin(registry, id, connection, BAD_GATEWAY, self.now);
+                if linger == Linger::Over {
+                    self.close_counted(id);
+                }
+            }
+            Settlement::Reset => {
+                self.counters.count(Outcome::DiedAnswering);
+                if let Err(cause) = stream::reset(connection.descriptor()) {
+                    warn!(%cause, "resetting a connection");
+                }
+                self.connections.remove(id);
+            }
+            Settlement::Close => {
+                self.counters.count(Outcome::Finished);
+                self.connections.remove(id);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// A connection has come back that nobody reads from: seated if its client has spoken, parked
+    /// if it has not; and ended where the server has stopped listening.
+    pub(super) fn place_returned(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        connection.place = Place::Queued;
+        let speaks = stream::bytes_readable(connection.descriptor()).unwrap_or(0) > 0;
+        if speaks {
+            let affinity = connection.affinity();
+            self.dispatcher.handle_readable(id, affinity);
+        } else if self.stopping.has_closed() {
+            self.close(id, Outcome::LeftIdle);
+        } else {
+            self.park(id);
+        }
+    }
+
+    /// A worker is to leave: what it has not claimed comes back at once, what it has it finishes.
+    pub(super) fn drain(&mut self, place: u32, mode: DrainMode) {
+        self.take_back_unclaimed(place, false);
+        let graceful = self.settings.lifecycle.graceful_timeout;
+        if let Some(member) = self.roster.get_mut(place) {
+            member.frames_owed.push_back(ToWorker::Drain { mode, graceful });
+        }
+        self.tell_recalls(place);
+    }
+
+    /// Takes back every loan that is LENT or IDLE; or only the IDLE ones.
+    pub(super) fn take_back_unclaimed(&mut self, place: u32, only_idle: bool) {
+        let Some(member) = self.roster.get(place) else { return };
+        if member.proxy.is_some() {
+            // Without a page a worker serves what it holds: it cannot be asked.
+            return;
+        }
+        let loans: Vec<_> = member
+            .page
+            .loans()
+            .filter(|(_, _, state)| *state == MasterState::OnLoan)
+            .map(|(loan, ..)| loan)
+            .filter(|loan| !only_idle || member.page.look(*loan) == LoanState::Idle)
+            .collect();
+        for loan in loans {
+            if let Some(id) = self.take_back(place, loan) {
+                self.place_returned(id);
+            }
+        }
+        if let Some(member) = self.roster.get_mut(place)
+            && !only_idle
+        {
+            member.unclaimed.clear();
+        }
+    }
+}

@@ -1,0 +1,576 @@
+//! The life of slots: which worker process is started, replaced, drained or ended, and when.
+//!
+//! Pure: no process, no clock. The master says what has happened and carries out what is asked; the
+//! simulator does the same.
+//!
+//! ```text
+//!              spawned                 Ready                    replaced, scaled down, recycled
+//!   (wanted) ─────────→ Starting ─────────────→ Serving ───────────────────────────→ Draining
+//!      ▲                   │ boot timeout           │ hung, misbehaved                   │ too long
+//!      │                   ▼                        ▼                                    ▼
+//!      │                 Ending ←───────────────────┴──────────────────────────────── Ending
+//!      │                   │
+//!      └── after a pause ──┴── exited: gone
+//! ```
+//!
+//! A slot that is wanted always has exactly one of: an incarnation that is Starting or Serving, or
+//! a time at which the next one is started. While it is replaced it has both kinds: the one that
+//! serves, and the one that starts; the old one drains only once the new one is Ready.
+//!
+//! The order of calls: facts (`handle_*`) and commands, then [`Supervisor::poll_effect`] until it is
+//! empty; [`Supervisor::next_deadline`] says when [`Supervisor::handle_time`] is due.
+//!
+//! Not here: pids, pidfds and signals (`sys::process`), connections (`master`).
+
+mod backoff;
+pub mod hang;
+mod reason;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::config::{Lifecycle, START_FAILURES_MAX, WORKERS_MAX};
+use crate::ident::{Generation, Incarnation, Slot};
+use crate::supervise::backoff::Backoff;
+use crate::time::Nanos;
+
+pub use reason::{Cause, Exit, StartFailure};
+
+/// The exit code by which a worker says that its application does not load (`exit::Exit`): another
+/// try would end the same way.
+const APPLICATION_DOES_NOT_LOAD: i32 = 4;
+
+/// What a supervisor is told to be.
+#[derive(Clone, Copy, Debug)]
+pub struct SuperviseSettings {
+    /// Slots that are wanted.
+    pub workers: u16,
+    /// Deadlines.
+    pub lifecycle: Lifecycle,
+    /// Seed of the jitter between restarts.
+    pub seed: u64,
+}
+
+/// What the master is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Start a process for this incarnation, and say how that went.
+    Spawn(Incarnation),
+    /// Lend it nothing more, take back what it has not claimed, tell it to finish and leave.
+    Drain(Incarnation),
+    /// Lend it nothing more; what it holds has a little time before it is killed.
+    Withdraw(Incarnation, Cause),
+    /// End it at once.
+    Kill(Incarnation, Cause),
+    /// The server cannot begin.
+    Failed(StartFailure),
+    /// No child is left, and none is wanted.
+    Finished,
+}
+
+/// How far a reload has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reload {
+    /// None was asked for, or the last one is complete.
+    #[default]
+    Done,
+    /// Slots are being replaced.
+    Running,
+    /// A new worker did not become Ready: the old ones go on.
+    Failed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Starting {
+        kill_at: Nanos,
+    },
+    Serving {
+        since: Nanos,
+    },
+    Draining {
+        kill_at: Nanos,
+    },
+    Withdrawn {
+        kill_at: Nanos,
+        cause: Cause,
+    },
+    /// Killed, not reaped yet; and what it was before.
+    Ending {
+        was: Was,
+    },
+}
+
+/// What a worker was before it was killed: that decides what follows its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Was {
+    Starting,
+    Serving,
+    /// Its place has been given to another already, or is not wanted.
+    Leaving,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Life {
+    who: Incarnation,
+    stage: Stage,
+    /// It takes over from one that serves: if it fails, the old one goes on.
+    replaces: bool,
+}
+
+/// A slot that is wanted.
+#[derive(Clone, Debug)]
+struct Place {
+    slot: Slot,
+    backoff: Backoff,
+    /// When the next incarnation is started, if none is here.
+    start_at: Option<Nanos>,
+    failures: u32,
+    /// Still to be replaced by the reload that runs.
+    reload: bool,
+}
+
+/// Whether workers are still wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Running,
+    /// Those that are here serve on; none that ends is replaced.
+    Stopping,
+    Finished,
+}
+
+/// The machine.
+#[derive(Debug)]
+pub struct Supervisor {
+    settings: SuperviseSettings,
+    places: Vec<Place>,
+    lives: Vec<Life>,
+    generation: u32,
+    phase: Phase,
+    reload: Reload,
+    /// Some worker has been Ready since the server began.
+    ever_ready: bool,
+    rng: fastrand::Rng,
+    effects: VecDeque<Effect>,
+}
+
+impl Supervisor {
+    /// A supervisor that has started nothing.
+    pub fn new(settings: SuperviseSettings) -> Self {
+        Supervisor {
+            settings,
+            places: Vec::new(),
+            lives: Vec::new(),
+            generation: 0,
+            phase: Phase::Running,
+            reload: Reload::Done,
+            ever_ready: false,
+            rng: fastrand::Rng::with_seed(settings.seed),
+            effects: VecDeque::new(),
+        }
+    }
+
+    /// Starts every slot.
+    pub fn start(&mut self, now: Nanos) {
+        for number in 0..self.settings.workers {
+            self.add_place(Slot(number), now);
+        }
+    }
+
+    /// Replaces every worker, one slot at a time. Asked for during a reload, the round begins anew.
+    pub fn reload(&mut self, now: Nanos) {
+        if self.phase != Phase::Running {
+            return;
+        }
+        for place in &mut self.places {
+            place.reload = true;
+        }
+        self.reload = Reload::Running;
+        self.go_on_reloading(now);
+    }
+
+    /// Adds slots, or takes the highest ones out, within the bounds of `--workers`. Returns how many
+    /// slots are wanted now.
+    pub fn scale(&mut self, by: i32, now: Nanos) -> u16 {
+        let wanted = (self.places.len() as i32).saturating_add(by);
+        let wanted = wanted.clamp(1, i32::from(WORKERS_MAX)) as usize;
+        while self.phase == Phase::Running && self.places.len() < wanted {
+            self.add_place(Slot(self.places.len() as u16), now);
+        }
+        while self.phase == Phase::Running && self.places.len() > wanted {
+            let Some(place) = self.places.pop() else { break };
+            self.leave_slot(place.slot, now);
+        }
+        self.places.len() as u16
+    }
+
+    /// A worker asks for leave, or has served for long enough: its replacement is started first.
+    pub fn recycle(&mut self, who: Incarnation, now: Nanos) {
+        if self.phase == Phase::Running && self.is_serving(who) && !self.is_being_replaced(who.slot)
+        {
+            self.spawn(who.slot, true, now);
+        }
+    }
+
+    /// The server is going to end: those that serve go on until they are told to drain, and none
+    /// that ends is replaced.
+    pub fn stop(&mut self) {
+        if self.phase == Phase::Running {
+            self.phase = Phase::Stopping;
+            for place in &mut self.places {
+                place.start_at = None;
+            }
+        }
+    }
+
+    /// Drains whatever is left.
+    pub fn drain_all(&mut self, now: Nanos) {
+        self.stop();
+        for who in self.incarnations() {
+            self.drain(who, now);
+        }
+        self.check_finished();
+    }
+
+    /// Ends whatever is left, at once.
+    pub fn kill_all(&mut self) {
+        self.stop();
+        for who in self.incarnations() {
+            self.kill(who, Cause::Stop);
+        }
+        self.check_finished();
+    }
+
+    /// The process could not be started.
+    pub fn handle_spawn_failed(&mut self, who: Incarnation, now: Nanos) {
+        self.handle_exited(who, Exit::NeverStarted, now);
+    }
+
+    /// The worker can serve. What served its slot before drains now.
+    pub fn handle_ready(&mut self, who: Incarnation, now: Nanos) {
+        let Some(life) = self.life_mut(who) else { return };
+        if !matches!(life.stage, Stage::Starting { .. }) {
+            return;
+        }
+        life.stage = Stage::Serving { since: now };
+        life.replaces = false;
+        self.ever_ready = true;
+        let older: Vec<_> = self
+            .lives
+            .iter()
+            .filter(|life| life.who.slot == who.slot && life.who != who)
+            .filter(|life| matches!(life.stage, Stage::Serving { .. }))
+            .map(|life| life.who)
+            .collect();
+        for old in older {
+            self.drain(old, now);
+        }
+        if let Some(place) = self.place_mut(who.slot) {
+            place.reload = false;
+            place.failures = 0;
+        } else {
+            // Its slot was scaled away while it started.
+            self.drain(who, now);
+        }
+        self.go_on_reloading(now);
+    }
+
+    /// The process has ended and is reaped.
+    pub fn handle_exited(&mut self, who: Incarnation, how: Exit, now: Nanos) {
+        let Some(at) = self.lives.iter().position(|life| life.who == who) else { return };
+        let life = self.lives.remove(at);
+        match life.stage {
+            Stage::Starting { .. } | Stage::Ending { was: Was::Starting } => {
+                self.start_failed(life, how, now);
+            }
+            Stage::Serving { since } => self.restart(who.slot, Some(since), now),
+            Stage::Ending { was: Was::Serving } => self.restart(who.slot, None, now),
+            Stage::Draining { .. }
+            | Stage::Withdrawn { .. }
+            | Stage::Ending { was: Was::Leaving } => {}
+        }
+        self.check_finished();
+    }
+
+    /// The worker has produced nothing for `--timeout`: it gets nothing more, what else it holds
+    /// has the graceful time, then it is killed.
+    pub fn handle_hung(&mut self, who: Incarnation, now: Nanos) {
+        let kill_at = now + self.settings.lifecycle.graceful_timeout;
+        if let Some(life) = self.life_mut(who)
+            && matches!(life.stage, Stage::Serving { .. })
+        {
+            life.stage = Stage::Withdrawn { kill_at, cause: Cause::Hung };
+            self.effects.push_back(Effect::Withdraw(who, Cause::Hung));
+            self.restart(who.slot, None, now);
+        }
+    }
+
+    /// The worker has broken the protocol: nothing it says can be relied on any more.
+    pub fn handle_misbehaved(&mut self, who: Incarnation) {
+        self.kill(who, Cause::Misbehaved);
+    }
+
+    /// What is due by now.
+    pub fn handle_time(&mut self, now: Nanos) {
+        let due: Vec<_> = self.lives.iter().filter_map(|life| due(life, now)).collect();
+        for (who, cause) in due {
+            self.kill(who, cause);
+        }
+        let starts: Vec<_> = self
+            .places
+            .iter()
+            .filter(|place| place.start_at.is_some_and(|at| at <= now))
+            .map(|place| place.slot)
+            .collect();
+        for slot in starts {
+            if let Some(place) = self.place_mut(slot) {
+                place.start_at = None;
+            }
+            self.spawn(slot, false, now);
+        }
+    }
+
+    /// When [`handle_time`](Supervisor::handle_time) is due.
+    pub fn next_deadline(&self) -> Option<Nanos> {
+        let lives = self.lives.iter().filter_map(|life| kill_at(life.stage));
+        lives.chain(self.places.iter().filter_map(|place| place.start_at)).min()
+    }
+
+    /// The next thing to do.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// Slots that are wanted.
+    pub fn workers(&self) -> u16 {
+        self.places.len() as u16
+    }
+
+    /// Workers that serve.
+    pub fn serving(&self) -> usize {
+        self.lives.iter().filter(|life| matches!(life.stage, Stage::Serving { .. })).count()
+    }
+
+    /// Whether this incarnation serves: only then is it judged by the serving deadlines.
+    pub fn is_serving(&self, who: Incarnation) -> bool {
+        let serves = |life: &&Life| life.who == who && matches!(life.stage, Stage::Serving { .. });
+        self.lives.iter().any(|life| serves(&life))
+    }
+
+    /// How the last reload stands.
+    pub fn reload_state(&self) -> Reload {
+        self.reload
+    }
+
+    /// Panics unless every slot that is wanted has exactly one of: an incarnation on its way to
+    /// serve or serving, or a time at which one is started; and at most one that replaces it.
+    pub fn check_invariants(&self) {
+        if self.phase != Phase::Running {
+            return;
+        }
+        for place in &self.places {
+            let here = |replaces: bool| {
+                self.lives
+                    .iter()
+                    .filter(|life| life.who.slot == place.slot && life.replaces == replaces)
+                    .filter(|life| {
+                        matches!(life.stage, Stage::Starting { .. } | Stage::Serving { .. })
+                    })
+                    .count()
+            };
+            let ending = self.lives.iter().any(|life| {
+                let comes_back = matches!(
+                    life.stage,
+                    Stage::Ending { was: Was::Starting } | Stage::Ending { was: Was::Serving }
+                );
+                life.who.slot == place.slot && comes_back && !life.replaces
+            });
+            let count = here(false) + usize::from(place.start_at.is_some());
+            assert!(count == 1 || (count == 0 && ending), "slot {} has {count}", place.slot);
+            assert!(here(true) <= 1, "slot {} is replaced twice", place.slot);
+        }
+        assert!(self.places.is_sorted_by_key(|place| place.slot), "slots rise");
+    }
+
+    fn add_place(&mut self, slot: Slot, now: Nanos) {
+        self.places.push(Place {
+            slot,
+            backoff: Backoff::default(),
+            start_at: None,
+            failures: 0,
+            reload: false,
+        });
+        self.spawn(slot, false, now);
+    }
+
+    fn spawn(&mut self, slot: Slot, replaces: bool, now: Nanos) {
+        self.generation += 1;
+        let who = Incarnation { slot, generation: Generation(self.generation) };
+        let kill_at = now + self.settings.lifecycle.boot_timeout;
+        self.lives.push(Life { who, stage: Stage::Starting { kill_at }, replaces });
+        self.effects.push_back(Effect::Spawn(who));
+    }
+
+    fn leave_slot(&mut self, slot: Slot, now: Nanos) {
+        let here: Vec<_> =
+            self.lives.iter().filter(|life| life.who.slot == slot).map(|life| life.who).collect();
+        for who in here {
+            self.drain(who, now);
+        }
+        self.go_on_reloading(now);
+    }
+
+    fn drain(&mut self, who: Incarnation, now: Nanos) {
+        let kill_at = now + self.settings.lifecycle.graceful_timeout;
+        let Some(life) = self.life_mut(who) else { return };
+        match life.stage {
+            Stage::Serving { .. } => {
+                life.stage = Stage::Draining { kill_at };
+                self.effects.push_back(Effect::Drain(who));
+            }
+            // It has nothing to finish.
+            Stage::Starting { .. } => self.kill(who, Cause::Stop),
+            Stage::Draining { .. } | Stage::Withdrawn { .. } | Stage::Ending { .. } => {}
+        }
+    }
+
+    fn kill(&mut self, who: Incarnation, cause: Cause) {
+        let Some(life) = self.life_mut(who) else { return };
+        let was = match life.stage {
+            Stage::Starting { .. } => Was::Starting,
+            Stage::Serving { .. } => Was::Serving,
+            Stage::Draining { .. } | Stage::Withdrawn { .. } => Was::Leaving,
+            Stage::Ending { .. } => return,
+        };
+        life.stage = Stage::Ending { was };
+        self.effects.push_back(Effect::Kill(who, cause));
+    }
+
+    /// A worker that served is gone.
+    fn restart(&mut self, slot: Slot, served_since: Option<Nanos>, now: Nanos) {
+        let taken = self.lives.iter().any(|life| {
+            life.who.slot == slot
+                && matches!(life.stage, Stage::Starting { .. } | Stage::Serving { .. })
+        });
+        if self.phase != Phase::Running {
+            return;
+        }
+        if taken {
+            // The one that was to replace it is the only one now.
+            for life in self.lives.iter_mut().filter(|life| life.who.slot == slot) {
+                if matches!(life.stage, Stage::Starting { .. }) {
+                    life.replaces = false;
+                }
+            }
+            return;
+        }
+        let served = served_since.map_or(Duration::ZERO, |since| now.since(since));
+        let jitter = self.rng.f64();
+        let Some(place) = self.place_mut(slot) else { return };
+        if place.start_at.is_none() {
+            let pause = place.backoff.after_service(served, jitter);
+            place.start_at = Some(now + pause);
+        }
+        self.handle_time(now);
+    }
+
+    /// A worker has ended before it was Ready.
+    fn start_failed(&mut self, life: Life, how: Exit, now: Nanos) {
+        if self.phase != Phase::Running {
+            return;
+        }
+        let old_serves = self.lives.iter().any(|other| {
+            other.who.slot == life.who.slot && matches!(other.stage, Stage::Serving { .. })
+        });
+        if life.replaces && old_serves {
+            // A new worker that does not start must not cost the old one.
+            self.reload = Reload::Failed;
+            for place in &mut self.places {
+                place.reload = false;
+            }
+            return;
+        }
+        let loads = how != Exit::Code(APPLICATION_DOES_NOT_LOAD);
+        let jitter = self.rng.f64();
+        let Some(place) = self.place_mut(life.who.slot) else { return };
+        place.failures += 1;
+        let failures = place.failures;
+        if place.start_at.is_none() {
+            place.start_at = Some(now + place.backoff.after_failure(jitter));
+        }
+        if !self.ever_ready {
+            if !loads {
+                self.effects.push_back(Effect::Failed(StartFailure::Application));
+            } else if failures >= START_FAILURES_MAX {
+                self.effects.push_back(Effect::Failed(StartFailure::CrashLoop(how, failures)));
+            }
+        }
+    }
+
+    /// Starts the replacement of the next slot, once no other is under way.
+    fn go_on_reloading(&mut self, now: Nanos) {
+        if self.reload != Reload::Running
+            || self
+                .lives
+                .iter()
+                .any(|life| life.replaces && matches!(life.stage, Stage::Starting { .. }))
+        {
+            return;
+        }
+        while let Some(place) = self.places.iter_mut().find(|place| place.reload) {
+            let slot = place.slot;
+            place.reload = false;
+            let serves = self
+                .lives
+                .iter()
+                .any(|life| life.who.slot == slot && matches!(life.stage, Stage::Serving { .. }));
+            if serves {
+                return self.spawn(slot, true, now);
+            }
+            // Nothing serves there: whatever is started next is new anyway.
+        }
+        self.reload = Reload::Done;
+    }
+
+    fn check_finished(&mut self) {
+        if self.phase == Phase::Stopping && self.lives.is_empty() {
+            self.phase = Phase::Finished;
+            self.effects.push_back(Effect::Finished);
+        }
+    }
+
+    fn is_being_replaced(&self, slot: Slot) -> bool {
+        self.lives.iter().any(|life| life.who.slot == slot && life.replaces)
+    }
+
+    fn incarnations(&self) -> Vec<Incarnation> {
+        self.lives.iter().map(|life| life.who).collect()
+    }
+
+    fn life_mut(&mut self, who: Incarnation) -> Option<&mut Life> {
+        self.lives.iter_mut().find(|life| life.who == who)
+    }
+
+    fn place_mut(&mut self, slot: Slot) -> Option<&mut Place> {
+        self.places.iter_mut().find(|place| place.slot == slot)
+    }
+}
+
+fn kill_at(stage: Stage) -> Option<Nanos> {
+    match stage {
+        Stage::Starting { kill_at }
+        | Stage::Draining { kill_at }
+        | Stage::Withdrawn { kill_at, .. } => Some(kill_at),
+        Stage::Serving { .. } | Stage::Ending { .. } => None,
+    }
+}
+
+fn due(life: &Life, now: Nanos) -> Option<(Incarnation, Cause)> {
+    let cause = match life.stage {
+        Stage::Starting { .. } => Cause::BootTimeout,
+        Stage::Draining { .. } => Cause::GracefulTimeout,
+        Stage::Withdrawn { cause, .. } => cause,
+        Stage::Serving { .. } | Stage::Ending { .. } => return None,
+    };
+    kill_at(life.stage).filter(|at| *at <= now).map(|_| (life.who, cause))
+}

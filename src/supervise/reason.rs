@@ -1,0 +1,63 @@
+//! Why workers end, and why a server cannot begin: each reason with an explanation.
+//!
+//! Not here: the exit codes of this program (`exit`).
+
+use std::fmt;
+
+/// How a worker's process has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// It has returned a code.
+    Code(i32),
+    /// A signal has killed it.
+    Signal(i32),
+    /// It could not be started at all.
+    NeverStarted,
+}
+
+/// Why a worker is ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// It was not Ready in time.
+    BootTimeout,
+    /// It has not finished what it held in time.
+    GracefulTimeout,
+    /// It has produced nothing for too long.
+    Hung,
+    /// It has broken the protocol.
+    Misbehaved,
+    /// The server ends, or the slot is not wanted any more.
+    Stop,
+}
+
+/// Why the server cannot begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartFailure {
+    /// The application does not load; another try would end the same way.
+    Application,
+    /// Workers end again and again before one has ever been Ready: how the last one did, and how
+    /// many in a row.
+    CrashLoop(Exit, u32),
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Exit::Code(code) => write!(f, "exit code {code}"),
+            Exit::Signal(signal) => write!(f, "signal {signal}"),
+            Exit::NeverStarted => f.write_str("no process"),
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Cause::BootTimeout => "it was not ready within --boot-timeout",
+            Cause::GracefulTimeout => "it had not finished within --graceful-timeout",
+            Cause::Hung => "it produced nothing within --timeout",
+            Cause::Misbehaved => "it broke the hand-off protocol",
+            Cause::Stop => "it is not wanted any more",
+        })
+    }
+}
