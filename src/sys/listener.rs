@@ -375,8 +375,8 @@ mod tests {
     #[test]
     fn systemd_passes_from_three_on_and_only_to_the_process_it_names() {
         assert_eq!(passed_by_systemd(7, Some("7"), Some("2")), [3, 4]);
-        assert_eq!(passed_by_systemd(8, Some("7"), Some("2")), []);
-        assert_eq!(passed_by_systemd(7, Some("7"), Some("-1")), []);
-        assert_eq!(passed_by_systemd(7, None, None), []);
+        assert!(passed_by_systemd(8, Some("7"), Some("2")).is_empty());
+        assert!(passed_by_systemd(7, Some("7"), Some("-1")).is_empty());
+        assert!(passed_by_systemd(7, None, None).is_empty());
     }
 }
