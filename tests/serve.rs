@@ -105,8 +105,10 @@ fn a_request_in_single_bytes_is_a_request() {
 
 #[test]
 fn five_chunked_megabytes_come_back() {
-    for threads in ["0", "1"] {
-        let server = Server::start(&["serve", "-w", "1", "--threads", threads]);
+    // On the loop a body must be whole before its handler is called, so the buffer bounds it.
+    for (threads, buffer) in [("0", "8MiB"), ("1", "1MiB"), ("4", "64KiB")] {
+        let server =
+            Server::start(&["serve", "-w", "1", "--threads", threads, "--buffer-request", buffer]);
         let mut client = Client::connect(server.address());
         let chunks: Vec<Vec<u8>> = (0..80_u8).map(|number| vec![number; 64 * 1024]).collect();
         let answer = client.request_chunked("/echo", chunks.clone());
@@ -114,6 +116,14 @@ fn five_chunked_megabytes_come_back() {
         assert!(answer.body == chunks.concat(), "{} bytes came back", answer.body.len());
         assert_eq!(client.get("/").status, 200);
     }
+}
+
+#[test]
+fn on_the_loop_a_body_is_refused_where_it_is_not_buffered() {
+    let server = Server::start(&["serve", "-w", "1", "--threads", "0"]);
+    let mut client = Client::connect(server.address());
+    client.send(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1048577\r\n\r\n");
+    assert_eq!(client.answer(false).status, 413);
 }
 
 #[test]
@@ -213,12 +223,14 @@ fn an_idle_connection_is_closed_without_a_word() {
 
 #[test]
 fn a_client_that_reads_nothing_does_not_hold_others_up() {
-    let server = Server::start(&["serve", "-w", "1"]);
-    let mut silent = Client::connect(server.address());
-    silent.send(b"GET /bytes/18446744073709551615 HTTP/1.1\r\nHost: x\r\n\r\n");
-    let mut client = Client::connect(server.address());
-    for _ in 0..20 {
-        assert_eq!(client.get("/").status, 200);
+    for threads in ["0", "1"] {
+        let server = Server::start(&["serve", "-w", "1", "--threads", threads]);
+        let mut silent = Client::connect(server.address());
+        silent.send(b"GET /bytes/18446744073709551615 HTTP/1.1\r\nHost: x\r\n\r\n");
+        let mut client = Client::connect(server.address());
+        for _ in 0..20 {
+            assert_eq!(client.get("/").status, 200);
+        }
     }
 }
 

@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use crate::config::PREFETCH_MAX;
+use crate::config::{PREFETCH_MAX, RECALL_PATIENCE_SHARE};
 use crate::dispatch::stuck::is_stuck;
 use crate::ident::Slot;
 use crate::time::Nanos;
@@ -76,6 +76,8 @@ pub struct Candidate {
     in_threads: u32,
     in_turn: bool,
     stopped: bool,
+    /// The oldest loan that it has not claimed has waited for longer than a recall's patience.
+    waits_long: bool,
     /// Its channel was full: nothing until the next look.
     blocked: bool,
     pub(super) recalls_planned: u32,
@@ -108,6 +110,7 @@ impl Candidate {
             in_threads: 0,
             in_turn: false,
             stopped: false,
+            waits_long: false,
             blocked: false,
             recalls_planned: 0,
             oldest_waiting: None,
@@ -147,6 +150,17 @@ impl Candidate {
         }
         let free = u32::from(self.shape.threads).saturating_sub(self.in_threads);
         self.recallable().saturating_sub(free)
+    }
+
+    /// Of those, what has waited so long that a recall is worth its price.
+    pub(super) fn overdue_behind(&self) -> u32 {
+        if self.waits_long { self.waits_behind() } else { 0 }
+    }
+
+    /// When what waits behind busy threads will have waited too long.
+    pub(super) fn overdue_at(&self, patience: Duration) -> Option<Nanos> {
+        let waits = self.waits_behind() > 0 && !self.waits_long;
+        self.oldest_waiting.filter(|_| waits).map(|lent_at| lent_at + patience)
     }
 
     /// Loans that a recall may be planned for.
@@ -192,6 +206,7 @@ impl Ledger {
     pub(super) fn sample(&mut self, slot: Slot, sample: &Sample, now: Nanos) -> Option<bool> {
         let place = self.place(slot)?;
         let stuck = is_stuck(sample, self.candidates[place].shape.threads, self.stall_after, now);
+        let patience = self.patience();
         let candidate = &mut self.candidates[place];
         candidate.waiting = sample.waiting;
         candidate.oldest_waiting = sample.oldest_waiting;
@@ -200,6 +215,8 @@ impl Ledger {
         candidate.in_threads = sample.queued.saturating_add(sample.threads_busy);
         candidate.in_turn = sample.turn_entered != Nanos(0);
         candidate.stopped = sample.stopped;
+        candidate.waits_long =
+            sample.oldest_waiting.is_some_and(|lent_at| now.since(lent_at) >= patience);
         candidate.blocked = false;
         candidate.recalls_planned = 0;
         average(candidate, sample);
@@ -257,6 +274,11 @@ impl Ledger {
     /// When a worker counts as stuck.
     pub(super) fn stall_after(&self) -> Duration {
         self.stall_after
+    }
+
+    /// How long a loan may wait behind busy threads before one that is free gets it.
+    pub(super) fn patience(&self) -> Duration {
+        self.stall_after / RECALL_PATIENCE_SHARE
     }
 
     /// Every candidate.
@@ -345,8 +367,7 @@ impl Ledger {
 fn average(candidate: &mut Candidate, sample: &Sample) {
     let (busy_before, count_before) = candidate.services_seen;
     let count = sample.services.saturating_sub(count_before);
-    if count > 0 {
-        let seen = sample.busy_ns.saturating_sub(busy_before) / count;
+    if let Some(seen) = sample.busy_ns.saturating_sub(busy_before).checked_div(count) {
         let before = candidate.service_ns;
         candidate.service_ns = if before == 0 { seen } else { before - before / 8 + seen / 8 };
     }

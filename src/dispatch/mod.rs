@@ -265,15 +265,22 @@ impl Dispatcher {
     }
 
     /// When the master must look again at the latest: the oldest unclaimed loan of a worker that
-    /// makes progress will have waited too long then, and somebody else might take it.
+    /// makes progress will have waited too long then, on its own or behind busy threads, and
+    /// somebody else might take it.
     pub fn next_look(&self) -> Option<Nanos> {
         if self.ledger.candidates().len() < 2 {
             return None;
         }
         let makes_progress = self.ledger.candidates().iter().filter(|one| !one.stuck);
-        let oldest = makes_progress.filter_map(|candidate| candidate.oldest_waiting).min()?;
         // The clock must have passed it: stuck is "longer than".
-        Some(oldest + self.ledger.stall_after() + Duration::from_nanos(1))
+        let stall_after = self.ledger.stall_after() + Duration::from_nanos(1);
+        let patience = self.ledger.patience();
+        makes_progress
+            .filter_map(|candidate| {
+                let stuck_at = candidate.oldest_waiting? + stall_after;
+                Some(candidate.overdue_at(patience).map_or(stuck_at, |at| at.min(stuck_at)))
+            })
+            .min()
     }
 
     /// What is known of the worker in a slot.
@@ -315,7 +322,7 @@ impl Dispatcher {
         let mut free: u32 =
             candidates.iter().map(Candidate::free_places).fold(0, u32::saturating_add).min(credit);
         let mut queues: Vec<_> = (0..candidates.len())
-            .map(|place| (candidates[place].waits_behind(), place))
+            .map(|place| (candidates[place].overdue_behind(), place))
             .filter(|(waits, _)| *waits > 0)
             .collect();
         queues.sort_by_key(|(waits, place)| (std::cmp::Reverse(*waits), *place));

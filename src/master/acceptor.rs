@@ -230,14 +230,6 @@ impl Acceptor {
         self.listeners.is_empty()
     }
 
-    /// How many connections wait in the kernel's queues, of how many there may.
-    pub(crate) fn kernel_queue_length(&self) -> Option<(u32, u32)> {
-        self.listeners
-            .iter()
-            .filter_map(|listener| listener::queue_length(listener.descriptor.as_fd()))
-            .reduce(|(used, limit), (more, also)| (used + more, limit + also))
-    }
-
     fn next_ready(&mut self) -> Option<usize> {
         let count = self.listeners.len();
         (0..count).map(|step| (self.next + step) % count).find(|place| self.listeners[*place].ready)

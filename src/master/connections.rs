@@ -31,6 +31,8 @@ pub(crate) struct Connection {
     /// What its last worker left for the next; most leave nothing.
     context: Option<Box<[u8; CONTEXT_SIZE]>>,
     pub(crate) place: Place,
+    /// It has been lent before.
+    pub(crate) seated: bool,
 }
 
 const _: () = assert!(size_of::<Connection>() <= 128);
@@ -83,6 +85,7 @@ impl Connections {
             waited_before_accept_us: accepted.waited_before_accept_us,
             context: None,
             place: Place::Queued,
+            seated: false,
         };
         // Each holds a descriptor, and RLIMIT_NOFILE cannot pass 2^31.
         ConnectionId(self.slab.insert(connection) as u32)

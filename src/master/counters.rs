@@ -5,6 +5,8 @@
 //!
 //! Not here: requests (the workers' load reports).
 
+use crate::ident::Slot;
+
 /// How a connection has left the master's table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
@@ -37,7 +39,7 @@ const OUTCOMES: [Outcome; 7] = [
 ];
 
 /// The counters.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counters {
     /// Connections taken from the kernel.
     pub(crate) accepted: u64,
@@ -54,12 +56,29 @@ pub(crate) struct Counters {
     /// Packets and ring entries that no honest worker sends.
     pub(crate) protocol_errors: u64,
     outcomes: [u64; OUTCOMES.len()],
+    /// By slot: connections whose first worker was there.
+    seated: Vec<u64>,
 }
 
 impl Counters {
     /// A connection has left the table.
     pub(crate) fn count(&mut self, outcome: Outcome) {
         self.outcomes[outcome as usize] += 1;
+    }
+
+    /// A connection has been lent for the first time.
+    pub(crate) fn count_seated(&mut self, slot: Slot) {
+        let place = usize::from(slot.0);
+        if self.seated.len() <= place {
+            self.seated.resize(place + 1, 0);
+        }
+        self.seated[place] += 1;
+    }
+
+    /// First seatings by slot, as a list to read.
+    pub(crate) fn seated(&self) -> String {
+        let numbers: Vec<_> = self.seated.iter().map(u64::to_string).collect();
+        numbers.join(" ")
     }
 
     /// How many have left so.

@@ -104,9 +104,9 @@ impl Master {
             self.harvest_one(place, &mut let_go);
         }
         if let_go.is_empty() {
-            self.look_again_later()
+            self.look_again_later();
         } else {
-            self.look_again_soon()
+            self.look_again_soon();
         }
         for one in let_go.drain(..) {
             self.handle_let_go(&one);
@@ -316,6 +316,9 @@ impl Master {
             for (id, record) in packet.iter().zip(&records) {
                 if let Some(connection) = self.connections.get_mut(*id) {
                     connection.place = Place::OnLoan { member: place, loan: record.loan };
+                    if !std::mem::replace(&mut connection.seated, true) {
+                        self.counters.count_seated(member.who.slot);
+                    }
                 }
             }
         }

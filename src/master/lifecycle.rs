@@ -273,11 +273,11 @@ impl Master {
             version = env!("CARGO_PKG_VERSION"), "maitred is ready"
         );
         // Not an event of the log: whoever starts the server reads this line whatever the log's
-        // level and format are. Nobody may be there to read it.
-        let mut stderr = std::io::stderr().lock();
-        for address in self.acceptor.addresses() {
-            let _ = writeln!(stderr, "listening on {address}");
-        }
+        // level and format are. One write, so that no other process's line stands inside it; nobody
+        // may be there to read it.
+        let lines: String =
+            self.acceptor.addresses().map(|address| format!("listening on {address}\n")).collect();
+        let _ = std::io::stderr().lock().write_all(lines.as_bytes());
     }
 }
 

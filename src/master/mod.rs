@@ -381,6 +381,7 @@ impl Master {
             finished = counters.of(Outcome::Finished),
             lent = counters.lent,
             recalled = counters.recalled,
+            seated = counters.seated(),
             "stopped"
         );
         outcome

@@ -65,10 +65,6 @@ impl Parked {
         self.by_deadline.first().copied()
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.by_deadline.len()
-    }
-
     /// Every parked connection.
     pub(crate) fn ids(&self) -> Vec<ConnectionId> {
         self.by_deadline.iter().map(|(_, id)| *id).collect()

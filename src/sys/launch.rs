@@ -29,7 +29,7 @@ impl LaunchCommand {
         let program = arguments.next().ok_or(io::ErrorKind::NotFound)?;
         let directory = env::current_dir()?;
         let path = env::var_os("PATH").unwrap_or_default();
-        let program = locate(&program, &directory, &path, |file| file.is_file())
+        let program = locate(&program, &directory, &path, std::path::Path::is_file)
             .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "this program's own file"))?;
         Ok(LaunchCommand { program, arguments: arguments.collect() })
     }

@@ -245,12 +245,6 @@ pub fn refuse_handshakes(listener: BorrowedFd<'_>) -> io::Result<()> {
     ])
 }
 
-/// How many connections wait in a TCP listener's queue, and how many may (TCP_INFO: on a listening
-/// socket `tcpi_unacked` and `tcpi_sacked`). `None` on other sockets.
-pub fn queue_length(listener: BorrowedFd<'_>) -> Option<(u32, u32)> {
-    tcp_info(listener).map(|info| (info.tcpi_unacked, info.tcpi_sacked))
-}
-
 /// What the kernel knows of a TCP socket; `None` on other sockets.
 pub(super) fn tcp_info(socket: BorrowedFd<'_>) -> Option<libc::tcp_info> {
     let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
@@ -321,14 +315,6 @@ mod tests {
         let first = open_tcp(any_port(), &options()).unwrap();
         let error = open_tcp(local(&first), &options()).unwrap_err();
         assert_eq!(error.to_string(), format!("address in use: http://{}", local(&first)));
-    }
-
-    #[test]
-    fn the_kernels_queue_can_be_asked_for() {
-        let listener = open_tcp(any_port(), &options()).unwrap();
-        let _clients: Vec<_> =
-            (0..3).map(|_| TcpStream::connect(local(&listener)).unwrap()).collect();
-        assert_eq!(queue_length(listener.as_fd()), Some((3, 16)));
     }
 
     #[test]

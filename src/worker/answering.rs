@@ -29,6 +29,8 @@ use crate::worker::shell::Shell;
 pub(super) struct Answering {
     outgoing: Outgoing,
     source: Source,
+    /// The socket took nothing when it was last tried, and the client's deadline runs.
+    stuck: bool,
 }
 
 /// Where the rest of the body comes from.
@@ -39,8 +41,8 @@ enum Source {
     Nothing,
     /// Made here, on the loop, piece by piece.
     Pulled(Pieces),
-    /// Made by a handler thread.
-    Piped(Pipe),
+    /// Made by a handler thread; what makes the rest, while no thread has it.
+    Piped(Pipe, Option<Pieces>),
 }
 
 /// What a source has to give.
@@ -57,7 +59,7 @@ enum Piece {
 impl Answering {
     /// The connection ends while the response is here.
     pub(super) fn abandon(self) {
-        if let Source::Piped(pipe) = self.source {
+        if let Source::Piped(pipe, _) = self.source {
             pipe.fail(io::ErrorKind::BrokenPipe);
         }
     }
@@ -87,8 +89,8 @@ impl Session {
             }
             Answer::Streamed(parts, length, pipe) => {
                 self.answering = Some(Box::new(Answering {
-                    outgoing: Outgoing::default(),
-                    source: Source::Piped(pipe),
+                    source: Source::Piped(pipe, None),
+                    ..Answering::default()
                 }));
                 self.respond(*parts, declared(length), None, key, shell)
             }
@@ -101,6 +103,22 @@ impl Session {
                 self.refuse(key, shell, StatusCode::INTERNAL_SERVER_ERROR)
             }
         }
+    }
+
+    /// The thread that made a response's body has left it: done, or because the client must read
+    /// first.
+    pub(crate) fn handle_stream_left(
+        &mut self,
+        rest: Option<Pieces>,
+        key: SessionKey,
+        shell: &mut Shell,
+    ) -> Verdict {
+        if let Some(Answering { source: Source::Piped(_, place), .. }) =
+            self.answering.as_deref_mut()
+        {
+            *place = rest;
+        }
+        self.handle_progress(key, shell)
     }
 
     /// Answers without a handler, and ends the connection.
@@ -130,9 +148,9 @@ impl Session {
         let Some(mut answering) = self.answering.take() else { return Verdict::Stay };
         for _ in 0..PIECES_PER_TURN_MAX {
             match answering.outgoing.flush(self.socket()) {
-                Ok(Flushed::All) => {}
+                Ok(Flushed::All) => answering.stuck = false,
                 Ok(Flushed::Blocked(sent)) => {
-                    if sent > 0 || !self.flags.watched_for_writing {
+                    if sent > 0 || !std::mem::replace(&mut answering.stuck, true) {
                         self.set_deadline(key, shell, shell.settings.http.write_timeout);
                     }
                     self.answering = Some(answering);
@@ -144,6 +162,12 @@ impl Session {
                     answering.abandon();
                     return Verdict::End(Ending::Reset);
                 }
+            }
+            if let Source::Piped(pipe, rest) = &mut answering.source
+                && pipe.runs_low()
+                && let Some(rest) = rest.take()
+            {
+                shell.stream_on(key, rest, pipe.clone());
             }
             match next_piece(&mut answering.source) {
                 Piece::Bytes(bytes) => {
@@ -349,7 +373,7 @@ fn next_piece(source: &mut Source) -> Piece {
                 Ok(Some(Err(_))) | Err(_) => Piece::Broken,
             }
         }
-        Source::Piped(pipe) => match pipe.take() {
+        Source::Piped(pipe, _) => match pipe.take() {
             Taken::Piece(bytes) => Piece::Bytes(bytes),
             Taken::Empty => Piece::NotYet,
             Taken::Complete => Piece::End,

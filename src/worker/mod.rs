@@ -228,7 +228,7 @@ impl Worker {
                 self.leave_by.get_or_insert(self.shell.now + graceful);
                 self.shell.handing_over = true;
                 for key in self.sessions.keys() {
-                    self.with(key, |session, shell| session.give_back(shell));
+                    self.with(key, session::Session::give_back);
                 }
             }
         }
@@ -237,7 +237,7 @@ impl Worker {
     /// Nobody is left to give idle connections to.
     fn end_idle(&mut self) {
         for key in self.sessions.keys() {
-            self.with(key, |session, shell| session.end_if_idle(shell));
+            self.with(key, session::Session::end_if_idle);
         }
     }
 
@@ -258,7 +258,10 @@ impl Worker {
                 Outcome::Progress(key) => {
                     self.with(key, |session, shell| session.handle_progress(key, shell));
                 }
-                Outcome::Free(_, service) => self.shell.add_service(service),
+                Outcome::Free(key, service, rest) => {
+                    self.shell.add_service(service);
+                    self.with(key, |session, shell| session.handle_stream_left(rest, key, shell));
+                }
             }
         }
     }
@@ -290,7 +293,7 @@ impl Worker {
         if self.leave_by.is_some_and(|at| at <= now) {
             info!(connections = self.sessions.len(), "leaving with connections unfinished");
             for key in self.sessions.keys() {
-                self.with(key, |session, shell| session.cut_off(shell));
+                self.with(key, session::Session::cut_off);
             }
         }
     }

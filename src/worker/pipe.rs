@@ -1,8 +1,8 @@
 //! A bounded pipe of bytes between the worker's loop and one handler thread.
 //!
 //! It carries a request's body to a handler that reads it while it arrives, and a streamed response
-//! back. The thread blocks, the loop never does: a full pipe makes the thread wait (response) or the
-//! loop stop reading from the socket (request), and each side tells the other when to go on.
+//! back. A full pipe makes the loop stop reading from the socket (request), or sends the thread to
+//! other work until there is room (response); only a thread that reads a body ever waits here.
 //!
 //! Not here: waking the loop (`pool::Wake`), what the bytes mean (`session`).
 
@@ -42,6 +42,17 @@ enum End {
     Broken(io::ErrorKind),
 }
 
+/// How an offer went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Offered {
+    /// Taken, and there is room for more.
+    Room,
+    /// Taken; no more now.
+    Full,
+    /// Nobody reads any more.
+    Gone,
+}
+
 /// What the loop finds when it looks.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
@@ -68,35 +79,22 @@ impl Pipe {
         }
     }
 
-    /// Puts a piece in, for the loop: never waits. True while there is room for more.
-    pub(crate) fn offer(&self, piece: Bytes) -> bool {
+    /// Puts a piece in; never waits. The piece that passes the limit is still taken, and the writer
+    /// is to stop there.
+    pub(crate) fn offer(&self, piece: Bytes) -> Offered {
         let mut state = self.lock();
+        if state.end != End::Open {
+            return Offered::Gone;
+        }
         state.put(piece);
         self.shared.changed.notify_one();
-        state.bytes < self.shared.bytes_max
-    }
-
-    /// Puts a piece in, for a thread: waits while the pipe is full.
-    ///
-    /// # Errors
-    /// `BrokenPipe` once the reader has gone.
-    pub(crate) fn write(&self, piece: Bytes) -> io::Result<()> {
-        let mut state = self.lock();
-        while state.end == End::Open && state.bytes >= self.shared.bytes_max {
-            state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        if state.end != End::Open {
-            return Err(io::ErrorKind::BrokenPipe.into());
-        }
-        state.put(piece);
-        Ok(())
+        if state.bytes < self.shared.bytes_max { Offered::Room } else { Offered::Full }
     }
 
     /// Takes a piece, for the loop: never waits.
     pub(crate) fn take(&self) -> Taken {
         let mut state = self.lock();
         if let Some(piece) = state.pop() {
-            self.shared.changed.notify_one();
             return Taken::Piece(piece);
         }
         match state.end {
@@ -141,6 +139,12 @@ impl Pipe {
         self.lock().bytes < self.shared.bytes_max
     }
 
+    /// Whether so little is left that a writer who was sent away should come back: at half, so that
+    /// it makes the next pieces while the last ones leave.
+    pub(crate) fn runs_low(&self) -> bool {
+        self.lock().bytes <= self.shared.bytes_max / 2
+    }
+
     fn close(&self, end: End) {
         let mut state = self.lock();
         if state.end == End::Open {
@@ -175,12 +179,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_writer_waits_for_room_and_the_reader_for_bytes() {
+    fn the_reader_waits_for_bytes() {
         let pipe = Pipe::new(4);
         let writer = pipe.clone();
         let thread = std::thread::spawn(move || {
             for piece in [&b"abcd"[..], b"efgh", b"ij"] {
-                writer.write(Bytes::from_static(piece)).unwrap();
+                writer.offer(Bytes::from_static(piece));
             }
             writer.finish();
         });
@@ -194,23 +198,23 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_has_gone_frees_a_waiting_writer() {
-        let pipe = Pipe::new(1);
-        let writer = pipe.clone();
-        let thread = std::thread::spawn(move || {
-            writer
-                .write(Bytes::from_static(b"ab"))
-                .and_then(|()| writer.write(Bytes::from_static(b"c")))
-        });
+    fn a_writer_learns_of_fullness_and_of_the_readers_leave() {
+        let pipe = Pipe::new(2);
+        assert_eq!(pipe.offer(Bytes::from_static(b"a")), Offered::Room);
+        assert_eq!(pipe.offer(Bytes::from_static(b"bc")), Offered::Full);
+        assert!(!pipe.runs_low());
+        assert_eq!(pipe.take(), Taken::Piece(Bytes::from_static(b"a")));
+        assert_eq!(pipe.take(), Taken::Piece(Bytes::from_static(b"bc")));
+        assert!(pipe.runs_low());
         pipe.fail(io::ErrorKind::BrokenPipe);
-        assert_eq!(thread.join().unwrap().unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        assert_eq!(pipe.offer(Bytes::from_static(b"d")), Offered::Gone);
     }
 
     #[test]
     fn what_was_written_before_a_failure_is_still_read() {
         let pipe = Pipe::new(8);
-        assert!(pipe.offer(Bytes::from_static(b"ab")));
-        assert!(!pipe.offer(Bytes::from_static(b"cdefgh")));
+        assert_eq!(pipe.offer(Bytes::from_static(b"ab")), Offered::Room);
+        assert_eq!(pipe.offer(Bytes::from_static(b"cdefgh")), Offered::Full);
         pipe.fail(io::ErrorKind::TimedOut);
         assert_eq!(pipe.read().unwrap().unwrap(), "ab");
         assert_eq!(pipe.read().unwrap().unwrap(), "cdefgh");

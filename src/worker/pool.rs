@@ -4,6 +4,10 @@
 //! response. At most as many jobs are out as there are threads: the loop claims no request that
 //! would have to wait here, so what waits stays where the master can take it back.
 //!
+//! A response that streams leaves its thread whenever its pipe is full: the source of its pieces
+//! goes back to the session, and to any thread once the client has read. A client that reads slowly
+//! holds memory, bounded by `--buffer-response`, and no thread.
+//!
 //! Not here: claims and sockets (`session`); handlers on the loop itself (`--threads 0`) need none
 //! of this.
 
@@ -22,7 +26,7 @@ use mio::Waker;
 use crate::app::{Body, Handler, Pieces, Request, Response};
 use crate::sys::clock;
 use crate::time::Nanos;
-use crate::worker::pipe::Pipe;
+use crate::worker::pipe::{Offered, Pipe};
 use crate::worker::sessions::SessionKey;
 
 /// The threads, seen from the loop.
@@ -33,9 +37,9 @@ pub(crate) struct Pool {
     /// The calls that are out, and when each began.
     running: Vec<(SessionKey, Nanos)>,
     threads: usize,
-    /// Requests whose last byte arrived while every thread was taken. Each belongs to a session, so
-    /// there are no more of them than loans.
-    waiting: VecDeque<(SessionKey, Request)>,
+    /// Requests whose last byte arrived while every thread was taken, and streams whose clients have
+    /// read. Each belongs to a session, so there are no more of them than loans.
+    waiting: VecDeque<Job>,
     all_busy_since: Nanos,
     wake: Wake,
 }
@@ -47,8 +51,9 @@ pub(crate) enum Outcome {
     Answer(SessionKey, Answer, Option<Duration>),
     /// A pipe of this session has changed: bytes to send, or room to read more.
     Progress(SessionKey),
-    /// The thread that streamed a response is free again, after so long.
-    Free(SessionKey, Duration),
+    /// The thread that streamed a response is free again, after so long. The rest of the stream, if
+    /// its pipe was full.
+    Free(SessionKey, Duration, Option<Pieces>),
 }
 
 /// A handler's answer, ready for the loop.
@@ -78,7 +83,15 @@ impl Progress {
 
 struct Job {
     key: SessionKey,
-    request: Request,
+    work: Work,
+}
+
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
+enum Work {
+    /// Call the handler.
+    Handle(Request),
+    /// Its response streams on: there is room in the pipe.
+    Stream(Pieces, Pipe),
 }
 
 /// Wakes the loop, at most once a sleep.
@@ -159,21 +172,22 @@ impl Pool {
 
     /// Hands a request to a thread, or lets it wait for one.
     pub(crate) fn submit(&mut self, key: SessionKey, request: Request, now: Nanos) {
-        if self.has_free_thread() {
-            self.begin(key, request, now);
-        } else {
-            self.waiting.push_back((key, request));
-        }
+        self.begin_or_wait(Job { key, work: Work::Handle(request) }, now);
+    }
+
+    /// Hands the rest of a stream to a thread: its pipe has room again.
+    pub(crate) fn submit_stream(&mut self, key: SessionKey, rest: Pieces, pipe: Pipe, now: Nanos) {
+        self.begin_or_wait(Job { key, work: Work::Stream(rest, pipe) }, now);
     }
 
     /// The next thing a thread has said.
     pub(crate) fn poll_outcome(&mut self, now: Nanos) -> Option<Outcome> {
         let outcome = self.outcomes.try_recv().ok()?;
-        if let Outcome::Free(key, _) | Outcome::Answer(key, _, Some(_)) = outcome {
-            self.running.retain(|(running, _)| *running != key);
+        if let Outcome::Free(key, ..) | Outcome::Answer(key, _, Some(_)) = &outcome {
+            self.running.retain(|(running, _)| running != key);
             self.all_busy_since = Nanos(0);
-            if let Some((key, request)) = self.waiting.pop_front() {
-                self.begin(key, request, now);
+            if let Some(job) = self.waiting.pop_front() {
+                self.begin(job, now);
             }
         }
         Some(outcome)
@@ -219,14 +233,22 @@ impl Pool {
         Progress { key, report: self.report.clone(), wake: self.wake.clone() }
     }
 
-    fn begin(&mut self, key: SessionKey, request: Request, now: Nanos) {
-        self.running.push((key, now));
+    fn begin_or_wait(&mut self, job: Job, now: Nanos) {
+        if self.has_free_thread() {
+            self.begin(job, now);
+        } else {
+            self.waiting.push_back(job);
+        }
+    }
+
+    fn begin(&mut self, job: Job, now: Nanos) {
+        self.running.push((job.key, now));
         if self.running.len() == self.threads {
             self.all_busy_since = now;
         }
         // There is room: no more jobs are out than there are threads. A send can only fail when
         // every thread has died, which a caught panic does not do.
-        let _ = self.jobs.try_send(Job { key, request });
+        let _ = self.jobs.try_send(job);
     }
 }
 
@@ -244,11 +266,20 @@ impl Thread {
         while let Ok(job) = self.queue.recv() {
             let began = clock::now();
             let key = job.key;
-            let answer = match call(self.handler.as_ref(), job.request) {
+            let request = match job.work {
+                Work::Handle(request) => request,
+                Work::Stream(pieces, pipe) => {
+                    self.stream(key, pieces, &pipe, began);
+                    continue;
+                }
+            };
+            let answer = match call(self.handler.as_ref(), request) {
                 Ok(response) => match response.into_parts() {
                     (parts, Body::Stream { length, source }) => {
-                        self.stream(key, parts, length, source);
-                        self.tell(Outcome::Free(key, clock::now().since(began)));
+                        let pipe = Pipe::new(self.buffer_response);
+                        let streamed = Answer::Streamed(Box::new(parts), length, pipe.clone());
+                        self.tell(Outcome::Answer(key, streamed, None));
+                        self.stream(key, source, &pipe, began);
                         continue;
                     }
                     (parts, body) => Answer::Whole(Box::new(Response::from_parts(parts, body))),
@@ -259,31 +290,38 @@ impl Thread {
         }
     }
 
-    fn stream(
-        &self,
-        key: SessionKey,
-        parts: http::response::Parts,
-        length: Option<u64>,
-        source: Pieces,
-    ) {
-        let pipe = Pipe::new(self.buffer_response);
-        let streamed = Answer::Streamed(Box::new(parts), length, pipe.clone());
-        self.tell(Outcome::Answer(key, streamed, None));
+    /// Makes pieces until there are no more, or the pipe is full.
+    fn stream(&self, key: SessionKey, mut pieces: Pieces, pipe: &Pipe, began: Nanos) {
         // The source runs a stranger's code as the handler does: its panic ends the response, not
         // the thread.
-        let pumped = panic::catch_unwind(AssertUnwindSafe(|| -> io::Result<()> {
-            for piece in source {
-                pipe.write(piece?)?;
-                self.tell(Outcome::Progress(key));
+        let pumped = panic::catch_unwind(AssertUnwindSafe(|| self.pump(key, &mut pieces, pipe)));
+        let rest = match pumped {
+            Ok(Ok(Pumped::Full)) => Some(pieces),
+            Ok(Ok(Pumped::All)) => {
+                pipe.finish();
+                None
             }
-            Ok(())
-        }));
-        match pumped {
-            Ok(Ok(())) => pipe.finish(),
-            Ok(Err(error)) => pipe.fail(error.kind()),
-            Err(_panic) => pipe.fail(io::ErrorKind::Other),
+            Ok(Err(error)) => {
+                pipe.fail(error.kind());
+                None
+            }
+            Err(_panic) => {
+                pipe.fail(io::ErrorKind::Other);
+                None
+            }
+        };
+        self.tell(Outcome::Free(key, clock::now().since(began), rest));
+    }
+
+    fn pump(&self, key: SessionKey, pieces: &mut Pieces, pipe: &Pipe) -> io::Result<Pumped> {
+        for piece in pieces.by_ref() {
+            match pipe.offer(piece?) {
+                Offered::Room => self.tell(Outcome::Progress(key)),
+                Offered::Full => return Ok(Pumped::Full),
+                Offered::Gone => return Err(io::ErrorKind::BrokenPipe.into()),
+            }
         }
-        self.tell(Outcome::Progress(key));
+        Ok(Pumped::All)
     }
 
     fn tell(&self, outcome: Outcome) {
@@ -291,6 +329,12 @@ impl Thread {
         let _ = self.report.send(outcome);
         self.wake.wake();
     }
+}
+
+/// Why a thread stops making pieces.
+enum Pumped {
+    All,
+    Full,
 }
 
 /// Calls a handler; a panic becomes its message.

@@ -234,6 +234,11 @@ impl Session {
     /// Its deadline has come.
     pub(crate) fn handle_deadline(&mut self, key: SessionKey, shell: &mut Shell) -> Verdict {
         match self.stage {
+            Stage::Waiting(_) if stream::bytes_readable(self.socket()).unwrap_or(0) > 0 => {
+                // The client has spoken; it is this worker that is late.
+                self.set_deadline(key, shell, shell.settings.http.header_timeout);
+                Verdict::Stay
+            }
             Stage::Waiting(_) => self.end_if_idle(shell),
             Stage::Reading => self.handle_too_slow(key, shell),
             // The handler reads a body that does not arrive: it learns so, and answers.
@@ -424,7 +429,8 @@ impl Session {
         shell.let_go(self.loan);
     }
 
-    /// Registers the socket, once, for reading; for writing too while a response is stuck.
+    /// Registers the socket, once, for reading; for writing too once a response was stuck. It stays
+    /// so: an edge more or less costs less than asking the kernel to forget it.
     pub(super) fn register(
         &mut self,
         key: SessionKey,
@@ -435,10 +441,12 @@ impl Session {
         let mut source = SourceFd(&raw);
         let interest =
             if writing { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
-        match (self.flags.watched, self.flags.watched_for_writing == writing) {
-            (false, _) => shell.registry.register(&mut source, key.token(), interest)?,
-            (true, false) => shell.registry.reregister(&mut source, key.token(), interest)?,
-            (true, true) => return Ok(()),
+        if !self.flags.watched {
+            shell.registry.register(&mut source, key.token(), interest)?;
+        } else if writing && !self.flags.watched_for_writing {
+            shell.registry.reregister(&mut source, key.token(), interest)?;
+        } else {
+            return Ok(());
         }
         self.flags.watched = true;
         self.flags.watched_for_writing = writing;

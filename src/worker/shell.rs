@@ -12,7 +12,7 @@ use std::time::SystemTime;
 use mio::Registry;
 use tracing::warn;
 
-use crate::app::{Handler, Request};
+use crate::app::{Handler, Pieces, Request};
 use crate::board::{Terms, WorkerPage};
 use crate::config::{HttpLimits, READ_BUFFER_SIZE, Settings};
 use crate::ident::{Incarnation, LoanId};
@@ -22,6 +22,7 @@ use crate::sys::clock;
 use crate::sys::shm::SharedMemory;
 use crate::time::Nanos;
 use crate::worker::deadlines::Deadlines;
+use crate::worker::pipe::Pipe;
 use crate::worker::pool::{self, Answer, Pool, Progress};
 use crate::worker::session::{Session, Unclaimed};
 use crate::worker::sessions::SessionKey;
@@ -197,6 +198,13 @@ impl Shell {
         self.enter_turn();
         self.page.add_service(self.now.since(began));
         Some(answer)
+    }
+
+    /// Gives the rest of a streamed response to a thread.
+    pub(crate) fn stream_on(&mut self, key: SessionKey, rest: Pieces, pipe: Pipe) {
+        if let Some(pool) = &mut self.pool {
+            pool.submit_stream(key, rest, pipe, self.now);
+        }
     }
 
     /// A thread has had a handler for so long.
