@@ -25,10 +25,11 @@ pub const CONTEXT_SIZE: usize = 64;
 /// only be queued where nobody else can be chosen any more.
 pub const PREFETCH_MAX: u16 = 8;
 
-/// A loan that has waited behind busy threads for this share of `--stall-after` is recalled for a
-/// worker with an idle one. At once would move what the next finished request takes anyway: with
-/// requests of 0.1 ms most recalls were vain and unlevelled what had been dealt out evenly.
-pub const RECALL_PATIENCE_SHARE: u32 = 4;
+/// A loan that has waited behind others for this share of `--stall-after` is recalled for a worker
+/// that is idle. At once would move what its worker is about to take anyway: in bursts of requests
+/// of 0.1 ms every connection was moved once, which cost CPU and unlevelled what had been dealt out
+/// evenly.
+pub const RECALL_PATIENCE_SHARE: u32 = 2;
 
 /// Connections accepted in one turn of the master before it looks at anything else. nginx takes
 /// all there are with `multi_accept`; a bound keeps load reports and recalls timely in a flood.

@@ -31,6 +31,8 @@ pub struct Sample {
     pub waiting: u32,
     /// When the oldest of them was lent.
     pub oldest_waiting: Option<Nanos>,
+    /// Since when it has claimed none of them: the later of that moment and its last claim.
+    pub nothing_claimed_since: Option<Nanos>,
     /// Requests begun, ever.
     pub started: u64,
     /// Of those, how many are over.
@@ -81,7 +83,8 @@ pub struct Candidate {
     /// Its channel was full: nothing until the next look.
     blocked: bool,
     pub(super) recalls_planned: u32,
-    pub(super) oldest_waiting: Option<Nanos>,
+    oldest_waiting: Option<Nanos>,
+    nothing_claimed_since: Option<Nanos>,
     services_seen: (u64, u64),
 }
 
@@ -114,6 +117,7 @@ impl Candidate {
             blocked: false,
             recalls_planned: 0,
             oldest_waiting: None,
+            nothing_claimed_since: None,
             services_seen: (0, 0),
         }
     }
@@ -141,14 +145,12 @@ impl Candidate {
         }
     }
 
-    /// Loans that wait behind busy threads. On a loop nothing waits behind anything for long: a
-    /// turn of more than `--stall-after` makes the worker stuck, and until then a recall would only
-    /// bounce what the worker is just waking up for.
+    /// Loans that wait behind others: what idle threads, or the loop's next turn, do not take.
     pub(super) fn waits_behind(&self) -> u32 {
-        if self.shape.threads == 0 || !self.shape.recallable {
-            return 0;
-        }
-        let free = u32::from(self.shape.threads).saturating_sub(self.in_threads);
+        let free = match self.shape.threads {
+            0 => 1,
+            threads => u32::from(threads).saturating_sub(self.in_threads),
+        };
         self.recallable().saturating_sub(free)
     }
 
@@ -157,7 +159,13 @@ impl Candidate {
         if self.waits_long { self.waits_behind() } else { 0 }
     }
 
-    /// When what waits behind busy threads will have waited too long.
+    /// When it will count as stuck if it goes on claiming nothing.
+    pub(super) fn stuck_at(&self, stall_after: Duration) -> Option<Nanos> {
+        // The clock must have passed it: stuck is "longer than".
+        self.nothing_claimed_since.map(|since| since + stall_after + Duration::from_nanos(1))
+    }
+
+    /// When what waits behind others will have waited too long.
     pub(super) fn overdue_at(&self, patience: Duration) -> Option<Nanos> {
         let waits = self.waits_behind() > 0 && !self.waits_long;
         self.oldest_waiting.filter(|_| waits).map(|lent_at| lent_at + patience)
@@ -210,6 +218,7 @@ impl Ledger {
         let candidate = &mut self.candidates[place];
         candidate.waiting = sample.waiting;
         candidate.oldest_waiting = sample.oldest_waiting;
+        candidate.nothing_claimed_since = sample.nothing_claimed_since;
         candidate.active = small(sample.started.saturating_sub(sample.finished));
         candidate.open = sample.open;
         candidate.in_threads = sample.queued.saturating_add(sample.threads_busy);
@@ -276,7 +285,7 @@ impl Ledger {
         self.stall_after
     }
 
-    /// How long a loan may wait behind busy threads before one that is free gets it.
+    /// How long a loan may wait behind others before a worker that is idle gets it.
     pub(super) fn patience(&self) -> Duration {
         self.stall_after / RECALL_PATIENCE_SHARE
     }

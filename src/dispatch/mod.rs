@@ -37,7 +37,12 @@
 //! assert_eq!(second, Some(Effect::Lend { connection: ConnectionId(2), slot: Slot(1) }));
 //!
 //! // Two milliseconds later worker 0 has not claimed its loan, and worker 1 is idle.
-//! let waits = Sample { waiting: 1, oldest_waiting: Some(Nanos(1)), ..Sample::default() };
+//! let waits = Sample {
+//!     waiting: 1,
+//!     oldest_waiting: Some(Nanos(1)),
+//!     nothing_claimed_since: Some(Nanos(1)),
+//!     ..Sample::default()
+//! };
 //! dispatcher.handle_sample(Slot(0), &waits, Nanos(2_000_000));
 //! dispatcher.handle_sample(Slot(1), &Sample::default(), Nanos(2_000_000));
 //! dispatcher.decide();
@@ -111,8 +116,9 @@ pub enum Effect {
 struct Queued {
     connection: ConnectionId,
     affinity: u64,
-    /// It was taken back from a worker that was too busy: a free one is what it needs, and a policy
-    /// that does not look at loads might send it to the next busy one.
+    /// It was taken back from a worker that was too busy: an idle one is what it needs. A policy
+    /// that does not look at loads might send it to the next busy one, and deals with first
+    /// seatings alone: a round that recalls break into is no round.
     recalled: bool,
 }
 
@@ -264,22 +270,17 @@ impl Dispatcher {
         None
     }
 
-    /// When the master must look again at the latest: the oldest unclaimed loan of a worker that
-    /// makes progress will have waited too long then, on its own or behind busy threads, and
-    /// somebody else might take it.
+    /// When the master must look again at the latest: a worker that claims nothing will be stuck
+    /// then, or what waits behind others will have waited too long, and somebody else might take it.
     pub fn next_look(&self) -> Option<Nanos> {
         if self.ledger.candidates().len() < 2 {
             return None;
         }
         let makes_progress = self.ledger.candidates().iter().filter(|one| !one.stuck);
-        // The clock must have passed it: stuck is "longer than".
-        let stall_after = self.ledger.stall_after() + Duration::from_nanos(1);
-        let patience = self.ledger.patience();
+        let (stall_after, patience) = (self.ledger.stall_after(), self.ledger.patience());
         makes_progress
-            .filter_map(|candidate| {
-                let stuck_at = candidate.oldest_waiting? + stall_after;
-                Some(candidate.overdue_at(patience).map_or(stuck_at, |at| at.min(stuck_at)))
-            })
+            .flat_map(|one| [one.stuck_at(stall_after), one.overdue_at(patience)])
+            .flatten()
             .min()
     }
 
@@ -346,15 +347,13 @@ impl Dispatcher {
 fn pick(policy: &mut dyn Policy, ledger: &Ledger, queued: Queued) -> Option<usize> {
     let candidates = ledger.candidates();
     if queued.recalled {
-        let free = |place: &usize| {
-            candidates[*place].is_eligible() && candidates[*place].free_places() > 0
+        let key = |place: &usize| {
+            let one = &candidates[*place];
+            (one.free_places() == 0, one.load(), one.open)
         };
-        let best = (0..candidates.len())
-            .filter(free)
-            .min_by_key(|place| (candidates[*place].load(), candidates[*place].open));
-        if best.is_some() {
-            return best;
-        }
+        return (0..candidates.len())
+            .filter(|place| candidates[*place].is_eligible())
+            .min_by_key(key);
     }
     policy.pick(candidates, queued.affinity)
 }

@@ -12,13 +12,14 @@ use crate::dispatch::ledger::Sample;
 use crate::time::Nanos;
 
 /// Whether a worker makes no progress: stopped by a signal; in one turn for too long; without a
-/// free thread for too long; or with a loan that it has not claimed for too long.
+/// free thread for too long; or with loans of which it has claimed none for too long (one that
+/// claims them in turn makes progress, however long its queue is).
 pub(super) fn is_stuck(sample: &Sample, threads: u16, stall_after: Duration, now: Nanos) -> bool {
     let since = |stamp: Nanos| stamp != Nanos(0) && now.since(stamp) > stall_after;
     sample.stopped
         || since(sample.turn_entered)
         || (threads > 0 && since(sample.all_busy_since))
-        || sample.oldest_waiting.is_some_and(|lent_at| now.since(lent_at) > stall_after)
+        || sample.nothing_claimed_since.is_some_and(|at| now.since(at) > stall_after)
 }
 
 #[cfg(test)]
@@ -43,7 +44,8 @@ mod tests {
         let (long_ago, just_now) = (Nanos(8_000_000), Nanos(9_500_000));
         for (stamp, expected) in [(long_ago, true), (just_now, false)] {
             assert_eq!(stuck(Sample { turn_entered: stamp, ..Sample::default() }, 0), expected);
-            let lent = Sample { oldest_waiting: Some(stamp), waiting: 1, ..Sample::default() };
+            let lent =
+                Sample { nothing_claimed_since: Some(stamp), waiting: 1, ..Sample::default() };
             assert_eq!(stuck(lent, 0), expected);
             let busy = Sample { all_busy_since: stamp, ..Sample::default() };
             assert_eq!(stuck(busy, 4), expected);

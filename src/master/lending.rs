@@ -56,7 +56,7 @@ impl Master {
             if member.stage != Stage::Serving {
                 continue;
             }
-            let sample = sample(member);
+            let sample = sample(member, now);
             let recallable = member.proxy.is_none();
             let timeout = self.settings.lifecycle.handoff_timeout;
             if !recallable && sample.oldest_waiting.is_some_and(|at| now.since(at) > timeout) {
@@ -403,14 +403,17 @@ impl Master {
 
 /// What the dispatcher is told of a worker. The claim words are read before the counters: a request
 /// that begins meanwhile is counted twice then, and never not at all.
-fn sample(member: &mut Member) -> Sample {
-    let (waiting, oldest_waiting) = member.still_unclaimed();
+fn sample(member: &mut Member, now: Nanos) -> Sample {
+    let unclaimed = member.still_unclaimed(now);
+    let (waiting, oldest_waiting) = (unclaimed.count, unclaimed.oldest);
+    let nothing_claimed_since = unclaimed.nothing_claimed_since;
     let open = member.page.on_loan();
     let stopped = member.stopped_at.is_some();
     if let Some(report) = &member.reported {
         return Sample {
             waiting,
             oldest_waiting,
+            nothing_claimed_since,
             started: report.started,
             finished: report.finished,
             queued: report.queued,
@@ -426,6 +429,7 @@ fn sample(member: &mut Member) -> Sample {
     Sample {
         waiting,
         oldest_waiting,
+        nothing_claimed_since,
         started: report.requests_started,
         finished: report.requests_finished,
         queued: report.requests_queued,

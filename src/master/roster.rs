@@ -43,6 +43,8 @@ pub(crate) struct Member {
     pub(crate) shape: Option<Shape>,
     /// Loans that were LENT when last looked at, oldest first.
     pub(crate) unclaimed: VecDeque<(LoanId, Nanos)>,
+    /// When it was last seen to have claimed one.
+    claimed_at: Nanos,
     /// Connections that leave with the next packets.
     pub(crate) outbox: Vec<ConnectionId>,
     /// Recalled loans whose worker has not been told yet: the channel was full.
@@ -56,6 +58,16 @@ pub(crate) struct Member {
     /// The load of a worker without a page, as it last said.
     pub(crate) reported: Option<ReportRecord>,
     memory: Arc<SharedMemory>,
+}
+
+/// What a worker has not claimed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unclaimed {
+    pub(crate) count: u32,
+    /// When the oldest was lent.
+    pub(crate) oldest: Option<Nanos>,
+    /// Since when the worker has not claimed any, although some were there.
+    pub(crate) nothing_claimed_since: Option<Nanos>,
 }
 
 /// Where a member is in its life, as far as lending goes.
@@ -104,6 +116,7 @@ impl Roster {
             stage: Stage::Starting,
             shape: None,
             unclaimed: VecDeque::new(),
+            claimed_at: Nanos(0),
             outbox: Vec::new(),
             recalls_owed: VecDeque::new(),
             frames_owed: VecDeque::new(),
@@ -202,12 +215,21 @@ impl Member {
         Ok(())
     }
 
-    /// Forgets what has been claimed since the last look, and says how many still wait and since
-    /// when the oldest does. Bounded by the worker's credit.
-    pub(crate) fn still_unclaimed(&mut self) -> (u32, Option<Nanos>) {
+    /// Forgets what has been claimed since the last look, and says what still waits. Bounded by the
+    /// worker's credit.
+    pub(crate) fn still_unclaimed(&mut self, now: Nanos) -> Unclaimed {
         let page = &self.page;
+        let before = self.unclaimed.len();
         self.unclaimed.retain(|(loan, _)| page.look(*loan) == LoanState::Lent);
-        (self.unclaimed.len() as u32, self.unclaimed.front().map(|(_, lent_at)| *lent_at))
+        if self.unclaimed.len() < before {
+            self.claimed_at = now;
+        }
+        let oldest = self.unclaimed.front().map(|(_, lent_at)| *lent_at);
+        Unclaimed {
+            count: self.unclaimed.len() as u32,
+            oldest,
+            nothing_claimed_since: oldest.map(|lent_at| lent_at.max(self.claimed_at)),
+        }
     }
 
     /// Sends what the channel would not take before. True if nothing is owed any more.

@@ -4,12 +4,15 @@ use crate::dispatch::ledger::Candidate;
 use crate::dispatch::policy::Policy;
 use crate::ident::Slot;
 
+/// Turns that one slot may be owed: about what one worker is lent in a burst.
+const OWED_MAX: usize = 8;
+
 /// The next worker in turn.
 #[derive(Debug, Default)]
 pub(super) struct RoundRobin {
     next: usize,
-    /// Slots whose turn was skipped, in order. A slot is owed one turn at the most: after a long
-    /// stall a worker is not to be flooded with all that it has missed.
+    /// Slots whose turn was skipped, in order. A slot is owed [`OWED_MAX`] turns at the most: after
+    /// a long stall a worker is not to be flooded with all that it has missed.
     owed: Vec<Slot>,
 }
 
@@ -44,7 +47,7 @@ impl RoundRobin {
             if candidate.is_eligible() {
                 return Some(place);
             }
-            if !self.owed.contains(&candidate.slot) {
+            if self.owed.iter().filter(|slot| **slot == candidate.slot).count() < OWED_MAX {
                 self.owed.push(candidate.slot);
             }
         }
