@@ -19,6 +19,9 @@
 
 mod bell;
 mod layout;
+#[cfg(test)]
+#[cfg(loom)]
+mod loom;
 mod master;
 mod report;
 mod terms;

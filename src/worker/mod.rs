@@ -299,7 +299,9 @@ impl Worker {
     }
 
     fn ring(&mut self) {
-        if !self.intake.owes_bell() && self.shell.bell_due() {
+        // What was given back is nobody's until the master has looked into the ring.
+        let gave = std::mem::take(&mut self.shell.gave);
+        if (gave || self.shell.bell_due()) && !self.intake.owes_bell() {
             self.intake.send(ToMaster::Bell);
         }
     }

@@ -49,6 +49,8 @@ pub(crate) struct Shell {
     pub(crate) finishing: bool,
     /// Idle connections go back to the master instead of staying.
     pub(crate) handing_over: bool,
+    /// Loans were given back in this turn, and the master does not know yet.
+    pub(crate) gave: bool,
     /// Loans that are here and were never read from.
     pub(crate) lent: u32,
     /// The master has sent more than one turn takes.
@@ -90,6 +92,7 @@ impl Shell {
             out: Vec::with_capacity(READ_BUFFER_SIZE),
             finishing: false,
             handing_over: false,
+            gave: false,
             lent: 0,
             intake_has_more: false,
             limits,
@@ -129,6 +132,7 @@ impl Shell {
     /// Gives an unclaimed loan back; false if the master took it first, which is as good.
     pub(crate) fn give(&mut self, loan: LoanId, from: Unclaimed) -> bool {
         self.forget_unclaimed(from);
+        self.gave = true;
         self.page.give(loan, from.state())
     }
 
