@@ -38,6 +38,7 @@ macro_rules! targets {
 targets! {
     request_head in "fuzz/request_head.rs",
     chunked_body in "fuzz/chunked_body.rs",
+    frame in "fuzz/frame.rs",
 }
 
 fn replay(name: &str, run: fn(&[u8])) {

@@ -17,7 +17,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use maitred::board::{LetGoHow, MasterPage, Recall, Terms, WorkerPage, Words, page_bytes};
+use maitred::board::{LetGoHow, MasterPage, Recall, Terms, Words, WorkerPage, page_bytes};
 use maitred::ident::{ConnectionId, LoanId};
 use maitred::loan::{LoanState, Settlement};
 use maitred::time::Nanos;
@@ -145,10 +145,8 @@ impl World {
     fn key(&self) -> String {
         use std::sync::atomic::Ordering::Relaxed;
         let places = self.bounds.places as usize;
-        let words: Vec<u64> = self.memory.0[32..40 + 2 * places]
-            .iter()
-            .map(|word| word.load(Relaxed))
-            .collect();
+        let words: Vec<u64> =
+            self.memory.0[32..40 + 2 * places].iter().map(|word| word.load(Relaxed)).collect();
         format!(
             "{:?} {:?} {words:?} {:?} {:?} {:?} {}",
             self.master, self.worker, self.truths, self.sessions, self.packets, self.lends_left
@@ -209,7 +207,8 @@ impl World {
             Step::Refuse => self.refuse(),
             Step::Claim(number) => self.claim(number),
             Step::Give(number) => {
-                let Session { loan, stage: Stage::Waiting(from), .. } = self.sessions[number] else {
+                let Session { loan, stage: Stage::Waiting(from), .. } = self.sessions[number]
+                else {
                     unreachable!("only what waits is given")
                 };
                 // Won or lost, the copy goes and the id follows.
@@ -330,7 +329,8 @@ impl World {
     }
 
     fn claim(&mut self, number: usize) {
-        let Session { loan, connection, stage: Stage::Waiting(from) } = self.sessions[number] else {
+        let Session { loan, connection, stage: Stage::Waiting(from) } = self.sessions[number]
+        else {
             unreachable!("only what waits is claimed")
         };
         let won = self.worker.claim(loan, from);
@@ -358,10 +358,7 @@ impl World {
         for (number, truth) in self.truths.iter().enumerate() {
             let claimed = self.sessions.iter().filter(|session| {
                 session.connection == number
-                    && matches!(
-                        session.stage,
-                        Stage::Active(_) | Stage::Answering | Stage::Pinned
-                    )
+                    && matches!(session.stage, Stage::Active(_) | Stage::Answering | Stage::Pinned)
             });
             let claimed = claimed.count();
             assert!(claimed <= 1, "two read one connection");

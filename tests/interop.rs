@@ -1,0 +1,62 @@
+//! The hand-off protocol from an independent side: a worker that shares no code with ours (the
+//! example `foreign_worker`, on the sendfd crate alone) is started by the master, and serves.
+
+#![cfg(feature = "cli")]
+
+mod common;
+
+use std::collections::BTreeSet;
+
+use common::client::Client;
+use common::load::{Load, Mode};
+use common::{DEADLINE, Server, binary, eventually, signal_process};
+use nix::sys::signal::Signal;
+
+fn foreign_worker() -> String {
+    let directory = binary().parent().expect("a binary stands in a directory");
+    let example = directory.join("examples").join("foreign_worker");
+    assert!(example.exists(), "not built: cargo build --examples");
+    example.to_str().expect("a path in UTF-8").to_owned()
+}
+
+#[test]
+fn a_worker_on_sendfd_alone_serves_requests() {
+    let server = Server::start(&["serve", "-w", "2", "--", &foreign_worker()]);
+    let idle = server.descriptors();
+    let mut slots = BTreeSet::new();
+    for _ in 0..200 {
+        let answer = Client::connect(server.address()).get("/");
+        assert_eq!(answer.status, 200);
+        slots.insert(answer.number("slot"));
+    }
+    assert_eq!(slots, BTreeSet::from([0, 1]), "both serve");
+    eventually(DEADLINE, "every connection's descriptor is closed", || {
+        server.descriptors() == idle
+    });
+}
+
+#[test]
+fn a_worker_without_a_page_is_replaced_and_its_unread_connections_are_served() {
+    let server = Server::start(&["serve", "-w", "2", "--", &foreign_worker()]);
+    let load = Load::start(server.address(), 300, "/", Mode::NewConnection);
+    eventually(DEADLINE, "the load flows", || load.answered() > 50);
+    let victims = server.worker_pids();
+    signal_process(victims[0], Signal::SIGKILL);
+    eventually(DEADLINE, "another takes its place", || {
+        let pids = server.worker_pids();
+        pids.len() == 2 && pids[..] != victims[..]
+    });
+    let before = load.answered();
+    eventually(DEADLINE, "the load goes on", || load.answered() > before + 50);
+    let ledger = load.stop();
+    // The one that it had taken may be cut off; whatever waited is served by the other.
+    assert!(ledger.failed() <= 1, "{ledger:?}");
+}
+
+#[test]
+fn it_leaves_when_it_is_told_to() {
+    let mut server = Server::start(&["serve", "-w", "2", "--", &foreign_worker()]);
+    assert_eq!(Client::connect(server.address()).get("/").status, 200);
+    server.signal(Signal::SIGTERM);
+    assert!(server.wait_exit(DEADLINE).success());
+}
