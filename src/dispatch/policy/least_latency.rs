@@ -15,8 +15,8 @@ pub(super) struct LeastLatency {
 impl Policy for LeastLatency {
     fn pick(&mut self, candidates: &[Candidate], _affinity: u64) -> Option<usize> {
         least_by_key(candidates, &mut self.next, |candidate| {
-            let expected =
-                u128::from(candidate.load() + 1) * u128::from(candidate.service_ns.max(1));
+            let expected = u128::from(candidate.load().saturating_add(1))
+                * u128::from(candidate.service_ns.max(1));
             (expected, candidate.open)
         })
     }

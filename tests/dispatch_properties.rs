@@ -1,0 +1,403 @@
+//! What holds of the dispatcher under every policy, whatever happens: random facts, and after each
+//! turn the promises of the ledger and the queues.
+//!
+//! The properties: nothing waits while somebody has credit; nobody without credit is ever picked;
+//! every connection is at exactly one place; nothing stays at a stuck worker while another has
+//! room; counters saturate; a slot that comes or goes upsets nobody.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use maitred::config::Balance;
+use maitred::dispatch::{DispatchSettings, Dispatcher, Effect, Sample, Shape};
+use maitred::ident::{ConnectionId, Slot};
+use maitred::time::Nanos;
+use proptest::prelude::*;
+
+const POLICIES: [Balance; 7] = [
+    Balance::RoundRobin,
+    Balance::LeastLoaded,
+    Balance::TwoChoices,
+    Balance::Random,
+    Balance::Weighted,
+    Balance::LeastLatency,
+    Balance::IpHash,
+];
+
+const SLOTS: u16 = 5;
+const STALL: Duration = Duration::from_millis(1);
+
+fn dispatcher(balance: Balance, credit: Option<u16>, seed: u64) -> Dispatcher {
+    let weights = vec![3, 1, 1, 2, 1];
+    let settings = DispatchSettings { balance, weights, stall_after: STALL, credit, seed };
+    Dispatcher::new(&settings)
+}
+
+fn is_loop(credit: u16) -> Shape {
+    Shape { threads: 0, credit, recallable: true }
+}
+
+/// Something that happens between two decisions.
+#[derive(Clone, Debug)]
+enum Fact {
+    Accepted(u64),
+    Readable(u64),
+    Ready(u16, u16),
+    Gone(u16),
+    /// Up to so many of what waits there are claimed.
+    Claims(u16, usize),
+    /// Up to so many requests in service are over.
+    Finishes(u16, usize),
+    /// It makes no progress from now on, or goes on.
+    Stalls(u16, bool),
+    /// Its page is full of nonsense.
+    Lies(u16),
+    /// Its channel is full: the next lends bounce.
+    Bounces(u16),
+    Time(u64),
+}
+
+fn fact() -> impl Strategy<Value = Fact> {
+    let slot = 0..SLOTS;
+    prop_oneof![
+        6 => (0..9_u64).prop_map(Fact::Accepted),
+        2 => (0..9_u64).prop_map(Fact::Readable),
+        2 => (slot.clone(), 0..5_u16).prop_map(|(slot, threads)| Fact::Ready(slot, threads)),
+        1 => slot.clone().prop_map(Fact::Gone),
+        5 => (slot.clone(), 1..6_usize).prop_map(|(slot, count)| Fact::Claims(slot, count)),
+        5 => (slot.clone(), 1..6_usize).prop_map(|(slot, count)| Fact::Finishes(slot, count)),
+        2 => (slot.clone(), any::<bool>()).prop_map(|(slot, stalls)| Fact::Stalls(slot, stalls)),
+        1 => slot.clone().prop_map(Fact::Lies),
+        1 => slot.prop_map(Fact::Bounces),
+        4 => (1..3_000_000_u64).prop_map(Fact::Time),
+    ]
+}
+
+/// A worker as it really is.
+#[derive(Debug, Default)]
+struct Worker {
+    threads: u16,
+    waiting: VecDeque<(ConnectionId, Nanos)>,
+    active: usize,
+    started: u64,
+    stalled_since: Option<Nanos>,
+    claimed_at: Nanos,
+    lies: bool,
+    bounces: bool,
+}
+
+/// Plays the master: carries out effects, and remembers where every connection is.
+struct Master {
+    dispatcher: Dispatcher,
+    workers: BTreeMap<u16, Worker>,
+    queued: BTreeSet<ConnectionId>,
+    next: u32,
+    now: Nanos,
+}
+
+impl Master {
+    fn new(balance: Balance, credit: Option<u16>, seed: u64) -> Self {
+        Master {
+            dispatcher: dispatcher(balance, credit, seed),
+            workers: BTreeMap::new(),
+            queued: BTreeSet::new(),
+            next: 0,
+            now: Nanos(1),
+        }
+    }
+
+    fn hear(&mut self, fact: &Fact) {
+        match *fact {
+            Fact::Accepted(affinity) => {
+                // As the master does: never more than the dispatcher asks for.
+                if self.dispatcher.accept_budget(true) > 0 {
+                    let id = self.new_connection();
+                    self.dispatcher.handle_accepted(id, affinity);
+                }
+            }
+            Fact::Readable(affinity) => {
+                let id = self.new_connection();
+                self.dispatcher.handle_readable(id, affinity);
+            }
+            Fact::Ready(slot, threads) => {
+                self.gone(slot);
+                let shape = Shape { threads, credit: 0, recallable: true };
+                self.dispatcher.handle_worker_ready(Slot(slot), shape);
+                self.workers.insert(slot, Worker { threads, ..Worker::default() });
+            }
+            Fact::Gone(slot) => self.gone(slot),
+            Fact::Claims(slot, count) => {
+                let now = self.now;
+                if let Some(worker) = self.workers.get_mut(&slot)
+                    && worker.stalled_since.is_none()
+                {
+                    for _ in 0..count.min(worker.waiting.len()) {
+                        worker.waiting.pop_front();
+                        worker.active += 1;
+                        worker.started += 1;
+                        worker.claimed_at = now;
+                    }
+                }
+            }
+            Fact::Finishes(slot, count) => {
+                if let Some(worker) = self.workers.get_mut(&slot) {
+                    worker.active -= count.min(worker.active);
+                }
+            }
+            Fact::Stalls(slot, stalls) => {
+                if let Some(worker) = self.workers.get_mut(&slot) {
+                    worker.stalled_since = stalls.then_some(self.now);
+                }
+            }
+            Fact::Lies(slot) => {
+                if let Some(worker) = self.workers.get_mut(&slot) {
+                    worker.lies = true;
+                }
+            }
+            Fact::Bounces(slot) => {
+                if let Some(worker) = self.workers.get_mut(&slot) {
+                    worker.bounces = true;
+                }
+            }
+            Fact::Time(nanos) => self.now = Nanos(self.now.0 + nanos),
+        }
+    }
+
+    /// What the master's turn does: looks at the board, decides, carries out.
+    fn turn(&mut self) {
+        for (slot, worker) in &self.workers {
+            self.dispatcher.handle_sample(Slot(*slot), &worker.sample(self.now), self.now);
+        }
+        for _ in 0..32 {
+            self.dispatcher.decide();
+            let mut again = false;
+            let mut bounced: BTreeMap<u16, Vec<(ConnectionId, u64)>> = BTreeMap::new();
+            while let Some(effect) = self.dispatcher.poll_effect() {
+                match effect {
+                    Effect::Lend { connection, slot } => {
+                        let worker = self.workers.get_mut(&slot.0).expect("lent to nobody");
+                        assert!(self.queued.remove(&connection), "lent, and was not queued");
+                        worker.waiting.push_back((connection, self.now));
+                        if worker.bounces {
+                            worker.waiting.pop_back();
+                            self.queued.insert(connection);
+                            bounced.entry(slot.0).or_default().push((connection, 0));
+                        }
+                    }
+                    Effect::Recall { slot, count } => {
+                        again = true;
+                        self.recall(slot, count);
+                    }
+                    Effect::Watch(_) | Effect::Unwatch(_) => {}
+                }
+            }
+            for (slot, back) in bounced {
+                again = true;
+                self.dispatcher.handle_back_pressure(Slot(slot), &back);
+            }
+            if !again {
+                break;
+            }
+        }
+        for worker in self.workers.values_mut() {
+            worker.bounces = false;
+        }
+        self.dispatcher.check_invariants();
+        assert_eq!(self.dispatcher.queued(), self.queued.len(), "queues");
+    }
+
+    fn recall(&mut self, slot: Slot, count: u32) {
+        let worker = self.workers.get_mut(&slot.0).expect("recalled from nobody");
+        for _ in 0..count {
+            match worker.waiting.pop_front() {
+                Some((connection, _)) => {
+                    self.queued.insert(connection);
+                    self.dispatcher.handle_recalled(slot, connection, 0);
+                }
+                None => self.dispatcher.handle_recall_lost(slot),
+            }
+        }
+    }
+
+    fn new_connection(&mut self) -> ConnectionId {
+        let id = ConnectionId(self.next);
+        self.next += 1;
+        self.queued.insert(id);
+        id
+    }
+
+    fn gone(&mut self, slot: u16) {
+        if let Some(worker) = self.workers.remove(&slot) {
+            self.dispatcher.handle_worker_gone(Slot(slot));
+            for (connection, _) in worker.waiting {
+                self.queued.insert(connection);
+                self.dispatcher.handle_readable(connection, 0);
+            }
+        }
+    }
+}
+
+impl Worker {
+    fn sample(&self, now: Nanos) -> Sample {
+        if self.lies {
+            // Whatever stands in its page: the waiting alone is the master's own knowledge.
+            return Sample {
+                waiting: self.waiting.len() as u32,
+                oldest_waiting: self.waiting.front().map(|(_, at)| *at),
+                nothing_claimed_since: self.waiting.front().map(|(_, at)| *at),
+                started: u64::MAX,
+                finished: 0,
+                queued: u32::MAX,
+                threads_busy: u32::MAX,
+                all_busy_since: Nanos(u64::MAX),
+                turn_entered: Nanos(u64::MAX),
+                open: u32::MAX,
+                busy_ns: u64::MAX,
+                services: 1,
+                stopped: false,
+            };
+        }
+        let in_threads = self.active.min(usize::from(self.threads)) as u32;
+        let oldest = self.waiting.front().map(|(_, at)| *at);
+        Sample {
+            waiting: self.waiting.len() as u32,
+            oldest_waiting: oldest,
+            nothing_claimed_since: oldest.map(|at| at.max(self.claimed_at)),
+            started: self.started,
+            finished: self.started - self.active as u64,
+            queued: if self.threads == 0 { 0 } else { self.active as u32 - in_threads },
+            threads_busy: in_threads,
+            all_busy_since: Nanos(0),
+            turn_entered: self.stalled_since.unwrap_or(Nanos(0)).min(now),
+            open: (self.waiting.len() + self.active) as u32,
+            busy_ns: self.started * 1000,
+            services: self.started,
+            stopped: false,
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_nothing_waits_beside_credit(
+        policy in 0..POLICIES.len(),
+        credit in prop_oneof![Just(None), (1..9_u16).prop_map(Some)],
+        seed in any::<u64>(),
+        facts in prop::collection::vec(fact(), 1..120),
+    ) {
+        let mut master = Master::new(POLICIES[policy], credit, seed);
+        for fact in &facts {
+            master.hear(fact);
+            master.turn();
+            let candidates: Vec<_> =
+                (0..SLOTS).filter_map(|slot| master.dispatcher.candidate(Slot(slot))).collect();
+            let strands = candidates.iter().any(|one| one.stuck && one.waiting > 0);
+            // One connection may wait at a stuck worker while every credit elsewhere is taken.
+            prop_assert!(
+                !strands || !master.dispatcher.has_free_credit(),
+                "something waits at a stuck worker while another has room: {candidates:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn round_robin_is_exact_while_all_have_credit(
+        workers in 1..9_u16,
+        rounds in 1..5_usize,
+        chunk in 1..7_usize,
+    ) {
+        let mut dispatcher = dispatcher(Balance::RoundRobin, Some(64), 0);
+        for slot in 0..workers {
+            dispatcher.handle_worker_ready(Slot(slot), is_loop(0));
+        }
+        let total = usize::from(workers) * rounds;
+        let counts = deal(&mut dispatcher, total, chunk);
+        prop_assert!(counts.values().all(|count| *count == rounds), "{counts:?}");
+        prop_assert_eq!(counts.len(), usize::from(workers));
+    }
+
+    #[test]
+    fn weights_are_kept_exactly_over_a_round(weights in prop::collection::vec(1..6_u32, 1..5)) {
+        let mut dispatcher = Dispatcher::new(&DispatchSettings {
+            balance: Balance::Weighted,
+            weights: weights.clone(),
+            stall_after: STALL,
+            credit: Some(64),
+            seed: 0,
+        });
+        for slot in 0..weights.len() {
+            dispatcher.handle_worker_ready(Slot(slot as u16), is_loop(0));
+        }
+        let counts = deal(&mut dispatcher, weights.iter().sum::<u32>() as usize, 3);
+        let expected: BTreeMap<u16, usize> =
+            weights.iter().enumerate().map(|(slot, one)| (slot as u16, *one as usize)).collect();
+        prop_assert_eq!(counts, expected);
+    }
+
+    #[test]
+    fn ties_rotate(workers in 2..9_u16, rounds in 1..4_usize) {
+        // Every connection has ended by the next decision: all candidates are equal, always.
+        let mut dispatcher = dispatcher(Balance::LeastLoaded, None, 0);
+        for slot in 0..workers {
+            dispatcher.handle_worker_ready(Slot(slot), is_loop(0));
+        }
+        let mut counts = BTreeMap::new();
+        for number in 0..usize::from(workers) * rounds {
+            dispatcher.handle_accepted(ConnectionId(number as u32), 0);
+            dispatcher.decide();
+            while let Some(effect) = dispatcher.poll_effect() {
+                if let Effect::Lend { slot, .. } = effect {
+                    *counts.entry(slot.0).or_insert(0) += 1;
+                }
+            }
+            for slot in 0..workers {
+                dispatcher.handle_sample(Slot(slot), &Sample::default(), Nanos(1));
+            }
+        }
+        prop_assert!(counts.values().all(|count| *count == rounds), "{counts:?}");
+    }
+
+    #[test]
+    fn one_address_keeps_its_worker_when_others_come_and_go(affinity in any::<u64>()) {
+        let mut dispatcher = dispatcher(Balance::IpHash, Some(64), 0);
+        for slot in 0..4 {
+            dispatcher.handle_worker_ready(Slot(slot), is_loop(0));
+        }
+        let home = seat(&mut dispatcher, 0, affinity);
+        // Rendezvous: only those who lived with the one that left move.
+        for other in (0..4).filter(|slot| *slot != home.0) {
+            dispatcher.handle_worker_gone(Slot(other));
+            prop_assert_eq!(seat(&mut dispatcher, u32::from(other) + 1, affinity), home);
+        }
+    }
+}
+
+/// Deals so many connections in chunks, and counts by slot.
+fn deal(dispatcher: &mut Dispatcher, total: usize, chunk: usize) -> BTreeMap<u16, usize> {
+    let mut counts = BTreeMap::new();
+    for number in 0..total {
+        dispatcher.handle_accepted(ConnectionId(number as u32), 0);
+        if (number + 1) % chunk == 0 || number + 1 == total {
+            dispatcher.decide();
+            while let Some(effect) = dispatcher.poll_effect() {
+                if let Effect::Lend { slot, .. } = effect {
+                    *counts.entry(slot.0).or_insert(0) += 1;
+                }
+            }
+        }
+    }
+    counts
+}
+
+fn seat(dispatcher: &mut Dispatcher, number: u32, affinity: u64) -> Slot {
+    dispatcher.handle_accepted(ConnectionId(number), affinity);
+    dispatcher.decide();
+    loop {
+        match dispatcher.poll_effect().expect("there is credit") {
+            Effect::Lend { slot, .. } => return slot,
+            Effect::Recall { .. } | Effect::Watch(_) | Effect::Unwatch(_) => {}
+        }
+    }
+}
