@@ -155,7 +155,10 @@ impl Master {
                 Ok(FromWorker::Frame(frame)) => self.handle_frame(place, frame),
                 Ok(FromWorker::Empty) => {
                     if let Err(cause) = member.pay_debts() {
-                        warn!(worker = who.slot.0, gen = who.generation.0, %cause, "a channel broke");
+                        warn!(
+                            worker = who.slot.0, gen = who.generation.0,
+                            %cause, "a channel broke"
+                        );
                     }
                     return;
                 }
@@ -222,7 +225,10 @@ impl Master {
         if !ready.has_page
             && let Err(cause) = member.play_worker_side()
         {
-            error!(worker = who.slot.0, gen = who.generation.0, %cause, "keeping a page for a worker");
+            error!(
+                worker = who.slot.0, gen = who.generation.0,
+                %cause, "keeping a page for a worker"
+            );
             return self.supervisor.handle_misbehaved(who);
         }
         let shape =

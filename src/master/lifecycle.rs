@@ -57,11 +57,17 @@ impl Master {
                     return self.settle(place, Exit::Signal(signal));
                 }
                 Ok(Some(Change::Stopped)) => {
-                    warn!(worker = member.who.slot.0, gen = member.who.generation.0, "worker stopped");
+                    warn!(
+                        worker = member.who.slot.0, gen = member.who.generation.0,
+                        "worker stopped"
+                    );
                     member.stopped_at = Some(self.now);
                 }
                 Ok(Some(Change::Continued)) => {
-                    info!(worker = member.who.slot.0, gen = member.who.generation.0, "worker goes on");
+                    info!(
+                        worker = member.who.slot.0, gen = member.who.generation.0,
+                        "worker goes on"
+                    );
                     member.stopped_at = None;
                 }
                 Ok(None) => return,
@@ -95,7 +101,10 @@ impl Master {
                 }
                 Effect::Withdraw(who, cause) => {
                     if let Some(place) = self.roster.place_of(who) {
-                        warn!(worker = who.slot.0, gen = who.generation.0, %cause, "worker withdrawn");
+                        warn!(
+                            worker = who.slot.0, gen = who.generation.0,
+                            %cause, "worker withdrawn"
+                        );
                         self.stop_lending_to(place);
                         self.drain(place, DrainMode::HandOver);
                     }

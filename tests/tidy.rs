@@ -1,0 +1,126 @@
+//! The tree's own rules: which room may use which, where `unsafe` may stand, how files begin.
+//!
+//! The arrows point one way (docs/architecture.md): vocabulary → pure cores → sys → shells.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What each room may use of the crate, besides itself. A pure core names no shell and no `sys`.
+const MAY_USE: [(&str, &[&str]); 9] = [
+    ("ident", &[]),
+    ("time", &[]),
+    ("config", &["ident", "time"]),
+    ("loan", &["ident", "time", "config"]),
+    ("dispatch", &["ident", "time", "config"]),
+    ("supervise", &["ident", "time", "config"]),
+    ("board", &["ident", "time", "config", "loan"]),
+    ("http", &["ident", "time", "config"]),
+    ("sys", &["ident", "time", "config", "board"]),
+];
+
+/// What a pure core does not touch: the world.
+const WORLD: [&str; 6] =
+    ["std::fs", "std::net::Tcp", "std::process", "SystemTime", "Instant::now", "std::thread"];
+
+const PURE: [&str; 4] = ["loan", "dispatch", "supervise", "http"];
+
+/// Lines of a file that is still one room. Longer ones are looked at by people, twice this is not
+/// one room any more.
+const LINES_MAX: usize = 800;
+
+/// A hundred, and a little for the last word of a comment.
+const COLUMNS_MAX: usize = 102;
+
+fn sources(folder: &str) -> Vec<(PathBuf, String)> {
+    fn collect(folder: &Path, out: &mut Vec<(PathBuf, String)>) {
+        for entry in fs::read_dir(folder).expect("a folder of the tree").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                collect(&path, out);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).expect("a source file");
+                out.push((path, text));
+            }
+        }
+    }
+    let mut out = Vec::new();
+    collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut out);
+    assert!(!out.is_empty(), "{folder} is empty");
+    out
+}
+
+/// The room of a file under src: its folder, or its own name.
+fn room(path: &Path) -> String {
+    let inside = path.strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    let first = inside.expect("a file under src").components().next().expect("a name");
+    first.as_os_str().to_string_lossy().trim_end_matches(".rs").to_owned()
+}
+
+/// The part of a file that is not its tests.
+fn without_tests(text: &str) -> &str {
+    text.split("\nmod tests {").next().unwrap_or(text)
+}
+
+#[test]
+fn rooms_use_only_what_their_arrows_allow() {
+    for (path, text) in sources("src") {
+        let room = room(&path);
+        let Some((_, allowed)) = MAY_USE.iter().find(|(name, _)| *name == room) else { continue };
+        for line in without_tests(&text).lines().filter(|line| !line.trim().starts_with("//")) {
+            for used in line.split("crate::").skip(1) {
+                let used: String =
+                    used.chars().take_while(|one| one.is_alphanumeric() || *one == '_').collect();
+                let fits = used == room || used.is_empty() || allowed.contains(&used.as_str());
+                assert!(fits, "{}: {room} may not use {used}: {line}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn pure_cores_do_not_touch_the_world() {
+    for (path, text) in sources("src") {
+        if PURE.contains(&room(&path).as_str()) {
+            for forbidden in WORLD {
+                let code = without_tests(&text);
+                assert!(!code.contains(forbidden), "{}: {forbidden}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn unsafe_stands_in_sys_alone() {
+    for (path, text) in sources("src") {
+        let blocks = text.lines().filter(|line| {
+            let code = line.split("//").next().unwrap_or("");
+            code.contains("unsafe {") || code.contains("unsafe fn") || code.contains("unsafe impl")
+        });
+        if room(&path) != "sys" {
+            assert_eq!(blocks.count(), 0, "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn every_file_says_what_it_is_and_is_one_room() {
+    for (path, text) in ["src", "tests", "benches", "examples"].into_iter().flat_map(sources) {
+        let name = path.display();
+        assert!(text.starts_with("//! "), "{name} does not say what it is");
+        assert!(text.lines().count() <= LINES_MAX, "{name} is more than one room");
+        for (number, line) in text.lines().enumerate() {
+            let fits = line.chars().count() <= COLUMNS_MAX || line.contains("http");
+            assert!(fits || line.contains('|'), "{name}:{} is too wide", number + 1);
+        }
+    }
+}
+
+#[test]
+fn the_vocabulary_is_kept() {
+    // One word per thing (src/lib.rs). These would be second ones.
+    for (path, text) in sources("src") {
+        for synonym in ["steal", "borrow back", "preempt", "child process pool"] {
+            assert!(!text.to_lowercase().contains(synonym), "{}: {synonym}", path.display());
+        }
+    }
+}
