@@ -406,3 +406,27 @@ fn seat(dispatcher: &mut Dispatcher, number: u32, affinity: u64) -> Slot {
         }
     }
 }
+
+/// Found by the property above: with a credit below its threads, a worker had an idle thread and no
+/// credit; what was recalled for that thread went back and forth for ever.
+#[test]
+fn nothing_is_recalled_for_a_thread_without_credit() {
+    use Fact::{Accepted, Gone, Ready, Time};
+    let mut master = Master::new(Balance::RoundRobin, Some(2), 0);
+    for fact in [
+        Ready(1, 0),
+        Accepted(0),
+        Ready(0, 3),
+        Accepted(0),
+        Accepted(0),
+        Ready(2, 0),
+        Accepted(0),
+        Gone(1),
+        Time(500_000),
+        Ready(3, 0),
+        Accepted(0),
+    ] {
+        master.hear(&fact);
+        master.turn();
+    }
+}

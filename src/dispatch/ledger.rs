@@ -137,12 +137,15 @@ impl Candidate {
         if self.stuck || self.blocked {
             return 0;
         }
-        match self.shape.threads {
+        let idle = match self.shape.threads {
             0 => u32::from(self.load() == 0 && !self.in_turn),
             threads => {
                 u32::from(threads).saturating_sub(self.waiting.saturating_add(self.in_threads))
             }
-        }
+        };
+        // A small `--credit` leaves threads idle on purpose: what is recalled for one of those
+        // would find no way to it, and go back and forth.
+        idle.min(self.credit)
     }
 
     /// Loans that wait behind others: what idle threads, or the loop's next turn, do not take.
