@@ -33,6 +33,7 @@ use crate::cli::raw::{Raw, RawCommand};
 use crate::cli::resolve::{Surroundings, resolve};
 pub use crate::exit;
 use crate::exit::Exit;
+use crate::sys::listener::passed_by_systemd;
 
 /// Runs a whole program around one application: reads the command line of this process, serves as
 /// it says, and ends with the exit code that [`Exit`] documents.
@@ -61,7 +62,11 @@ fn run_as(arguments: &[OsString], handler: impl Handler) -> Exit {
         // a name server does not answer now.
         lookup: if is_worker { &|_| Ok(vec![Ipv4Addr::UNSPECIFIED.into()]) } else { &look_up },
         cores: thread::available_parallelism().map_or(1, usize::from),
-        systemd_sockets: Vec::new(),
+        systemd_sockets: passed_by_systemd(
+            std::process::id(),
+            std::env::var("LISTEN_PID").ok().as_deref(),
+            std::env::var("LISTEN_FDS").ok().as_deref(),
+        ),
     };
     let resolved = match resolve(&raw, &surroundings) {
         Ok(resolved) => resolved,

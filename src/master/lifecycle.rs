@@ -221,6 +221,10 @@ impl Master {
         if who.generation.0 > 1 && !self.announced {
             command.env("MAITRED_QUIET_START", "1");
         }
+        // The sockets that systemd passed are this process's alone (sd_listen_fds(3)).
+        for variable in ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"] {
+            command.env_remove(variable);
+        }
         command.stdin(Stdio::null());
         command
     }
