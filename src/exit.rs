@@ -82,13 +82,17 @@ pub struct Chain<'a>(pub &'a dyn Error);
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
+        let mut text = self.0.to_string();
         let mut cause = self.0.source();
         while let Some(error) = cause {
-            write!(f, ": {error}")?;
+            // Some errors name their cause in their own text; nobody wants to read it twice.
+            let more = error.to_string();
+            if !text.ends_with(&more) {
+                text = format!("{text}: {more}");
+            }
             cause = error.source();
         }
-        Ok(())
+        f.write_str(&text)
     }
 }
 
@@ -98,9 +102,20 @@ mod tests {
 
     use super::*;
 
+    /// An error whose text has its cause in it already.
+    #[derive(Debug, thiserror::Error)]
+    #[error("opening x: {0}")]
+    struct Named(#[source] io::Error);
+
     #[test]
     fn an_error_prints_with_its_causes_and_ends_with_its_code() {
-        let cases: [(RunError, &str, u8); 5] = [
+        let named = std::io::Error::other(Named(io::ErrorKind::NotFound.into()));
+        let cases: [(RunError, &str, u8); 6] = [
+            (
+                RunError::Application(named.into()),
+                "the application does not load: opening x: entity not found",
+                4,
+            ),
             (
                 RunError::Listen("address in use: 127.0.0.1:8000".into()),
                 "cannot listen: address in use: 127.0.0.1:8000",

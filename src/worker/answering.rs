@@ -223,7 +223,8 @@ impl Session {
             Ok(framing) => {
                 // A body that comes in pieces is counted as it leaves.
                 let whole = !matches!(body, Some(Body::Stream { .. })) && self.answering.is_none();
-                let bytes = if whole { length_of(length) } else { 0 };
+                let leaves = whole && framing != Framing::NoBody;
+                let bytes = if leaves { length_of(length) } else { 0 };
                 self.note_response(parts.status, bytes, shell);
                 match self.add_body(framing, body, &mut out) {
                     Ok(()) => self.leave(&out, key, shell),
