@@ -223,6 +223,10 @@ fn stopped(scale: Scale) {
     for threads in ["0", "1"] {
         let server = Server::start(&["serve", "-w", "4", "--threads", threads]);
         let workers = server.worker_pids();
+        // What the machine and this client cost without any fault: the same load, undisturbed.
+        let load = Load::start(server.address(), 1000, "/", Mode::NewConnection);
+        eventually(DEADLINE, "the load flows", || load.answered() > scale.of(2500, 250));
+        report(&format!("undisturbed, --threads {threads}"), &load.stop());
         let load = Load::start(server.address(), 1000, "/", Mode::NewConnection);
         eventually(DEADLINE, "the load flows", || load.answered() > 500);
         let stopped = Stopped::stop(workers[0]);
@@ -265,7 +269,7 @@ fn report(what: &str, ledger: &Ledger) {
     };
     println!(
         "{what}: {} answered, {} refused, {} cut off before and {} within the answer, {} too late, \
-         {} wrong; p50 {:.2?}, p99 {:.2?}, worst {:.2?}{}",
+         {} wrong; p50 {:.2?}, p99 {:.2?}, worst {:.2?}, {} over 20 ms{}",
         ledger.ok,
         ledger.refused,
         ledger.reset_before_bytes,
@@ -275,6 +279,7 @@ fn report(what: &str, ledger: &Ledger) {
         at(0.5),
         at(0.99),
         ledger.slowest(),
+        ledger.slower_than(Duration::from_millis(20)),
         if ledger.stories.is_empty() {
             String::new()
         } else {
