@@ -12,12 +12,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use common::client::{Client, count_by_slot};
+use common::client::{Client, seat_in_bursts};
 use common::load::{Ledger, Load, Mode};
 use common::{DEADLINE, Server, Stopped, eventually, signal_process};
 use nix::sys::signal::Signal;
 
-const WHO: &[u8] = b"GET /whoami HTTP/1.1\r\nHost: bench\r\n\r\n";
 const WORKERS: usize = 8;
 const HELD: usize = 400;
 
@@ -78,7 +77,7 @@ fn seating(scale: Scale) {
                     "--threads",
                     threads,
                 ]);
-                let held = seat(&server, burst);
+                let held = seat_in_bursts(server.address(), HELD, burst);
                 server.signal(Signal::SIGINT);
                 server.wait_exit(DEADLINE);
                 (first_seatings(&server), held, number_of(&server, "recalled="))
@@ -98,20 +97,6 @@ fn seating(scale: Scale) {
             }
         }
     }
-}
-
-fn seat(server: &Server, burst: usize) -> BTreeMap<u32, usize> {
-    let mut held = Vec::new();
-    let mut answers = Vec::new();
-    while held.len() < HELD {
-        let mut clients: Vec<_> = (0..burst).map(|_| Client::connect(server.address())).collect();
-        for client in &mut clients {
-            client.send(WHO);
-        }
-        answers.extend(clients.iter_mut().map(|client| client.answer(false)));
-        held.append(&mut clients);
-    }
-    count_by_slot(&answers)
 }
 
 fn first_seatings(server: &Server) -> Vec<usize> {

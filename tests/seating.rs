@@ -13,13 +13,11 @@ use std::collections::BTreeMap;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use common::Server;
-use common::client::{Answer, Client, count_by_slot};
+use common::client::{Client, count_by_slot, seat_in_bursts};
 
 const WORKERS: usize = 8;
 const CONNECTIONS: usize = 400;
 const BURST: usize = 50;
-
-const WHO: &[u8] = b"GET /whoami HTTP/1.1\r\nHost: test\r\n\r\n";
 
 fn server(balance: &str) -> Server {
     // 400 connections here; the server raises its own limit.
@@ -40,19 +38,8 @@ fn server(balance: &str) -> Server {
     ])
 }
 
-/// Opens connections in bursts of so many, asks on each who serves it, and holds all of them.
 fn seat(server: &Server, burst: usize) -> BTreeMap<u32, usize> {
-    let mut held: Vec<Client> = Vec::with_capacity(CONNECTIONS);
-    let mut answers: Vec<Answer> = Vec::with_capacity(CONNECTIONS);
-    while held.len() < CONNECTIONS {
-        let mut clients: Vec<_> = (0..burst).map(|_| Client::connect(server.address())).collect();
-        for client in &mut clients {
-            client.send(WHO);
-        }
-        answers.extend(clients.iter_mut().map(|client| client.answer(false)));
-        held.append(&mut clients);
-    }
-    count_by_slot(&answers)
+    seat_in_bursts(server.address(), CONNECTIONS, burst)
 }
 
 fn assert_exact(counts: &BTreeMap<u32, usize>) {

@@ -318,6 +318,26 @@ impl Stream for UnixStream {
     }
 }
 
+/// Opens so many connections in bursts, asks on each who serves it, and holds all of them until the
+/// last has answered.
+pub(crate) fn seat_in_bursts(
+    address: SocketAddr,
+    count: usize,
+    burst: usize,
+) -> BTreeMap<u32, usize> {
+    let mut held: Vec<Client> = Vec::with_capacity(count);
+    let mut answers: Vec<Answer> = Vec::with_capacity(count);
+    while held.len() < count {
+        let mut clients: Vec<_> = (0..burst).map(|_| Client::connect(address)).collect();
+        for client in &mut clients {
+            client.send(b"GET /whoami HTTP/1.1\r\nHost: test\r\n\r\n");
+        }
+        answers.extend(clients.iter_mut().map(|client| client.answer(false)));
+        held.append(&mut clients);
+    }
+    count_by_slot(&answers)
+}
+
 /// How many of these answers to /whoami each slot gave.
 pub(crate) fn count_by_slot(answers: &[Answer]) -> BTreeMap<u32, usize> {
     let mut counts = BTreeMap::new();

@@ -1,0 +1,67 @@
+//! Bugs that were found, each with its story. (Those that a property or a sequence shows are beside
+//! it: `dispatch_properties`, `src/worker/pipe.rs`.)
+
+#![cfg(feature = "cli")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::Server;
+use common::client::Client;
+use maitred::config::Balance;
+use maitred::dispatch::{DispatchSettings, Dispatcher, Effect, Sample, Shape};
+use maitred::ident::{ConnectionId, Slot};
+use maitred::time::Nanos;
+
+/// A request that had been sent, and waited for a busy worker for longer than `--header-timeout`,
+/// was closed without an answer: the deadline of a silent client was applied to one that had spoken.
+#[test]
+fn a_request_that_waits_for_a_worker_is_not_a_slow_client() {
+    let server =
+        Server::start(&["serve", "-w", "1", "--threads", "1", "--header-timeout", "200ms"]);
+    let mut busy = Client::connect(server.address());
+    busy.send(b"GET /sleep/1000 HTTP/1.1\r\nHost: x\r\n\r\n");
+    let mut waiting: Vec<_> = (0..3).map(|_| Client::connect(server.address())).collect();
+    for client in &mut waiting {
+        client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    }
+    for client in &mut waiting {
+        assert_eq!(client.answer(false).status, 200);
+    }
+    assert_eq!(busy.answer(false).status, 200);
+}
+
+/// On the loop, the rest of a large answer was never sent: the registration for writing was taken
+/// back by the read that the answer had come out of.
+#[test]
+fn a_large_answer_from_the_loop_arrives_whole() {
+    let server = Server::start(&["serve", "-w", "1", "--threads", "0"]);
+    let mut client = Client::connect(server.address());
+    for _ in 0..3 {
+        assert_eq!(client.get("/bytes/20000000").body.len(), 20_000_000);
+    }
+}
+
+/// A worker whose page said that it had 2³²−1 requests in service ended the master under
+/// least-latency, by an addition that overflowed.
+#[test]
+fn the_largest_load_that_can_be_claimed_is_a_load() {
+    let mut dispatcher = Dispatcher::new(&DispatchSettings {
+        balance: Balance::LeastLatency,
+        weights: Vec::new(),
+        stall_after: Duration::from_millis(1),
+        credit: None,
+        seed: 0,
+    });
+    for slot in [Slot(0), Slot(1)] {
+        let shape = Shape { threads: 0, credit: 0, recallable: true };
+        dispatcher.handle_worker_ready(slot, shape);
+    }
+    let lie = Sample { started: u64::MAX, busy_ns: u64::MAX, services: 1, ..Sample::default() };
+    dispatcher.handle_sample(Slot(0), &lie, Nanos(1));
+    dispatcher.handle_accepted(ConnectionId(1), 0);
+    dispatcher.decide();
+    let lent = Effect::Lend { connection: ConnectionId(1), slot: Slot(1) };
+    assert_eq!(dispatcher.poll_effect(), Some(lent));
+}
