@@ -277,9 +277,14 @@ impl Worker {
     }
 }
 
+/// `PROPTEST_CASES` widens a run.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(256)
+}
+
 fn config() -> ProptestConfig {
     // A failure is replayed by its seed, which proptest prints; nothing is written into the tree.
-    ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() }
+    ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() }
 }
 
 proptest! {

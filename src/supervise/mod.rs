@@ -448,18 +448,17 @@ impl Supervisor {
 
     /// A worker that served is gone.
     fn restart(&mut self, slot: Slot, served_since: Option<Nanos>, now: Nanos) {
-        let taken = self.lives.iter().any(|life| {
-            life.who.slot == slot
-                && matches!(life.stage, Stage::Starting { .. } | Stage::Serving { .. })
-        });
         if self.phase != Phase::Running {
             return;
         }
-        if taken {
-            // The one that was to replace it is the only one now.
-            for life in self.lives.iter_mut().filter(|life| life.who.slot == slot) {
-                if matches!(life.stage, Stage::Starting { .. }) {
-                    life.replaces = false;
+        if self.is_taken(slot) {
+            let serves = |life: &Life| matches!(life.stage, Stage::Serving { .. });
+            if !self.lives.iter().any(|life| life.who.slot == slot && serves(life)) {
+                // The one that was to replace it is the only one now.
+                for life in self.lives.iter_mut().filter(|life| life.who.slot == slot) {
+                    if matches!(life.stage, Stage::Starting { .. }) {
+                        life.replaces = false;
+                    }
                 }
             }
             return;
@@ -472,6 +471,14 @@ impl Supervisor {
             place.start_at = Some(now + pause);
         }
         self.handle_time(now);
+    }
+
+    /// Whether an incarnation serves this slot, or is on its way to.
+    fn is_taken(&self, slot: Slot) -> bool {
+        self.lives.iter().any(|life| {
+            life.who.slot == slot
+                && matches!(life.stage, Stage::Starting { .. } | Stage::Serving { .. })
+        })
     }
 
     /// A worker has ended before it was Ready.
@@ -488,6 +495,11 @@ impl Supervisor {
             for place in &mut self.places {
                 place.reload = false;
             }
+            return;
+        }
+        if self.is_taken(life.who.slot) {
+            // What it was to replace has ended while it was being killed, and another has been
+            // started for both.
             return;
         }
         let loads = how != Exit::Code(APPLICATION_DOES_NOT_LOAD);
