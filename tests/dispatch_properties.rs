@@ -370,6 +370,27 @@ proptest! {
     }
 
     #[test]
+    fn equal_loads_are_levelled_by_open_connections(
+        open in prop::collection::vec(0..20_u32, 2..8),
+    ) {
+        let mut dispatcher = dispatcher(Balance::LeastLoaded, Some(64), 0);
+        let most = open.iter().max().copied().unwrap_or(0);
+        let mut held = open.clone();
+        for (slot, _) in open.iter().enumerate() {
+            dispatcher.handle_worker_ready(Slot(slot as u16), is_loop(0));
+        }
+        let missing: u32 = open.iter().map(|one| most - one).sum();
+        for number in 0..missing {
+            for (slot, open) in held.iter().enumerate() {
+                let sample = Sample { open: *open, ..Sample::default() };
+                dispatcher.handle_sample(Slot(slot as u16), &sample, Nanos(1));
+            }
+            held[usize::from(seat(&mut dispatcher, number, 0).0)] += 1;
+        }
+        prop_assert!(held.iter().all(|one| *one == most), "{held:?}");
+    }
+
+    #[test]
     fn one_address_keeps_its_worker_when_others_come_and_go(affinity in any::<u64>()) {
         let mut dispatcher = dispatcher(Balance::IpHash, Some(64), 0);
         for slot in 0..4 {
