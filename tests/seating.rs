@@ -64,21 +64,43 @@ fn least_loaded_is_level_one_after_the_other() {
     assert_eq!(counts.len(), WORKERS, "by slot: {counts:?}");
     let most = counts.values().max().expect("there are workers");
     let fewest = counts.values().min().expect("there are workers");
-    // One each, and one more: a worker that the machine took off its core between its answer and its
-    // report counts as busy for a moment, and the last round may end before it is made up for.
-    assert!(most - fewest <= 2, "by slot: {counts:?}");
+    assert!(most - fewest <= 1, "by slot: {counts:?}");
 }
 
-/// Within a burst the load decides before the open connections do, and the load depends on whom the
-/// machine has run: so no exact figure here (`cargo bench --bench bars -- seating` has it, and
-/// `dispatch_properties` the exact rule), only that nobody draws or is forgotten, as in the kernel's
-/// distribution, where the most is 2.2 to 2.6 times the mean.
+/// The requests of a burst last for longer than the burst takes to arrive: so the load that decides
+/// is what was dealt, and not whom the machine has run meanwhile. (What happens with requests of
+/// 0.1 ms, `cargo bench --bench bars -- seating` measures.)
 #[test]
-fn least_loaded_deals_bursts_to_everybody() {
-    let counts = seat(&server("least-loaded"), BURST);
-    assert_eq!(counts.len(), WORKERS, "by slot: {counts:?}");
+fn least_loaded_is_level_in_bursts() {
+    let server = Server::start(&[
+        "serve",
+        "-w",
+        "8",
+        "--threads",
+        "16",
+        "--credit",
+        "64",
+        "--stall-after",
+        "1s",
+        "--worker-header",
+    ]);
+    let mut held: Vec<Client> = Vec::new();
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    while held.len() < CONNECTIONS {
+        let mut clients: Vec<_> = (0..BURST).map(|_| Client::connect(server.address())).collect();
+        for client in &mut clients {
+            client.send(b"GET /sleep/400 HTTP/1.1\r\nHost: test\r\n\r\n");
+        }
+        for client in &mut clients {
+            let answer = client.answer(false);
+            let slot = answer.header("x-maitred-worker").expect("it names its worker");
+            *counts.entry(slot.to_owned()).or_insert(0) += 1;
+        }
+        held.append(&mut clients);
+    }
     let most = *counts.values().max().expect("there are workers");
-    assert!(most * WORKERS * 2 <= CONNECTIONS * 3, "by slot: {counts:?}");
+    // At most 1.02 times the mean.
+    assert!(most * WORKERS * 100 <= CONNECTIONS * 102, "by slot: {counts:?}");
 }
 
 #[test]
