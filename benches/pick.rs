@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use maitred::config::Balance;
+use maitred::config::{Balance, Rebalance};
 use maitred::dispatch::{DispatchSettings, Dispatcher, Sample, Shape};
 use maitred::ident::{ConnectionId, Slot};
 use maitred::time::Nanos;
@@ -18,6 +18,7 @@ fn dispatcher(balance: Balance) -> Dispatcher {
     let mut dispatcher = Dispatcher::new(&DispatchSettings {
         balance,
         weights: vec![1; usize::from(WORKERS)],
+        rebalance: Rebalance::Auto,
         stall_after: Duration::from_millis(1),
         credit: Some(u16::MAX),
         seed: 1,

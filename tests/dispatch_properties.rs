@@ -3,12 +3,13 @@
 //!
 //! The properties: nothing waits while somebody has credit; nobody without credit is ever picked;
 //! every connection is at exactly one place; nothing stays at a stuck worker while another has
-//! room; counters saturate; a slot that comes or goes upsets nobody.
+//! room, read or not yet read, new or kept alive; counters saturate; a slot that comes or goes
+//! upsets nobody.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use maitred::config::Balance;
+use maitred::config::{Balance, Rebalance};
 use maitred::dispatch::{DispatchSettings, Dispatcher, Effect, Sample, Shape};
 use maitred::ident::{ConnectionId, Slot};
 use maitred::time::Nanos;
@@ -29,7 +30,9 @@ const STALL: Duration = Duration::from_millis(1);
 
 fn dispatcher(balance: Balance, credit: Option<u16>, seed: u64) -> Dispatcher {
     let weights = vec![3, 1, 1, 2, 1];
-    let settings = DispatchSettings { balance, weights, stall_after: STALL, credit, seed };
+    let rebalance = Rebalance::Auto;
+    let settings =
+        DispatchSettings { balance, weights, rebalance, stall_after: STALL, credit, seed };
     Dispatcher::new(&settings)
 }
 
@@ -46,8 +49,12 @@ enum Fact {
     Gone(u16),
     /// Up to so many of what waits there are claimed.
     Claims(u16, usize),
-    /// Up to so many requests in service are over.
+    /// Up to so many requests in service are over; their connections are idle.
     Finishes(u16, usize),
+    /// The clients of up to so many idle connections send something.
+    Speaks(u16, usize),
+    /// Up to so many of those are claimed by the worker that has them.
+    ClaimsIdle(u16, usize),
     /// It makes no progress from now on, or goes on.
     Stalls(u16, bool),
     /// Its page is full of nonsense.
@@ -66,6 +73,8 @@ fn fact() -> impl Strategy<Value = Fact> {
         1 => slot.clone().prop_map(Fact::Gone),
         5 => (slot.clone(), 1..6_usize).prop_map(|(slot, count)| Fact::Claims(slot, count)),
         5 => (slot.clone(), 1..6_usize).prop_map(|(slot, count)| Fact::Finishes(slot, count)),
+        4 => (slot.clone(), 1..6_usize).prop_map(|(slot, count)| Fact::Speaks(slot, count)),
+        2 => (slot.clone(), 1..6_usize).prop_map(|(slot, count)| Fact::ClaimsIdle(slot, count)),
         2 => (slot.clone(), any::<bool>()).prop_map(|(slot, stalls)| Fact::Stalls(slot, stalls)),
         1 => slot.clone().prop_map(Fact::Lies),
         1 => slot.prop_map(Fact::Bounces),
@@ -78,7 +87,12 @@ fn fact() -> impl Strategy<Value = Fact> {
 struct Worker {
     threads: u16,
     waiting: VecDeque<(ConnectionId, Nanos)>,
-    active: usize,
+    active: Vec<ConnectionId>,
+    /// Between two requests; and of those, whose clients have sent the next one.
+    idle: Vec<ConnectionId>,
+    readable: VecDeque<ConnectionId>,
+    /// The master hears of what becomes readable.
+    watched: bool,
     started: u64,
     stalled_since: Option<Nanos>,
     claimed_at: Nanos,
@@ -132,8 +146,7 @@ impl Master {
                     && worker.stalled_since.is_none()
                 {
                     for _ in 0..count.min(worker.waiting.len()) {
-                        worker.waiting.pop_front();
-                        worker.active += 1;
+                        worker.active.extend(worker.waiting.pop_front().map(|(id, _)| id));
                         worker.started += 1;
                         worker.claimed_at = now;
                     }
@@ -141,7 +154,26 @@ impl Master {
             }
             Fact::Finishes(slot, count) => {
                 if let Some(worker) = self.workers.get_mut(&slot) {
-                    worker.active -= count.min(worker.active);
+                    let left = worker.active.len() - count.min(worker.active.len());
+                    worker.idle.extend(worker.active.drain(left..));
+                }
+            }
+            Fact::Speaks(slot, count) => {
+                if let Some(worker) = self.workers.get_mut(&slot) {
+                    let left = worker.idle.len() - count.min(worker.idle.len());
+                    worker.readable.extend(worker.idle.drain(left..));
+                    if worker.watched {
+                        self.dispatcher.handle_idle_readable(Slot(slot));
+                    }
+                }
+            }
+            Fact::ClaimsIdle(slot, count) => {
+                if let Some(worker) = self.workers.get_mut(&slot)
+                    && worker.stalled_since.is_none()
+                {
+                    let count = count.min(worker.readable.len());
+                    worker.started += count as u64;
+                    worker.active.extend(worker.readable.drain(..count));
                 }
             }
             Fact::Stalls(slot, stalls) => {
@@ -188,7 +220,19 @@ impl Master {
                         again = true;
                         self.recall(slot, count);
                     }
-                    Effect::Watch(_) | Effect::Unwatch(_) => {}
+                    Effect::Rescue { slot, count } => {
+                        again = true;
+                        self.rescue(slot, count);
+                    }
+                    Effect::Watch(slot) => {
+                        again = true;
+                        self.workers.get_mut(&slot.0).expect("watching nobody").watched = true;
+                    }
+                    Effect::Unwatch(slot) => {
+                        if let Some(worker) = self.workers.get_mut(&slot.0) {
+                            worker.watched = false;
+                        }
+                    }
                 }
             }
             for (slot, back) in bounced {
@@ -219,6 +263,29 @@ impl Master {
         }
     }
 
+    fn rescue(&mut self, slot: Slot, count: u32) {
+        let worker = self.workers.get_mut(&slot.0).expect("rescued from nobody");
+        assert!(worker.watched, "only a watched worker's idle connections are known");
+        for _ in 0..count {
+            let Some(connection) = worker.readable.pop_front() else { break };
+            self.queued.insert(connection);
+            self.dispatcher.handle_rescued(slot, connection, 0);
+        }
+        self.dispatcher.handle_rescue_over(slot, !worker.readable.is_empty());
+    }
+
+    /// Whether somebody would serve one more connection within a moment.
+    fn has_place(&self) -> bool {
+        self.workers.iter().any(|(slot, worker)| {
+            let candidate = self.dispatcher.candidate(Slot(*slot)).expect("it serves");
+            let taken = worker.waiting.len() + worker.active.len();
+            !candidate.stuck
+                && !worker.lies
+                && candidate.credit > 0
+                && (worker.threads == 0 || taken < usize::from(worker.threads))
+        })
+    }
+
     fn new_connection(&mut self) -> ConnectionId {
         let id = ConnectionId(self.next);
         self.next += 1;
@@ -229,7 +296,8 @@ impl Master {
     fn gone(&mut self, slot: u16) {
         if let Some(worker) = self.workers.remove(&slot) {
             self.dispatcher.handle_worker_gone(Slot(slot));
-            for (connection, _) in worker.waiting {
+            let waiting = worker.waiting.into_iter().map(|(connection, _)| connection);
+            for connection in waiting.chain(worker.readable) {
                 self.queued.insert(connection);
                 self.dispatcher.handle_readable(connection, 0);
             }
@@ -257,19 +325,20 @@ impl Worker {
                 stopped: false,
             };
         }
-        let in_threads = self.active.min(usize::from(self.threads)) as u32;
+        let active = self.active.len();
+        let in_threads = active.min(usize::from(self.threads)) as u32;
         let oldest = self.waiting.front().map(|(_, at)| *at);
         Sample {
             waiting: self.waiting.len() as u32,
             oldest_waiting: oldest,
             nothing_claimed_since: oldest.map(|at| at.max(self.claimed_at)),
             started: self.started,
-            finished: self.started - self.active as u64,
-            queued: if self.threads == 0 { 0 } else { self.active as u32 - in_threads },
+            finished: self.started - active as u64,
+            queued: if self.threads == 0 { 0 } else { active as u32 - in_threads },
             threads_busy: in_threads,
             all_busy_since: Nanos(0),
             turn_entered: self.stalled_since.unwrap_or(Nanos(0)).min(now),
-            open: (self.waiting.len() + self.active) as u32,
+            open: (self.waiting.len() + active + self.idle.len() + self.readable.len()) as u32,
             busy_ns: self.started * 1000,
             services: self.started,
             stopped: false,
@@ -309,6 +378,15 @@ proptest! {
                 !strands || !master.dispatcher.has_free_credit(),
                 "something waits at a stuck worker while another has room: {candidates:?}"
             );
+            let waits_idle = master.workers.iter().any(|(slot, worker)| {
+                let stuck = master.dispatcher.candidate(Slot(*slot)).is_some_and(|one| one.stuck);
+                stuck && !worker.readable.is_empty()
+            });
+            prop_assert!(
+                !waits_idle || !master.has_place(),
+                "a kept connection waits at a stuck worker while another has room: {candidates:?}"
+            );
+            prop_assert!(!master.dispatcher.has_rescues(), "a turn leaves nothing undone");
         }
     }
 
@@ -333,6 +411,7 @@ proptest! {
         let mut dispatcher = Dispatcher::new(&DispatchSettings {
             balance: Balance::Weighted,
             weights: weights.clone(),
+            rebalance: Rebalance::Never,
             stall_after: STALL,
             credit: Some(64),
             seed: 0,
@@ -428,7 +507,10 @@ fn seat(dispatcher: &mut Dispatcher, number: u32, affinity: u64) -> Slot {
     loop {
         match dispatcher.poll_effect().expect("there is credit") {
             Effect::Lend { slot, .. } => return slot,
-            Effect::Recall { .. } | Effect::Watch(_) | Effect::Unwatch(_) => {}
+            Effect::Recall { .. }
+            | Effect::Rescue { .. }
+            | Effect::Watch(_)
+            | Effect::Unwatch(_) => {}
         }
     }
 }

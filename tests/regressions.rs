@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use common::Server;
 use common::client::Client;
-use maitred::config::Balance;
+use maitred::config::{Balance, Rebalance};
 use maitred::dispatch::{DispatchSettings, Dispatcher, Effect, Sample, Shape};
 use maitred::ident::{ConnectionId, Slot};
 use maitred::time::Nanos;
@@ -50,6 +50,7 @@ fn the_largest_load_that_can_be_claimed_is_a_load() {
     let mut dispatcher = Dispatcher::new(&DispatchSettings {
         balance: Balance::LeastLatency,
         weights: Vec::new(),
+        rebalance: Rebalance::Auto,
         stall_after: Duration::from_millis(1),
         credit: None,
         seed: 0,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   words 0..8       header        written by the master, once
-//!   words 8..16      bell          written by both, rarely
+//!   words 8..16      bell, alarm   written by both, and by the master, rarely
 //!   words 16..32     load report   written by the worker, every turn and request
 //!   words 32..40     ring head     written by the worker, at every let-go
 //!   …                claim words   one each, dense: eight to a cache line
@@ -62,13 +62,17 @@ pub enum PageError {
 }
 
 /// Says what a page is, and in which layout: "maitred" and a version.
-pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"maitre\0\x01");
+pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"maitre\0\x02");
 
 pub(super) const AT_MAGIC: usize = 0;
 pub(super) const AT_LOANS_MAX: usize = 1;
 
 /// Raised by the master when it waits to hear that this worker has room.
 pub(super) const AT_MASTER_WAITING: usize = 8;
+
+/// After how many nanoseconds of one and the same thing the worker's alarm is to wake the master;
+/// zero while nobody could help it.
+pub(super) const AT_STALL_AFTER: usize = 9;
 
 /// The load report: two lines, in the order of `report`.
 pub(super) const AT_REPORT: usize = 16;

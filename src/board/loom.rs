@@ -11,7 +11,7 @@ use std::time::Duration;
 use loom::thread;
 
 use crate::board::sync::AtomicU64;
-use crate::board::{LetGoHow, MasterPage, Recall, Terms, WorkerPage, page_bytes};
+use crate::board::{Call, LetGoHow, MasterPage, Recall, Terms, WorkerPage, page_bytes};
 use crate::ident::{ConnectionId, LoanId};
 use crate::loan::LoanState;
 use crate::time::Nanos;
@@ -109,12 +109,29 @@ fn loom_a_worker_that_frees_up_rings_or_is_seen() {
         let finishes = thread::spawn(move || {
             worker.publish_threads(0, 0, Nanos(0), Nanos(0));
             worker.end(loan, LoanState::Active);
-            worker.bell_due(0)
+            worker.bell_due(0, false)
         });
-        master.raise_bell(0);
+        master.raise_bell(Call { at_load: Some(0), when_given: false });
         let report = master.report();
         let seen = report.requests_started == report.requests_finished;
         let rang = finishes.join().expect("no panic");
+        assert!(seen || rang, "the last wake-up is lost");
+    });
+}
+
+/// The same for what is given back: it is in the ring when the master looks once more, or it rings.
+#[test]
+fn loom_a_worker_that_gives_back_rings_or_is_seen() {
+    loom::model(|| {
+        let (master, mut worker, loan) = lent();
+        let gives = thread::spawn(move || {
+            assert!(worker.give(loan, LoanState::Lent), "nobody else is after it");
+            worker.let_go(loan);
+            worker.bell_due(9, true)
+        });
+        master.raise_bell(Call { at_load: None, when_given: true });
+        let seen = master.ring_waits();
+        let rang = gives.join().expect("no panic");
         assert!(seen || rang, "the last wake-up is lost");
     });
 }

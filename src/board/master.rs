@@ -6,10 +6,14 @@
 //!
 //! Not here: the transitions (`loan`), the worker's side (`worker`), descriptors (`master`).
 
+use std::time::Duration;
+
 use thiserror::Error;
 
-use crate::board::bell;
-use crate::board::layout::{AT_LOANS_MAX, AT_MAGIC, AT_RING_HEAD, Layout, MAGIC, PageError, Words};
+use crate::board::bell::{self, Call};
+use crate::board::layout::{
+    AT_LOANS_MAX, AT_MAGIC, AT_RING_HEAD, AT_STALL_AFTER, Layout, MAGIC, PageError, Words,
+};
 use crate::board::report::LoadReport;
 use crate::board::sync::{AtomicU64, Ordering};
 use crate::board::terms::Terms;
@@ -231,6 +235,13 @@ impl<M: Words> MasterPage<M> {
         }
     }
 
+    /// The connection of a loan that is at the worker.
+    pub fn connection(&self, loan: LoanId) -> Option<ConnectionId> {
+        self.record(loan)
+            .filter(|record| record.state == MasterState::OnLoan)
+            .map(|record| record.connection)
+    }
+
     /// When a loan's connection must have begun its next request, as the page says now: good enough
     /// to choose by, and copied again once the loan is taken back.
     pub fn idle_deadline(&self, loan: LoanId) -> Nanos {
@@ -242,15 +253,22 @@ impl<M: Words> MasterPage<M> {
         LoadReport::load(&self.memory)
     }
 
-    /// Asks the worker to ring when its load is at or below `threshold`. The caller looks at the
-    /// report again afterwards, before it sleeps.
-    pub fn raise_bell(&self, threshold: u32) {
-        bell::raise(&self.memory, threshold);
+    /// Asks the worker to ring for this. The caller looks at the report and into the ring again
+    /// afterwards, before it sleeps.
+    pub fn raise_bell(&self, call: Call) {
+        bell::raise(&self.memory, call);
     }
 
     /// No longer waits for the worker.
     pub fn lower_bell(&self) {
         bell::lower(&self.memory);
+    }
+
+    /// Asks the worker to wind its alarm whenever it begins something that might keep it for so
+    /// long; `None`: not any more.
+    pub fn want_alarm(&self, stall_after: Option<Duration>) {
+        let nanos = stall_after.map_or(0, |after| u64::try_from(after.as_nanos()).unwrap_or(0));
+        self.memory.words()[AT_STALL_AFTER].store(nanos, Ordering::Relaxed);
     }
 
     /// Whether the worker has been asked to ring, and has not.
@@ -509,15 +527,37 @@ mod tests {
     #[test]
     fn the_bell_rings_once_at_or_below_its_threshold() {
         let (master, worker) = page(1);
-        assert!(!worker.bell_due(0));
-        master.raise_bell(2);
-        assert!(!worker.bell_due(3));
-        assert!(worker.bell_due(2));
-        assert!(!worker.bell_due(0));
+        let below = |load| Call { at_load: Some(load), when_given: false };
+        assert!(!worker.bell_due(0, true));
+        master.raise_bell(below(2));
+        assert!(!worker.bell_due(3, true), "nobody has asked for what is given back");
+        assert!(worker.bell_due(2, false));
+        assert!(!worker.bell_due(0, false));
         assert!(!master.bell_is_raised());
-        master.raise_bell(0);
+        master.raise_bell(below(0));
         master.lower_bell();
-        assert!(!worker.bell_due(0));
+        assert!(!worker.bell_due(0, false));
+    }
+
+    #[test]
+    fn the_bell_rings_for_what_is_given_back_where_that_is_asked_for() {
+        let (master, worker) = page(1);
+        master.raise_bell(Call { at_load: None, when_given: true });
+        assert!(!worker.bell_due(0, false), "no load is low enough");
+        assert!(worker.bell_due(9, true));
+        assert!(!worker.bell_due(9, true));
+        master.raise_bell(Call { at_load: Some(3), when_given: true });
+        assert!(worker.bell_due(3, false), "either is enough");
+    }
+
+    #[test]
+    fn the_alarm_is_wanted_until_it_is_not() {
+        let (master, worker) = page(1);
+        assert_eq!(worker.alarm_wanted(), None);
+        master.want_alarm(Some(Duration::from_millis(1)));
+        assert_eq!(worker.alarm_wanted(), Some(Duration::from_millis(1)));
+        master.want_alarm(None);
+        assert_eq!(worker.alarm_wanted(), None);
     }
 
     #[test]

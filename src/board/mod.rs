@@ -13,7 +13,7 @@
 //! | `master` | the master's side: lend, recall, look, drain the ring, settle |
 //! | `worker` | the worker's side: claim, answer, idle, give, end, let go |
 //! | `report` | the load report, written by one side and read by the other |
-//! | `bell` | how a worker that frees up wakes a master that waits for it |
+//! | `bell` | how a worker that frees up, or gives back, wakes a master that waits for it |
 //!
 //! Not here: which transitions there are (`loan`), the mapping itself (`sys::shm`).
 
@@ -27,6 +27,7 @@ mod report;
 mod terms;
 mod worker;
 
+pub use bell::Call;
 pub use layout::{PageError, Words, page_bytes};
 pub use master::{LetGo, LetGoHow, MasterPage, Recall, RingError, Settled};
 pub use report::LoadReport;

@@ -10,7 +10,9 @@
 use std::time::Duration;
 
 use crate::board::bell;
-use crate::board::layout::{AT_LOANS_MAX, AT_MAGIC, AT_RING_HEAD, Layout, MAGIC, PageError, Words};
+use crate::board::layout::{
+    AT_LOANS_MAX, AT_MAGIC, AT_RING_HEAD, AT_STALL_AFTER, Layout, MAGIC, PageError, Words,
+};
 use crate::board::report::{self, Field};
 use crate::board::sync::{AtomicU64, Ordering};
 use crate::board::terms::Terms;
@@ -150,9 +152,17 @@ impl<M: Words> WorkerPage<M> {
         report::add(&self.memory, Field::Errors, 1);
     }
 
-    /// Whether the master waits to hear of this worker at this load or above. Says so once.
-    pub fn bell_due(&self, load: u32) -> bool {
-        bell::due(&self.memory, load)
+    /// Whether the master waits to hear of this worker at this load, or of what it `gave` back. Says
+    /// so once.
+    pub fn bell_due(&self, load: u32, gave: bool) -> bool {
+        bell::due(&self.memory, load, gave)
+    }
+
+    /// After how long with one and the same thing the alarm is to wake the master; `None` while
+    /// nobody could help. One relaxed load of a line that is hardly ever written.
+    pub fn alarm_wanted(&self) -> Option<Duration> {
+        let nanos = self.memory.words()[AT_STALL_AFTER].load(Ordering::Relaxed);
+        (nanos != 0).then(|| Duration::from_nanos(nanos))
     }
 
     fn claim_came_to_nothing(&self) {

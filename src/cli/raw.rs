@@ -120,7 +120,8 @@ pub struct RawServe {
     #[arg(long, value_name = "N,N,…", help_heading = "Workers")]
     pub weights: Option<String>,
 
-    /// Whether idle connections move between workers: never
+    /// When an idle connection may move to another worker: never, auto (when its own is stuck) or
+    /// always (after each response)
     #[arg(long, value_name = "MODE", help_heading = "Workers")]
     pub rebalance: Option<String>,
 
@@ -281,7 +282,7 @@ fn default_of(id: &str) -> Option<String> {
         "workers" => format!("usable cores, at most {WORKERS_DEFAULT_MAX}"),
         "threads" => settings.threads.to_string(),
         "balance" => "least-loaded".to_owned(),
-        "rebalance" => "never".to_owned(),
+        "rebalance" => "auto".to_owned(),
         "credit" => "by threads".to_owned(),
         "stall_after" => show_duration(settings.stall_after),
         "timeout" => {

@@ -202,10 +202,9 @@ fn weights(raw: &RawServe, balance: Balance, workers: u16, reader: &mut Reader<'
 fn rebalance(text: &str) -> Result<Rebalance, Refusal> {
     match text {
         "never" => Ok(Rebalance::Never),
-        "auto" | "always" => {
-            Err("must be never; auto and always come with a later version".to_owned())
-        }
-        _ => Err("must be never".to_owned()),
+        "auto" => Ok(Rebalance::Auto),
+        "always" => Ok(Rebalance::Always),
+        _ => Err("must be one of never, auto, always".to_owned()),
     }
 }
 

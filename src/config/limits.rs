@@ -31,6 +31,26 @@ pub const PREFETCH_MAX: u16 = 8;
 /// evenly.
 pub const RECALL_PATIENCE_SHARE: u32 = 2;
 
+/// How long a worker has been stuck when its readable idle loans go to any worker that has credit,
+/// instead of waiting for a handler thread that is free at once. Behind a thread that is busy for a
+/// moment a request waits as well as where it is; behind one that may be busy for ever it does not,
+/// and a server whose threads are never free would leave it there.
+pub const RESCUE_PATIENCE: Duration = Duration::from_millis(50);
+
+/// Idle loans of a stuck worker that are registered in one turn of the master: about 0.2 ms
+/// (docs/measurements.md). The rest follows in the next turns.
+pub const WATCHES_PER_TURN_MAX: usize = 128;
+
+/// Readable loans that one look among a stuck worker's idle ones returns.
+pub const READABLE_PER_LOOK_MAX: usize = 64;
+
+/// Such looks in a row, where what is readable cannot be taken back (requests that are arriving at
+/// the stuck worker itself).
+pub const LOOKS_PER_RESCUE_MAX: usize = 16;
+
+/// How often the master decides anew before it sleeps, because raising a bell showed it something.
+pub const BELL_ROUNDS_MAX: usize = 3;
+
 /// Connections accepted in one turn of the master before it looks at anything else. nginx takes
 /// all there are with `multi_accept`; a bound keeps load reports and recalls timely in a flood.
 pub const ACCEPTS_PER_TURN_MAX: usize = 256;
@@ -42,8 +62,9 @@ pub const FRAMES_PER_TURN_MAX: usize = 64;
 pub const RING_ENTRIES_PER_TURN_MAX: usize = 1024;
 
 /// Descriptors that the master keeps back for replacing a worker at its limit: a channel (2), a
-/// page, a pidfd, and the pipe by which exec reports its failure (2), with a little room.
-pub const DESCRIPTORS_RESERVED: usize = 8;
+/// page, an alarm, a pidfd, the watch of its idle loans, and the pipe by which exec reports its
+/// failure (2), with a little room.
+pub const DESCRIPTORS_RESERVED: usize = 10;
 
 /// Pieces of a response that one vectored write gathers.
 pub const SLICES_PER_WRITE_MAX: usize = 16;

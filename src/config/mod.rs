@@ -114,8 +114,13 @@ pub enum Balance {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Rebalance {
     /// An idle connection stays with its worker, as in every other server.
-    #[default]
     Never,
+    /// It stays until its worker is stuck; then what becomes readable is taken back and seated
+    /// where there is room.
+    #[default]
+    Auto,
+    /// Each response ends its stay: the next request is seated afresh.
+    Always,
 }
 
 /// Deadlines of the worker processes.

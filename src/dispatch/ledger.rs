@@ -8,8 +8,8 @@
 
 use std::time::Duration;
 
-use crate::config::{PREFETCH_MAX, RECALL_PATIENCE_SHARE};
-use crate::dispatch::stuck::is_stuck;
+use crate::config::{PREFETCH_MAX, RECALL_PATIENCE_SHARE, RESCUE_PATIENCE};
+use crate::dispatch::stuck::{is_stuck, next_look};
 use crate::ident::Slot;
 use crate::time::Nanos;
 
@@ -83,6 +83,13 @@ pub struct Candidate {
     /// Its channel was full: nothing until the next look.
     blocked: bool,
     pub(super) recalls_planned: u32,
+    /// Idle loans of it may be readable, and nobody has looked at all of them. Only of a stuck one.
+    pub(super) idle_readable: bool,
+    /// Since when it is busy with one and the same thing: a turn, or all its threads.
+    busy_since: Option<Nanos>,
+    /// When it was first seen to be stuck.
+    stuck_since: Option<Nanos>,
+    hopeless: bool,
     oldest_waiting: Option<Nanos>,
     nothing_claimed_since: Option<Nanos>,
     services_seen: (u64, u64),
@@ -94,6 +101,8 @@ pub struct Ledger {
     candidates: Vec<Candidate>,
     stall_after: Duration,
     credit_override: Option<u16>,
+    /// When workers were last looked at.
+    sampled_at: Nanos,
     /// Credit of those that are not stuck, all together.
     free_credit: u64,
 }
@@ -116,6 +125,10 @@ impl Candidate {
             waits_long: false,
             blocked: false,
             recalls_planned: 0,
+            idle_readable: false,
+            busy_since: None,
+            stuck_since: None,
+            hopeless: false,
             oldest_waiting: None,
             nothing_claimed_since: None,
             services_seen: (0, 0),
@@ -162,16 +175,36 @@ impl Candidate {
         if self.waits_long { self.waits_behind() } else { 0 }
     }
 
-    /// When it will count as stuck if it goes on claiming nothing.
-    pub(super) fn stuck_at(&self, stall_after: Duration) -> Option<Nanos> {
-        // The clock must have passed it: stuck is "longer than".
-        self.nothing_claimed_since.map(|since| since + stall_after + Duration::from_nanos(1))
-    }
-
     /// When what waits behind others will have waited too long.
     pub(super) fn overdue_at(&self, patience: Duration) -> Option<Nanos> {
         let waits = self.waits_behind() > 0 && !self.waits_long;
         self.oldest_waiting.filter(|_| waits).map(|lent_at| lent_at + patience)
+    }
+
+    /// Connections that it would serve within a moment: a loop takes one after the other, threads
+    /// must be free.
+    pub(super) fn places_at_once(&self) -> u32 {
+        match self.shape.threads {
+            _ if self.stuck => 0,
+            0 => self.credit,
+            _ => self.free_places(),
+        }
+    }
+
+    /// Idle loans of it are to be looked through for readable ones.
+    pub(super) fn wants_rescue(&self) -> bool {
+        self.stuck && self.idle_readable && self.shape.recallable
+    }
+
+    /// It has been stuck for so long that any other place is better.
+    pub(super) fn is_hopeless(&self) -> bool {
+        self.hopeless
+    }
+
+    /// When that will be, if its readable loans still wait by then.
+    pub(super) fn hopeless_at(&self) -> Option<Nanos> {
+        let waits = self.wants_rescue() && !self.hopeless;
+        self.stuck_since.filter(|_| waits).map(|since| since + RESCUE_PATIENCE)
     }
 
     /// Loans that a recall may be planned for.
@@ -194,7 +227,13 @@ impl Candidate {
 
 impl Ledger {
     pub(super) fn new(stall_after: Duration, credit_override: Option<u16>) -> Self {
-        Ledger { candidates: Vec::new(), stall_after, credit_override, free_credit: 0 }
+        Ledger {
+            candidates: Vec::new(),
+            stall_after,
+            credit_override,
+            sampled_at: Nanos(0),
+            free_credit: 0,
+        }
     }
 
     /// A worker is ready, or another one has taken its slot.
@@ -219,6 +258,7 @@ impl Ledger {
         let stuck = is_stuck(sample, self.candidates[place].shape.threads, self.stall_after, now);
         let patience = self.patience();
         let candidate = &mut self.candidates[place];
+        let threads = candidate.shape.threads > 0;
         candidate.waiting = sample.waiting;
         candidate.oldest_waiting = sample.oldest_waiting;
         candidate.nothing_claimed_since = sample.nothing_claimed_since;
@@ -231,9 +271,22 @@ impl Ledger {
             sample.oldest_waiting.is_some_and(|lent_at| now.since(lent_at) >= patience);
         candidate.blocked = false;
         candidate.recalls_planned = 0;
+        candidate.busy_since =
+            [Some(sample.turn_entered), threads.then_some(sample.all_busy_since)]
+                .into_iter()
+                .flatten()
+                .filter(|stamp| *stamp != Nanos(0))
+                .min();
         average(candidate, sample);
         let changed = (candidate.stuck != stuck).then_some(stuck);
+        if changed.is_some() {
+            candidate.stuck_since = stuck.then_some(now);
+            candidate.idle_readable = stuck;
+        }
         candidate.stuck = stuck;
+        candidate.hopeless =
+            candidate.stuck_since.is_some_and(|since| now.since(since) >= RESCUE_PATIENCE);
+        self.sampled_at = now;
         self.settle_credit();
         changed
     }
@@ -270,6 +323,22 @@ impl Ledger {
         self.settle_credit();
     }
 
+    /// An idle one was taken back.
+    pub(super) fn rescued(&mut self, slot: Slot) {
+        if let Some(place) = self.place(slot) {
+            let candidate = &mut self.candidates[place];
+            candidate.open = candidate.open.saturating_sub(1);
+        }
+    }
+
+    /// Whether idle loans of a stuck worker may be readable.
+    pub(super) fn set_idle_readable(&mut self, slot: Slot, readable: bool) {
+        if let Some(place) = self.place(slot) {
+            let candidate = &mut self.candidates[place];
+            candidate.idle_readable = readable && candidate.stuck;
+        }
+    }
+
     /// Its channel takes nothing until the next look.
     pub(super) fn block(&mut self, slot: Slot) {
         if let Some(place) = self.place(slot) {
@@ -283,9 +352,13 @@ impl Ledger {
         candidate.recalls_planned = candidate.recalls_planned.saturating_add(count);
     }
 
-    /// When a worker counts as stuck.
-    pub(super) fn stall_after(&self) -> Duration {
-        self.stall_after
+    /// When to look whether a worker is stuck by now, with loans that others could serve: those that
+    /// it has not claimed, and, if `idle_too`, those that are idle.
+    pub(super) fn look_at(&self, candidate: &Candidate, idle_too: bool) -> Option<Nanos> {
+        let has_idle = idle_too && candidate.shape.recallable && candidate.open > candidate.load();
+        let busy_since = candidate.busy_since.filter(|_| has_idle);
+        let stamps = [candidate.nothing_claimed_since, busy_since].into_iter().flatten();
+        stamps.map(|since| next_look(since, self.stall_after, self.sampled_at)).min()
     }
 
     /// How long a loan may wait behind others before a worker that is idle gets it.

@@ -10,7 +10,7 @@
 //! ```
 //! use std::time::Duration;
 //!
-//! use maitred::config::Balance;
+//! use maitred::config::{Balance, Rebalance};
 //! use maitred::dispatch::{DispatchSettings, Dispatcher, Effect, Sample, Shape};
 //! use maitred::ident::{ConnectionId, Slot};
 //! use maitred::time::Nanos;
@@ -18,6 +18,7 @@
 //! let mut dispatcher = Dispatcher::new(&DispatchSettings {
 //!     balance: Balance::LeastLoaded,
 //!     weights: Vec::new(),
+//!     rebalance: Rebalance::Auto,
 //!     stall_after: Duration::from_millis(1),
 //!     credit: None,
 //!     seed: 7,
@@ -65,12 +66,13 @@ mod stuck;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::config::Balance;
+use crate::config::{Balance, Rebalance};
 use crate::ident::{ConnectionId, Slot};
 use crate::time::Nanos;
 
 pub use ledger::{Candidate, Ledger, Sample, Shape};
 pub use policy::Policy;
+pub use stuck::first_look;
 
 /// What a dispatcher is told to be.
 #[derive(Clone, Debug)]
@@ -79,6 +81,8 @@ pub struct DispatchSettings {
     pub balance: Balance,
     /// One weight a slot, for the weighted policy.
     pub weights: Vec<u32>,
+    /// Whether idle loans are taken back from stuck workers.
+    pub rebalance: Rebalance,
     /// When a worker counts as stuck.
     pub stall_after: Duration,
     /// How many connections a worker may hold, instead of what its kind suggests.
@@ -105,10 +109,19 @@ pub enum Effect {
         /// How many.
         count: u32,
     },
-    /// The worker has become stuck.
+    /// The worker has become stuck: its idle loans are watched, so that those which become readable
+    /// can be taken back.
     Watch(Slot),
     /// The worker makes progress again.
     Unwatch(Slot),
+    /// Take back up to so many of this watched worker's idle loans that are readable, and say how it
+    /// went.
+    Rescue {
+        /// From whom.
+        slot: Slot,
+        /// How many.
+        count: u32,
+    },
 }
 
 /// A connection that waits to be seated.
@@ -126,6 +139,9 @@ struct Queued {
 pub struct Dispatcher {
     ledger: Ledger,
     policy: Box<dyn Policy>,
+    rescues: bool,
+    /// Whose turn it is to be rescued from, where several are stuck.
+    rescue_next: usize,
     /// Accepted a moment ago, in order.
     fresh: VecDeque<Queued>,
     /// Readable after they were parked, or come back unread; first come, first served.
@@ -141,6 +157,8 @@ impl Dispatcher {
         Dispatcher {
             ledger: Ledger::new(settings.stall_after, settings.credit),
             policy: policy::new(settings.balance, &settings.weights, settings.seed),
+            rescues: settings.rebalance == Rebalance::Auto,
+            rescue_next: 0,
             fresh: VecDeque::new(),
             returned: VecDeque::new(),
             kernel_first: true,
@@ -189,6 +207,22 @@ impl Dispatcher {
     /// A recall came too late: the worker has claimed the loan.
     pub fn handle_recall_lost(&mut self, slot: Slot) {
         self.ledger.waits_no_more(slot, false);
+    }
+
+    /// An idle loan of a stuck worker has become readable, or may have.
+    pub fn handle_idle_readable(&mut self, slot: Slot) {
+        self.ledger.set_idle_readable(slot, self.rescues);
+    }
+
+    /// A readable idle loan of a stuck worker was taken back: it is to be seated elsewhere.
+    pub fn handle_rescued(&mut self, slot: Slot, connection: ConnectionId, affinity: u64) {
+        self.ledger.rescued(slot);
+        self.returned.push_back(Queued { connection, affinity, recalled: true });
+    }
+
+    /// A rescue has been carried out. `more`: others are readable, or have not been looked at.
+    pub fn handle_rescue_over(&mut self, slot: Slot, more: bool) {
+        self.ledger.set_idle_readable(slot, self.rescues && more);
     }
 
     /// The worker's channel, or its page, is full: these were not lent. They wait in front, in
@@ -246,7 +280,10 @@ impl Dispatcher {
             self.effects.push_back(Effect::Lend { connection: queued.connection, slot });
         }
         if self.queued() == 0 {
-            self.plan_recalls();
+            let planned = self.plan_recalls();
+            if self.rescues {
+                self.plan_rescues(planned);
+            }
         }
     }
 
@@ -259,29 +296,32 @@ impl Dispatcher {
     /// to hear of it. `kernel_waits`: connections are known to wait in the kernel's queue.
     pub fn bell_threshold(&self, slot: Slot, kernel_waits: bool) -> Option<u32> {
         let candidate = self.ledger.get(slot)?;
-        let stranded = || self.ledger.candidates().iter().any(|one| one.stuck && one.waiting > 0);
+        let candidates = self.ledger.candidates();
+        let waits_for_rescue = || self.rescues && candidates.iter().any(Candidate::wants_rescue);
+        let stranded =
+            || waits_for_rescue() || candidates.iter().any(|one| one.stuck && one.waiting > 0);
         if self.ledger.free_credit() == 0 && (kernel_waits || self.queued() > 0 || stranded()) {
             // Half empty: a bell for every single place would wake the master for each request.
             return Some(self.ledger.allowance(candidate) / 2);
         }
-        if self.ledger.candidates().iter().any(|one| one.waits_behind() > 0) {
+        if candidates.iter().any(|one| one.waits_behind() > 0) || waits_for_rescue() {
             return candidate.thread_free();
         }
         None
     }
 
-    /// When the master must look again at the latest: a worker that claims nothing will be stuck
-    /// then, or what waits behind others will have waited too long, and somebody else might take it.
+    /// When the master must look again at the latest: a worker will be stuck then, or what waits
+    /// behind others will have waited too long, and somebody else might take it.
     pub fn next_look(&self) -> Option<Nanos> {
-        if self.ledger.candidates().len() < 2 {
+        let ledger = &self.ledger;
+        if ledger.candidates().len() < 2 {
             return None;
         }
-        let makes_progress = self.ledger.candidates().iter().filter(|one| !one.stuck);
-        let (stall_after, patience) = (self.ledger.stall_after(), self.ledger.patience());
-        makes_progress
-            .flat_map(|one| [one.stuck_at(stall_after), one.overdue_at(patience)])
-            .flatten()
-            .min()
+        let look = |one: &Candidate| match one.stuck {
+            true => [one.hopeless_at().filter(|_| self.rescues), None],
+            false => [ledger.look_at(one, self.rescues), one.overdue_at(ledger.patience())],
+        };
+        ledger.candidates().iter().flat_map(look).flatten().min()
     }
 
     /// What is known of the worker in a slot.
@@ -292,6 +332,13 @@ impl Dispatcher {
     /// Connections that wait to be seated.
     pub fn queued(&self) -> usize {
         self.fresh.len() + self.returned.len()
+    }
+
+    /// Whether readable loans of a stuck worker wait to be taken back, and somebody has room: the
+    /// master decides again before it sleeps.
+    pub fn has_rescues(&self) -> bool {
+        let candidates = self.ledger.candidates();
+        self.rescues && candidates.iter().any(|one| one.wants_rescue() && self.rescue_room(one) > 0)
     }
 
     /// Whether any worker makes progress and has room.
@@ -309,13 +356,16 @@ impl Dispatcher {
     /// What waits at a stuck worker goes to those that are not, as far as they have credit. What
     /// waits behind busy threads goes to idle ones, from the longest queue first, as far as there
     /// are idle ones. Never more than can be seated elsewhere: it would only come back.
-    fn plan_recalls(&mut self) {
+    /// Returns how many.
+    fn plan_recalls(&mut self) -> u32 {
+        let mut planned = 0;
         let mut credit = u32::try_from(self.ledger.free_credit()).unwrap_or(u32::MAX);
         for place in 0..self.ledger.candidates().len() {
             let candidate = &self.ledger.candidates()[place];
             if candidate.stuck {
                 let count = candidate.recallable().min(credit);
                 credit -= count;
+                planned += count;
                 self.plan_recall(place, count);
             }
         }
@@ -330,8 +380,42 @@ impl Dispatcher {
         for (waits, place) in queues {
             let count = waits.min(free);
             free -= count;
+            planned += count;
             self.plan_recall(place, count);
         }
+        planned
+    }
+
+    /// Readable idle loans of stuck workers go where they are served at once; each such worker gets
+    /// its share of the room, in turn. `taken`: places that recalls will fill.
+    fn plan_rescues(&mut self, mut taken: u32) {
+        let count = self.ledger.candidates().len();
+        let mut left = self.ledger.candidates().iter().filter(|one| one.wants_rescue()).count();
+        let begin = self.rescue_next;
+        for place in (0..count).map(|step| (begin + step) % count) {
+            let candidate = &self.ledger.candidates()[place];
+            if !candidate.wants_rescue() {
+                continue;
+            }
+            let room = self.rescue_room(candidate).saturating_sub(taken);
+            let share = room.div_ceil(u32::try_from(left).unwrap_or(u32::MAX).max(1));
+            left -= 1;
+            if share > 0 {
+                taken += share;
+                self.rescue_next = place + 1;
+                let slot = candidate.slot;
+                self.effects.push_back(Effect::Rescue { slot, count: share });
+            }
+        }
+    }
+
+    /// How many of this stuck worker's connections others have room for.
+    fn rescue_room(&self, candidate: &Candidate) -> u32 {
+        if candidate.is_hopeless() {
+            return u32::try_from(self.ledger.free_credit()).unwrap_or(u32::MAX);
+        }
+        let places = self.ledger.candidates().iter().map(Candidate::places_at_once);
+        places.fold(0, u32::saturating_add)
     }
 
     fn plan_recall(&mut self, place: usize, count: u32) {

@@ -1,4 +1,4 @@
-//! When a worker counts as stuck.
+//! When a worker counts as stuck, and when to look whether it is.
 //!
 //! Stuck is not dead: it is a worker that would make a connection wait for longer than
 //! `--stall-after`, as far as its page tells. It ranks behind all others, and what it has not
@@ -20,6 +20,26 @@ pub(super) fn is_stuck(sample: &Sample, threads: u16, stall_after: Duration, now
         || since(sample.turn_entered)
         || (threads > 0 && since(sample.all_busy_since))
         || sample.nothing_claimed_since.is_some_and(|at| now.since(at) > stall_after)
+}
+
+/// When to look for the first time whether a worker is stuck with what it begins at `since`: half
+/// of `stall_after` to one and a half later, at an instant that is the same for all workers. So
+/// many busy workers cost one look in each `stall_after`; and whatever is found unfinished then has
+/// lasted for so long that a second look, at the exact moment, is worth its price.
+pub fn first_look(since: Nanos, stall_after: Duration) -> Nanos {
+    let step = u64::try_from(stall_after.as_nanos()).unwrap_or(u64::MAX).max(1);
+    let earliest = since.0.saturating_add(step / 2);
+    Nanos(earliest.div_ceil(step).saturating_mul(step))
+}
+
+/// When to look next at something that began at `since` and is unfinished at `now`.
+pub(super) fn next_look(since: Nanos, stall_after: Duration, now: Nanos) -> Nanos {
+    if now.since(since) >= stall_after / 2 {
+        // The clock must have passed it: stuck is "longer than".
+        since + stall_after + Duration::from_nanos(1)
+    } else {
+        first_look(since, stall_after)
+    }
 }
 
 #[cfg(test)]
@@ -57,5 +77,23 @@ mod tests {
     #[test]
     fn a_stamp_from_the_future_is_not_long_ago() {
         assert!(!stuck(Sample { turn_entered: Nanos(u64::MAX), ..Sample::default() }, 0));
+    }
+
+    #[test]
+    fn first_looks_coincide_and_second_ones_are_exact() {
+        for since in (0..3_000_000).step_by(7_919).map(Nanos) {
+            let first = first_look(since, STALL);
+            assert_eq!(first.0 % 1_000_000, 0, "one instant a millisecond for all workers");
+            let after = since.until(first);
+            assert!(after >= STALL / 2 && after < STALL * 3 / 2, "{after:?}");
+            assert_eq!(next_look(since, STALL, since), first);
+            if after < STALL {
+                let second = next_look(since, STALL, first);
+                assert_eq!(second, since + STALL + Duration::from_nanos(1));
+                let at_second = Sample { turn_entered: since, ..Sample::default() };
+                assert!(since == Nanos(0) || is_stuck(&at_second, 0, STALL, second));
+            }
+        }
+        assert_eq!(first_look(Nanos(u64::MAX), STALL), Nanos::NEVER);
     }
 }

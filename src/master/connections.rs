@@ -33,6 +33,8 @@ pub(crate) struct Connection {
     pub(crate) place: Place,
     /// It has been lent before.
     pub(crate) seated: bool,
+    /// Registered with the watch of the worker that has it.
+    pub(crate) watched: bool,
 }
 
 const _: () = assert!(size_of::<Connection>() <= 128);
@@ -86,6 +88,7 @@ impl Connections {
             context: None,
             place: Place::Queued,
             seated: false,
+            watched: false,
         };
         // Each holds a descriptor, and RLIMIT_NOFILE cannot pass 2^31.
         ConnectionId(self.slab.insert(connection) as u32)
@@ -142,9 +145,10 @@ impl Connection {
         }
     }
 
-    /// Takes over what a worker left in its page.
-    pub(crate) fn take_terms(&mut self, terms: &Terms) {
-        self.idle_deadline = terms.idle_deadline;
+    /// Takes over what a worker left in its page. No worker can keep a connection for longer than
+    /// until `latest` without a request.
+    pub(crate) fn take_terms(&mut self, terms: &Terms, latest: Nanos) {
+        self.idle_deadline = terms.idle_deadline.min(latest);
         self.requests_served = terms.requests_served;
         self.context = terms.context.iter().any(|byte| *byte != 0).then(|| Box::new(terms.context));
     }

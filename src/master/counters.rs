@@ -47,6 +47,8 @@ pub(crate) struct Counters {
     pub(crate) lent: u64,
     /// Loans taken back because they had not been claimed.
     pub(crate) recalled: u64,
+    /// Idle loans of stuck workers taken back because their clients had sent something.
+    pub(crate) rescued_idle: u64,
     /// Loans that workers refused.
     pub(crate) refused: u64,
     /// Loans given back.

@@ -6,8 +6,10 @@ use std::os::fd::BorrowedFd;
 
 use tracing::{error, warn};
 
-use crate::board::{LetGo, LetGoHow, Recall};
-use crate::config::{DESCRIPTORS_PER_PACKET_MAX, FRAMES_PER_TURN_MAX, RING_ENTRIES_PER_TURN_MAX};
+use crate::board::{Call, LetGo, LetGoHow, Recall};
+use crate::config::{
+    DESCRIPTORS_PER_PACKET_MAX, FRAMES_PER_TURN_MAX, RING_ENTRIES_PER_TURN_MAX, Rebalance,
+};
 use crate::dispatch::{Effect, Sample, Shape};
 use crate::handoff::{FromWorker, LendRecord, PROTOCOL_VERSION, ReadyRecord, ToMaster};
 use crate::ident::{ConnectionId, Incarnation, LoanId, Slot};
@@ -27,22 +29,23 @@ impl Master {
     pub(super) fn seat(&mut self) {
         for _ in 0..ROUNDS_MAX {
             self.dispatcher.decide();
-            let mut recalled = false;
-            let mut any = false;
+            let mut decide_again = false;
             while let Some(effect) = self.dispatcher.poll_effect() {
-                any = true;
+                decide_again |= !matches!(effect, Effect::Lend { .. });
                 match effect {
                     Effect::Lend { connection, slot } => self.put_into_outbox(connection, slot),
-                    Effect::Recall { slot, count } => {
-                        self.recall(slot, count);
-                        recalled = true;
+                    Effect::Recall { slot, count } => self.recall(slot, count),
+                    Effect::Rescue { slot, count } => self.rescue(slot, count),
+                    Effect::Watch(slot) => self.watch(slot),
+                    Effect::Unwatch(slot) => {
+                        if let Some(place) = self.roster.serving(slot) {
+                            self.unwatch(place);
+                        }
                     }
-                    // Idle loans of a stuck worker stay where they are (`--rebalance never`).
-                    Effect::Watch(_) | Effect::Unwatch(_) => {}
                 }
             }
             let sent_all = self.send_outboxes();
-            if !any || (!recalled && sent_all) {
+            if !decide_again && sent_all {
                 return;
             }
         }
@@ -75,23 +78,28 @@ impl Master {
     /// that had not been.
     pub(super) fn raise_bells(&mut self) -> bool {
         let kernel_waits = self.acceptor.kernel_waits();
+        let always = self.settings.rebalance == Rebalance::Always;
         let mut raised = false;
         for (_, member) in self.roster.iter_mut() {
-            if member.stage != Stage::Serving || member.proxy.is_some() {
+            if member.stage == Stage::Starting || member.proxy.is_some() {
                 continue;
             }
-            match self.dispatcher.bell_threshold(member.who.slot, kernel_waits) {
-                Some(threshold) if member.bell != Some(threshold) => {
-                    member.page.raise_bell(threshold);
-                    member.bell = Some(threshold);
-                    raised = true;
-                }
-                Some(_) => {}
-                None => {
-                    if member.bell.take().is_some() {
-                        member.page.lower_bell();
-                    }
-                }
+            let serves = member.stage == Stage::Serving;
+            let at_load = serves
+                .then(|| self.dispatcher.bell_threshold(member.who.slot, kernel_waits))
+                .flatten();
+            // A worker that leaves gives back what becomes idle, in every mode.
+            let when_given = member.page.on_loan() > 0 && (always || !serves);
+            let call = Call { at_load, when_given };
+            if call == member.bell {
+                continue;
+            }
+            member.bell = call;
+            if call == Call::NOTHING {
+                member.page.lower_bell();
+            } else {
+                member.page.raise_bell(call);
+                raised = true;
             }
         }
         raised
@@ -100,16 +108,18 @@ impl Master {
     /// Takes what workers have let go of out of their rings.
     pub(super) fn harvest(&mut self) {
         let mut let_go = std::mem::take(&mut self.let_go);
+        let mut any = false;
         for place in self.roster.places() {
             self.harvest_one(place, &mut let_go);
+            any |= !let_go.is_empty();
+            for one in let_go.drain(..) {
+                self.handle_let_go(place, &one);
+            }
         }
-        if let_go.is_empty() {
-            self.look_again_later();
-        } else {
+        if any {
             self.look_again_soon();
-        }
-        for one in let_go.drain(..) {
-            self.handle_let_go(&one);
+        } else {
+            self.look_again_later();
         }
         self.let_go = let_go;
     }
@@ -127,7 +137,15 @@ impl Master {
         }
     }
 
-    pub(super) fn handle_let_go(&mut self, let_go: &LetGo) {
+    pub(super) fn handle_let_go(&mut self, place: u32, let_go: &LetGo) {
+        if !matches!(let_go.how, LetGoHow::Recalled)
+            && let Some(connection) = self.connections.get_mut(let_go.connection)
+            && let Some(member) = self.roster.get(place)
+        {
+            // Also of one that is over: another worker, from which it was recalled, may still hold
+            // a copy, and then the registration would outlive ours.
+            member.idle.forget(connection);
+        }
         match let_go.how {
             LetGoHow::Ended => {
                 // The worker has shut it down; this was the last copy but for the kernel's.
@@ -136,8 +154,9 @@ impl Master {
             }
             LetGoHow::Given(terms) => {
                 self.counters.given += 1;
+                let latest = self.latest_deadline();
                 if let Some(connection) = self.connections.get_mut(let_go.connection) {
-                    connection.take_terms(&terms);
+                    connection.take_terms(&terms, latest);
                     self.place_returned(let_go.connection);
                 }
             }
@@ -185,7 +204,7 @@ impl Master {
             ToMaster::Ready(ready) => self.handle_ready(place, who, &ready),
             ToMaster::Refuse(loans) => self.handle_refused(place, &loans),
             // Waking up was its purpose. It has lowered its own flag.
-            ToMaster::Bell => member.bell = None,
+            ToMaster::Bell => member.bell = Call::NOTHING,
             ToMaster::Bye => self.supervisor.recycle(who, self.now),
             ToMaster::Taken(loans) => {
                 if let Some(proxy) = &member.proxy {
@@ -242,6 +261,9 @@ impl Master {
         for loan in loans {
             let Some(member) = self.roster.get_mut(place) else { return };
             let Some(id) = member.page.undo_lend(*loan) else { continue };
+            if let Some(connection) = self.connections.get_mut(id) {
+                member.idle.forget(connection);
+            }
             self.counters.refused += 1;
             self.place_returned(id);
         }
@@ -299,6 +321,7 @@ impl Master {
             records.push(connection.record(loan));
             descriptors.push(connection.descriptor());
         }
+        let rescues = self.settings.rebalance == Rebalance::Auto;
         let whole = records.len() == packet.len();
         let sent = whole
             && match member.channel.lend(&records, &descriptors) {
@@ -313,6 +336,9 @@ impl Master {
         for record in &records {
             if sent {
                 member.unclaimed.push_back((record.loan, self.now));
+                if rescues {
+                    member.idle.note_lent(record.loan, &member.page);
+                }
             } else {
                 member.page.undo_lend(record.loan);
             }
@@ -367,12 +393,14 @@ impl Master {
 
     /// Takes one loan back, if its worker has not claimed it. The connection is the caller's.
     pub(super) fn take_back(&mut self, place: u32, loan: LoanId) -> Option<ConnectionId> {
+        let latest = self.latest_deadline();
         let member = self.roster.get_mut(place)?;
         match member.page.recall(loan) {
             Recall::Taken { connection, terms, .. } => {
                 member.recalls_owed.push_back(loan);
                 if let Some(held) = self.connections.get_mut(connection) {
-                    held.take_terms(&terms);
+                    member.idle.forget(held);
+                    held.take_terms(&terms, latest);
                     held.place = Place::Queued;
                 }
                 Some(connection)

@@ -11,14 +11,14 @@ use signal_hook::consts::signal::{
 };
 use tracing::{error, info, warn};
 
-use crate::config::App;
+use crate::config::{App, Rebalance};
 use crate::dispatch::Shape;
 use crate::exit::{self, RunError};
 use crate::handoff::{DrainMode, ToWorker};
 use crate::ident::Incarnation;
 use crate::master::Master;
 use crate::master::lending::busy_since;
-use crate::master::roster::Stage;
+use crate::master::roster::{Member, Stage};
 use crate::supervise::{Effect, Exit, StartFailure};
 use crate::sys::process::{Change, ChildSignal};
 
@@ -135,8 +135,11 @@ impl Master {
         let Some(member) = self.roster.get_mut(place) else { return };
         let slot = member.who.slot;
         member.shape = Some(shape);
-        self.roster.serve_with(place);
+        if let Some(before) = self.roster.serve_with(place) {
+            self.unwatch(before);
+        }
         self.dispatcher.handle_worker_ready(slot, shape);
+        self.want_alarms();
         if self.stopping.is_stopping() {
             self.tell(place, self.finish_frame());
         }
@@ -146,7 +149,20 @@ impl Master {
     pub(super) fn stop_lending_to(&mut self, place: u32) {
         let Some(slot) = self.roster.get(place).map(|member| member.who.slot) else { return };
         if self.roster.stop_serving(place) {
+            self.unwatch(place);
             self.dispatcher.handle_worker_gone(slot);
+            self.want_alarms();
+        }
+    }
+
+    /// Workers wind their alarms while idle loans of one could be served by another.
+    fn want_alarms(&mut self) {
+        let serving = |member: &Member| member.stage == Stage::Serving;
+        let could_help = self.roster.iter().filter(|(_, member)| serving(member)).count() > 1;
+        let rescues = self.settings.rebalance == Rebalance::Auto;
+        let wanted = (rescues && could_help).then_some(self.settings.stall_after);
+        for (_, member) in self.roster.iter().filter(|(_, member)| serving(member)) {
+            member.page.want_alarm(wanted);
         }
     }
 

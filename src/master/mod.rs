@@ -20,8 +20,10 @@ mod roster;
 mod settling;
 mod stopping;
 mod tokens;
+mod watching;
 
 use std::io;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use mio::{Events, Interest, Poll};
@@ -29,7 +31,7 @@ use signal_hook_mio::v1_0::Signals;
 use tracing::{debug, info};
 
 use crate::board::LetGo;
-use crate::config::{EVENTS_PER_TURN_MAX, RING_LOOK_MAX, RING_LOOK_MIN, Settings};
+use crate::config::{BELL_ROUNDS_MAX, EVENTS_PER_TURN_MAX, RING_LOOK_MAX, RING_LOOK_MIN, Settings};
 use crate::dispatch::{DispatchSettings, Dispatcher};
 use crate::exit::{Exit, RunError};
 use crate::ident::ConnectionId;
@@ -44,8 +46,9 @@ use crate::master::stopping::{Step, Stopping};
 use crate::master::tokens::Source;
 use crate::supervise::hang::HangJudge;
 use crate::supervise::{SuperviseSettings, Supervisor};
+use crate::sys::alarm::Alarm;
 use crate::sys::launch::LaunchCommand;
-use crate::sys::{clock, limits, stream};
+use crate::sys::{clock, epoll, limits, stream};
 use crate::time::Nanos;
 
 /// Serves until it is told to end.
@@ -79,6 +82,11 @@ struct Master {
     now: Nanos,
     /// When rings are looked at next although nothing has happened, and after how long then.
     ring_look: (Nanos, Duration),
+    /// The alarm of the dispatcher's next look, and when it rings.
+    look: Alarm,
+    look_at: Nanos,
+    /// Idle loans of stuck workers are still to be registered.
+    watches_missing: bool,
     announced: bool,
     /// Workers that have sent more than one turn reads.
     channels_unread: Vec<u32>,
@@ -98,12 +106,16 @@ impl Master {
         let registry = poll.registry().try_clone().map_err(system("sharing epoll"))?;
         let acceptor = Acceptor::open(&settings.binds, &settings.listen, registry)
             .map_err(|error| RunError::Listen(Box::new(error)))?;
+        let look = Alarm::create().map_err(system("creating a timer"))?;
+        epoll::watch_edge(poll.registry(), look.as_fd(), Source::Look.token())
+            .map_err(system("watching a timer"))?;
         let now = clock::now();
         let seed = settings.seed.unwrap_or_else(|| fastrand::u64(..));
         debug!(seed, "seed of random choices");
         let dispatcher = Dispatcher::new(&DispatchSettings {
             balance: settings.balance,
             weights: settings.weights.clone(),
+            rebalance: settings.rebalance,
             stall_after: settings.stall_after,
             credit: settings.credit,
             seed,
@@ -132,6 +144,9 @@ impl Master {
             reserve: Reserve::default(),
             now,
             ring_look: (now, RING_LOOK_MAX),
+            look,
+            look_at: Nanos(0),
+            watches_missing: false,
             announced: false,
             channels_unread: Vec::new(),
             let_go: Vec::new(),
@@ -172,6 +187,9 @@ impl Master {
                 Some(Source::Process(place)) => self.hear_process(place),
                 Some(Source::Parked(id)) => self.handle_parked_event(id),
                 Some(Source::Lingering(id)) => self.handle_lingering_event(id),
+                Some(Source::Watched(place)) => self.handle_watched(place),
+                // Waking up was its purpose: every turn looks at the board.
+                Some(Source::Alarm(_) | Source::Look) => {}
                 None => {}
             }
         }
@@ -184,6 +202,7 @@ impl Master {
         self.look_at_board();
         self.accept();
         self.seat();
+        self.watches_missing = self.watch_more();
         if cfg!(debug_assertions) {
             self.check_invariants();
         }
@@ -191,22 +210,28 @@ impl Master {
 
     /// How long the loop may wait, now that everything has been decided.
     fn rest(&mut self) -> Option<Duration> {
-        if self.outcome.is_some() || !self.channels_unread.is_empty() {
+        if self.outcome.is_some() || !self.channels_unread.is_empty() || self.watches_missing {
             return Some(Duration::ZERO);
         }
-        if self.raise_bells() {
-            // A worker may have freed up just before it could see that it is waited for: look at
-            // the board once more before sleeping (the other half of the bell's Dekker pair).
+        let mut rounds = 0;
+        while self.raise_bells() {
+            if rounds == BELL_ROUNDS_MAX {
+                return Some(Duration::ZERO);
+            }
+            rounds += 1;
+            // A worker may have freed up, or given back, just before it could see that it is waited
+            // for: look once more before sleeping (the other half of the bell's Dekker pair).
+            self.harvest();
             self.look_at_board();
             self.accept();
             self.seat();
         }
-        if self.acceptor.kernel_waits() && self.dispatcher.accept_budget(true) > 0 {
+        let accepts = self.acceptor.kernel_waits() && self.dispatcher.accept_budget(true) > 0;
+        if accepts || self.dispatcher.has_rescues() || !self.wind_look() {
             return Some(Duration::ZERO);
         }
         let ring_look = self.roster.iter().any(|(_, member)| member.page.on_loan() > 0);
         let next = [
-            self.dispatcher.next_look(),
             self.supervisor.next_deadline(),
             self.parked.next_deadline(),
             self.lingering.next_deadline(),
@@ -216,6 +241,29 @@ impl Master {
             ring_look.then_some(self.ring_look.0),
         ];
         next.into_iter().flatten().min().map(|at| clock::now().until(at))
+    }
+
+    /// Winds the master's own alarm for the dispatcher's next look: an epoll timeout has a resolution
+    /// of a millisecond, which is as long as a worker may be stuck unnoticed. False if it is due.
+    fn wind_look(&mut self) -> bool {
+        let Some(at) = self.dispatcher.next_look() else { return true };
+        if at <= clock::now() {
+            return false;
+        }
+        // Once wound it is left alone: a look too early costs less than winding it each time.
+        if at < self.look_at || self.look_at <= self.now {
+            self.look_at = at;
+            if let Err(cause) = self.look.wind(at) {
+                debug!(%cause, "winding the master's alarm");
+                return false;
+            }
+        }
+        true
+    }
+
+    /// A connection without a request may be kept until then at the most, whatever its worker says.
+    fn latest_deadline(&self) -> Nanos {
+        self.now + self.settings.http.keep_alive.max(self.settings.http.header_timeout)
     }
 
     /// Takes from the kernel as much as there is room for.
@@ -244,7 +292,6 @@ impl Master {
         let deadline = self.now + self.settings.http.header_timeout;
         let mut silent = Vec::new();
         let stopped = self.acceptor.accept(budget, self.now, |listener, descriptor, peer| {
-            use std::os::fd::AsFd;
             // Asked of the first of a batch, which has waited longest; of each one if each is
             // logged. It costs 0.6 µs.
             if waited_us.is_none() || self.settings.access_log {
@@ -381,6 +428,8 @@ impl Master {
             finished = counters.of(Outcome::Finished),
             lent = counters.lent,
             recalled = counters.recalled,
+            rescued = counters.rescued_idle,
+            given = counters.given,
             seated = counters.seated(),
             "stopped"
         );

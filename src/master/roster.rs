@@ -14,16 +14,20 @@ use std::sync::Arc;
 use mio::Registry;
 use slab::Slab;
 
-use crate::board::{MasterPage, WorkerPage, page_bytes};
+use crate::board::{Call, MasterPage, WorkerPage, page_bytes};
 use crate::config::{DESCRIPTORS_PER_PACKET_MAX, LOANS_MAX};
 use crate::dispatch::Shape;
 use crate::handoff::{MasterEnd, ReportRecord, ToWorker};
 use crate::ident::{ConnectionId, Incarnation, LoanId, Slot};
 use crate::loan::LoanState;
 use crate::master::tokens::Source;
+use crate::master::watching::IdleWatch;
+use crate::sys::alarm::Alarm;
 use crate::sys::epoll;
 use crate::sys::fdpass;
-use crate::sys::inherit::{CHANNEL_VARIABLE, GENERATION_VARIABLE, PAGE_VARIABLE, SLOT_VARIABLE};
+use crate::sys::inherit::{
+    ALARM_VARIABLE, CHANNEL_VARIABLE, GENERATION_VARIABLE, PAGE_VARIABLE, SLOT_VARIABLE,
+};
 use crate::sys::process::Child;
 use crate::sys::shm::SharedMemory;
 use crate::time::Nanos;
@@ -53,8 +57,12 @@ pub(crate) struct Member {
     pub(crate) frames_owed: VecDeque<ToWorker>,
     /// Since when it is stopped by a signal (SIGSTOP, a debugger).
     pub(crate) stopped_at: Option<Nanos>,
-    /// The load at which it was asked to ring, and has not.
-    pub(crate) bell: Option<u32>,
+    /// What it was asked to ring for, and has not rung for.
+    pub(crate) bell: Call,
+    /// How its idle loans are watched while it is stuck.
+    pub(crate) idle: IdleWatch,
+    /// How it wakes the master in time; the worker holds the same timer.
+    alarm: Alarm,
     /// The load of a worker without a page, as it last said.
     pub(crate) reported: Option<ReportRecord>,
     memory: Arc<SharedMemory>,
@@ -103,7 +111,8 @@ impl Roster {
         let (ours, theirs) = fdpass::socketpair()?;
         let memory = Arc::new(SharedMemory::create(page_bytes(LOANS_MAX))?);
         let page = MasterPage::new(Arc::clone(&memory), LOANS_MAX).map_err(io::Error::other)?;
-        let child = spawn(command, who, &theirs, &memory)?;
+        let alarm = Alarm::create()?;
+        let child = spawn(command, who, &theirs, &memory, &alarm)?;
         // The worker's end lives in the worker alone from here on; otherwise this master would
         // never notice that it has closed.
         drop(theirs);
@@ -121,13 +130,16 @@ impl Roster {
             recalls_owed: VecDeque::new(),
             frames_owed: VecDeque::new(),
             stopped_at: None,
-            bell: None,
+            bell: Call::NOTHING,
+            idle: IdleWatch::new()?,
+            alarm,
             reported: None,
             memory,
         };
         let entry = self.members.vacant_entry();
         let place = entry.key() as u32;
         epoll::watch_edge(registry, member.channel.as_fd(), Source::Channel(place).token())?;
+        epoll::watch_edge(registry, member.alarm.as_fd(), Source::Alarm(place).token())?;
         epoll::watch_level(registry, member.child.as_fd(), Source::Process(place).token())?;
         let pid = member.child.pid();
         entry.insert(member);
@@ -148,6 +160,7 @@ impl Roster {
     pub(crate) fn remove(&mut self, registry: &Registry, place: u32) -> Option<Member> {
         let member = self.members.try_remove(place as usize)?;
         epoll::unwatch(registry, member.channel.as_fd());
+        epoll::unwatch(registry, member.alarm.as_fd());
         epoll::unwatch(registry, member.child.as_fd());
         self.stop_serving(place);
         Some(member)
@@ -257,11 +270,13 @@ fn spawn(
     who: Incarnation,
     theirs: &OwnedFd,
     memory: &SharedMemory,
+    alarm: &Alarm,
 ) -> io::Result<Child> {
     command
         .env(CHANNEL_VARIABLE, theirs.as_raw_fd().to_string())
         .env(PAGE_VARIABLE, memory.as_fd().as_raw_fd().to_string())
+        .env(ALARM_VARIABLE, alarm.as_fd().as_raw_fd().to_string())
         .env(SLOT_VARIABLE, who.slot.to_string())
         .env(GENERATION_VARIABLE, who.generation.to_string());
-    Child::spawn(command, &[theirs.as_fd(), memory.as_fd()])
+    Child::spawn(command, &[theirs.as_fd(), memory.as_fd(), alarm.as_fd()])
 }

@@ -40,7 +40,7 @@ impl Master {
             }
         }
         for one in &let_go {
-            self.handle_let_go(one);
+            self.handle_let_go(place, one);
         }
         self.stop_lending_to(place);
         let Some(mut member) = self.roster.remove(self.poll.registry(), place) else { return };
@@ -63,13 +63,16 @@ impl Master {
     /// Settles one loan; true if its client loses an answer by it.
     fn settle_one(&mut self, settled: &Settled) -> bool {
         let id = settled.connection;
+        let latest = self.latest_deadline();
         let Some(connection) = self.connections.get_mut(id) else { return false };
         match settled.settlement {
             Settlement::Elsewhere => return false,
             Settlement::SeatAgain | Settlement::Idle => {
                 self.counters.rescued += 1;
-                // Nobody writes to that page any more: its terms are as the worker left them.
-                connection.take_terms(&settled.terms);
+                // Nobody writes to that page any more: its terms are as the worker left them. Its
+                // watch has gone with it.
+                connection.take_terms(&settled.terms, latest);
+                connection.watched = false;
                 self.place_returned(id);
                 return false;
             }

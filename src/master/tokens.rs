@@ -21,6 +21,12 @@ pub(crate) enum Source {
     Parked(ConnectionId),
     /// A connection that is being closed gently has sent something, or gone.
     Lingering(ConnectionId),
+    /// A worker's alarm has rung: it may be stuck; by its place in the roster.
+    Alarm(u32),
+    /// An idle connection of a stuck worker has become readable; by the worker's place.
+    Watched(u32),
+    /// The master's own alarm: it is time for a look.
+    Look,
 }
 
 const KIND_SHIFT: u32 = 32;
@@ -35,6 +41,9 @@ impl Source {
             Source::Process(place) => (3, place),
             Source::Parked(connection) => (4, connection.0),
             Source::Lingering(connection) => (5, connection.0),
+            Source::Alarm(place) => (6, place),
+            Source::Watched(place) => (7, place),
+            Source::Look => (8, 0),
         };
         Token((kind << KIND_SHIFT) | number as usize)
     }
@@ -49,6 +58,9 @@ impl Source {
             3 => Some(Source::Process(number)),
             4 => Some(Source::Parked(ConnectionId(number))),
             5 => Some(Source::Lingering(ConnectionId(number))),
+            6 => Some(Source::Alarm(number)),
+            7 => Some(Source::Watched(number)),
+            8 => Some(Source::Look),
             _ => None,
         }
     }
@@ -67,6 +79,9 @@ mod tests {
             Source::Process(u32::MAX),
             Source::Parked(ConnectionId(u32::MAX)),
             Source::Lingering(ConnectionId(0)),
+            Source::Alarm(3),
+            Source::Watched(u32::MAX),
+            Source::Look,
         ];
         for source in sources {
             assert_eq!(Source::of(source.token()), Some(source));

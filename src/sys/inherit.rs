@@ -18,15 +18,21 @@ use rustix::net::{SocketType, sockopt};
 use thiserror::Error;
 
 use crate::ident::{Generation, Incarnation, Slot};
+use crate::sys::alarm::Alarm;
 
 /// Names of the variables, as docs/architecture.md lists them.
 pub const CHANNEL_VARIABLE: &str = "MAITRED_CHANNEL_FD";
 /// The page's descriptor.
 pub const PAGE_VARIABLE: &str = "MAITRED_PAGE_FD";
+/// The alarm's descriptor.
+pub const ALARM_VARIABLE: &str = "MAITRED_ALARM_FD";
 /// The slot.
 pub const SLOT_VARIABLE: &str = "MAITRED_SLOT";
 /// The generation.
 pub const GENERATION_VARIABLE: &str = "MAITRED_GENERATION";
+
+const VARIABLES: [&str; 5] =
+    [CHANNEL_VARIABLE, PAGE_VARIABLE, ALARM_VARIABLE, SLOT_VARIABLE, GENERATION_VARIABLE];
 
 /// What a worker has from its master.
 #[derive(Debug)]
@@ -35,6 +41,8 @@ pub struct Inheritance {
     pub channel: OwnedFd,
     /// The memfd of its page.
     pub page: Option<OwnedFd>,
+    /// The alarm by which it wakes its master.
+    pub alarm: Option<Alarm>,
     /// Who it is.
     pub incarnation: Incarnation,
 }
@@ -65,20 +73,17 @@ impl Inheritance {
     /// This process was not started as a worker.
     pub fn take() -> Result<Self, InheritError> {
         let channel = number(CHANNEL_VARIABLE)?;
-        let page = match number(PAGE_VARIABLE) {
-            Ok(number) => Some(number),
-            Err(InheritError::Missing(_)) => None,
-            Err(error) => return Err(error),
-        };
+        let (page, alarm) = (optional(PAGE_VARIABLE)?, optional(ALARM_VARIABLE)?);
         let slot = u16::try_from(number(SLOT_VARIABLE)?).unwrap_or(u16::MAX);
         let generation = number(GENERATION_VARIABLE)?.cast_unsigned();
         let inheritance = Inheritance {
             channel: own(CHANNEL_VARIABLE, channel)?,
             page: page.map(|page| own(PAGE_VARIABLE, page)).transpose()?,
+            alarm: alarm.map(own_alarm).transpose()?,
             incarnation: Incarnation { slot: Slot(slot), generation: Generation(generation) },
         };
         inheritance.check(channel, page)?;
-        for variable in [CHANNEL_VARIABLE, PAGE_VARIABLE, SLOT_VARIABLE, GENERATION_VARIABLE] {
+        for variable in VARIABLES {
             // SAFETY: called at start, before this process has a second thread (documented above),
             // so nobody reads the environment meanwhile.
             unsafe { env::remove_var(variable) };
@@ -103,6 +108,18 @@ impl Inheritance {
 fn number(variable: &'static str) -> Result<i32, InheritError> {
     let value = env::var(variable).map_err(|_| InheritError::Missing(variable))?;
     value.parse().map_err(|_| InheritError::Invalid { variable, value })
+}
+
+fn optional(variable: &'static str) -> Result<Option<RawFd>, InheritError> {
+    match number(variable) {
+        Ok(number) => Ok(Some(number)),
+        Err(InheritError::Missing(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn own_alarm(number: RawFd) -> Result<Alarm, InheritError> {
+    Alarm::adopt(own(ALARM_VARIABLE, number)?).map_err(|_| invalid(ALARM_VARIABLE, number))
 }
 
 fn own(variable: &'static str, number: RawFd) -> Result<OwnedFd, InheritError> {

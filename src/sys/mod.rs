@@ -9,7 +9,8 @@
 //! | `listener` | sockets that listen |
 //! | `accept` | taking a connection from one |
 //! | `stream` | a connected socket |
-//! | `epoll` | registrations that mio cannot make |
+//! | `epoll` | registrations that mio cannot make, and an instance that is asked now and then |
+//! | `alarm` | a timer that two processes share |
 //! | `fdpass` | descriptors over a Unix socketpair |
 //! | `shm` | sealed memory that two processes share |
 //! | `process` | children, by pidfd |
@@ -20,6 +21,7 @@
 //! Not here: what any of it is for (`master`, `worker`).
 
 pub mod accept;
+pub mod alarm;
 pub mod clock;
 pub mod epoll;
 pub mod fdpass;

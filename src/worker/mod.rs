@@ -8,6 +8,7 @@
 //! Not here: HTTP (`http`), the claim word (`board`), the decision who serves what (`dispatch`).
 
 mod access;
+mod alarm;
 mod answering;
 mod deadlines;
 mod intake;
@@ -42,11 +43,12 @@ use crate::sys::clock;
 use crate::sys::inherit::Inheritance;
 use crate::sys::shm::SharedMemory;
 use crate::time::Nanos;
+use crate::worker::alarm::AlarmClock;
 use crate::worker::intake::{Intake, Told};
 use crate::worker::pool::{Outcome, Pool, Wake};
 use crate::worker::session::{Session, Verdict};
 use crate::worker::sessions::{SessionKey, Sessions};
-use crate::worker::shell::Shell;
+use crate::worker::shell::{Shared, Shell};
 
 const CHANNEL: Token = Token(0);
 const WAKE: Token = Token(1);
@@ -125,12 +127,13 @@ impl Worker {
             has_page: true,
             pid: std::process::id(),
         }));
-        let who = inheritance.incarnation;
         let access_log = match settings.access_log {
             true => Some(AccessLog::to_stdout().map_err(WorkerError::Start)?),
             false => None,
         };
-        let shell = Shell::new(settings, who, registry, page, handler, pool, access_log);
+        let alarm = AlarmClock::new(inheritance.alarm);
+        let shared = Shared { who: inheritance.incarnation, page, alarm };
+        let shell = Shell::new(settings, shared, registry, handler, pool, access_log);
         Ok(Worker { poll, signals, intake, sessions: Sessions::new(), shell, leave_by: None })
     }
 
@@ -301,7 +304,7 @@ impl Worker {
     fn ring(&mut self) {
         // What was given back is nobody's until the master has looked into the ring.
         let gave = std::mem::take(&mut self.shell.gave);
-        if (gave || self.shell.bell_due()) && !self.intake.owes_bell() {
+        if self.shell.bell_due(gave) && !self.intake.owes_bell() {
             self.intake.send(ToMaster::Bell);
         }
     }

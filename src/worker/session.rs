@@ -252,6 +252,7 @@ impl Session {
     pub(crate) fn begin(&mut self, key: SessionKey, shell: &mut Shell, idle_deadline: Nanos) {
         shell.deadlines.set(key, &mut self.deadline, idle_deadline);
         shell.lent += 1;
+        shell.open += 1;
         self.flags.queued = true;
         shell.unclaimed.push_back(key);
     }

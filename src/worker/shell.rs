@@ -14,13 +14,14 @@ use tracing::warn;
 
 use crate::app::{Handler, Pieces, Request};
 use crate::board::{Terms, WorkerPage};
-use crate::config::{HttpLimits, READ_BUFFER_SIZE, Settings};
+use crate::config::{HttpLimits, READ_BUFFER_SIZE, Rebalance, Settings};
 use crate::ident::{Incarnation, LoanId};
 use crate::loan::LoanState;
 use crate::observe::access::AccessLog;
 use crate::sys::clock;
 use crate::sys::shm::SharedMemory;
 use crate::time::Nanos;
+use crate::worker::alarm::AlarmClock;
 use crate::worker::deadlines::Deadlines;
 use crate::worker::pipe::Pipe;
 use crate::worker::pool::{self, Answer, Pool, Progress};
@@ -53,21 +54,30 @@ pub(crate) struct Shell {
     pub(crate) gave: bool,
     /// Loans that are here and were never read from.
     pub(crate) lent: u32,
+    /// All loans that are here.
+    pub(crate) open: u32,
     /// The master has sent more than one turn takes.
     pub(crate) intake_has_more: bool,
     pub(crate) limits: Arc<HttpLimits>,
     pub(crate) access_log: Option<AccessLog>,
     handler: Arc<dyn Handler>,
     page: WorkerPage<Arc<SharedMemory>>,
+    alarm: AlarmClock,
     date: Date,
+}
+
+/// What a worker and its master both know: its name, its page, its alarm.
+pub(crate) struct Shared {
+    pub(crate) who: Incarnation,
+    pub(crate) page: WorkerPage<Arc<SharedMemory>>,
+    pub(crate) alarm: AlarmClock,
 }
 
 impl Shell {
     pub(crate) fn new(
         settings: Arc<Settings>,
-        who: Incarnation,
+        shared: Shared,
         registry: Registry,
-        page: WorkerPage<Arc<SharedMemory>>,
         handler: Arc<dyn Handler>,
         pool: Option<Pool>,
         access_log: Option<AccessLog>,
@@ -79,6 +89,7 @@ impl Shell {
             limits.body_max = Some(limits.body_max.map_or(buffer, |most| most.min(buffer)));
         }
         let limits = Arc::new(limits);
+        let Shared { who, page, alarm } = shared;
         Shell {
             settings,
             who,
@@ -94,11 +105,13 @@ impl Shell {
             handing_over: false,
             gave: false,
             lent: 0,
+            open: 0,
             intake_has_more: false,
             limits,
             access_log,
             handler,
             page,
+            alarm,
             date: Date::default(),
         }
     }
@@ -150,6 +163,7 @@ impl Shell {
 
     /// This worker's copy is closed: the master may have the place back.
     pub(crate) fn let_go(&mut self, loan: LoanId) {
+        self.open = self.open.saturating_sub(1);
         self.page.let_go(loan);
     }
 
@@ -158,14 +172,17 @@ impl Shell {
     }
 
     /// Puts the load report right for whoever looks while this worker is busy or asleep.
-    pub(crate) fn publish_load(&self) {
-        if let Some(pool) = &self.pool {
-            self.page.publish_threads(
-                pool.queued() as u32,
-                pool.busy() as u32,
-                pool.all_busy_since(),
-                pool.oldest_call(),
-            );
+    pub(crate) fn publish_load(&mut self) {
+        let Some(pool) = &self.pool else { return };
+        self.page.publish_threads(
+            pool.queued() as u32,
+            pool.busy() as u32,
+            pool.all_busy_since(),
+            pool.oldest_call(),
+        );
+        if !pool.has_free_thread() {
+            // The last thread is taken, and may be for any time.
+            self.wind_alarm();
         }
     }
 
@@ -173,6 +190,10 @@ impl Shell {
     pub(crate) fn enter_turn(&mut self) {
         self.now = clock::now();
         self.page.turn_entered(self.now);
+        if self.pool.is_none() {
+            // Handlers run in this turn, and may take any time.
+            self.wind_alarm();
+        }
     }
 
     /// The loop is about to wait.
@@ -180,10 +201,11 @@ impl Shell {
         self.page.turn_left();
     }
 
-    /// Whether the master waits to hear that this worker has room, and it has.
-    pub(crate) fn bell_due(&self) -> bool {
+    /// Whether the master waits to hear that this worker has room, and it has; or that it `gave`
+    /// loans back.
+    pub(crate) fn bell_due(&self, gave: bool) -> bool {
         let threads = self.pool.as_ref().map_or(0, |pool| pool.queued() + pool.busy());
-        self.page.bell_due(self.lent + threads as u32)
+        self.page.bell_due(self.lent + threads as u32, gave)
     }
 
     /// Calls the handler here, or gives the request to a thread (then the answer comes later).
@@ -218,7 +240,7 @@ impl Shell {
 
     /// Whether a session that becomes idle is given back to the master.
     pub(crate) fn gives_back_idle(&self) -> bool {
-        self.handing_over
+        self.handing_over || self.settings.rebalance == Rebalance::Always
     }
 
     /// Registers a session for reading, if it is not.
@@ -251,6 +273,16 @@ impl Shell {
     /// The time of day for a Date field, made once a second.
     pub(crate) fn date(&mut self) -> &str {
         self.date.at(self.now)
+    }
+
+    /// What begins now may keep this worker: the master looks after it, if there is another loan
+    /// that somebody else could serve.
+    fn wind_alarm(&mut self) {
+        if self.open > 1
+            && let Some(stall_after) = self.page.alarm_wanted()
+        {
+            self.alarm.wind(self.now, stall_after);
+        }
     }
 
     fn watch_for(&mut self, key: SessionKey, session: &mut Session, writing: bool) {
