@@ -55,6 +55,10 @@ pub mod app;
 
 pub mod observe;
 
+#[cfg(feature = "experiments")]
+#[cfg(not(loom))]
+pub mod experiment;
+
 #[cfg(feature = "cli")]
 #[cfg(not(loom))]
 pub use cli::run;
