@@ -55,6 +55,11 @@ pub const BELL_ROUNDS_MAX: usize = 3;
 /// all there are with `multi_accept`; a bound keeps load reports and recalls timely in a flood.
 pub const ACCEPTS_PER_TURN_MAX: usize = 256;
 
+/// How much of its descriptors the master keeps for parked connections at the most, as a fraction:
+/// clients that say nothing leave a quarter to those that do. The one that has been silent for
+/// longest makes room.
+pub const PARKED_SHARE: (u64, u64) = (3, 4);
+
 /// Frames read from one worker in one turn of the master: one worker cannot hold the others up.
 pub const FRAMES_PER_TURN_MAX: usize = 64;
 

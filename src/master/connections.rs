@@ -33,6 +33,8 @@ pub(crate) struct Connection {
     pub(crate) place: Place,
     /// It has been lent before.
     pub(crate) seated: bool,
+    /// In the master's own epoll: parked, or it was once.
+    pub(crate) registered: bool,
     /// Registered with the watch of the worker that has it.
     pub(crate) watched: bool,
 }
@@ -88,6 +90,7 @@ impl Connections {
             context: None,
             place: Place::Queued,
             seated: false,
+            registered: false,
             watched: false,
         };
         // Each holds a descriptor, and RLIMIT_NOFILE cannot pass 2^31.

@@ -157,7 +157,7 @@ impl Master {
                 let latest = self.latest_deadline();
                 if let Some(connection) = self.connections.get_mut(let_go.connection) {
                     connection.take_terms(&terms, latest);
-                    self.place_returned(let_go.connection);
+                    self.place_given(let_go.connection);
                 }
             }
             // It went elsewhere when it was recalled.

@@ -31,7 +31,9 @@ use signal_hook_mio::v1_0::Signals;
 use tracing::{debug, info};
 
 use crate::board::LetGo;
-use crate::config::{BELL_ROUNDS_MAX, EVENTS_PER_TURN_MAX, RING_LOOK_MAX, RING_LOOK_MIN, Settings};
+use crate::config::{
+    BELL_ROUNDS_MAX, EVENTS_PER_TURN_MAX, PARKED_SHARE, RING_LOOK_MAX, RING_LOOK_MIN, Settings,
+};
 use crate::dispatch::{DispatchSettings, Dispatcher};
 use crate::exit::{Exit, RunError};
 use crate::ident::ConnectionId;
@@ -59,7 +61,7 @@ pub fn run(settings: Settings, launch: LaunchCommand) -> Result<Exit, RunError> 
     check_kernel()?;
     let descriptors = limits::raise_descriptor_limit().map_err(system("raising RLIMIT_NOFILE"))?;
     debug!(descriptors, "limit on open descriptors");
-    Master::new(settings, launch)?.run()
+    Master::new(settings, launch, descriptors)?.run()
 }
 
 struct Master {
@@ -97,7 +99,7 @@ struct Master {
 }
 
 impl Master {
-    fn new(settings: Settings, launch: LaunchCommand) -> Result<Self, RunError> {
+    fn new(settings: Settings, launch: LaunchCommand, descriptors: u64) -> Result<Self, RunError> {
         let poll = Poll::new().map_err(system("creating an epoll instance"))?;
         let mut signals = Signals::new(lifecycle::SIGNALS).map_err(system("catching signals"))?;
         poll.registry()
@@ -133,7 +135,7 @@ impl Master {
             signals,
             acceptor,
             connections: Connections::default(),
-            parked: Parked::default(),
+            parked: Parked::new(parked_max(descriptors)),
             lingering: Lingering::default(),
             roster: Roster::default(),
             dispatcher,
@@ -185,7 +187,10 @@ impl Master {
                 }
                 Some(Source::Channel(place)) => self.hear_worker(place),
                 Some(Source::Process(place)) => self.hear_process(place),
-                Some(Source::Parked(id)) => self.handle_parked_event(id),
+                Some(Source::Parked(id)) => {
+                    let may_be_over = event.is_read_closed() || event.is_error();
+                    self.handle_parked_event(id, may_be_over);
+                }
                 Some(Source::Lingering(id)) => self.handle_lingering_event(id),
                 Some(Source::Watched(place)) => self.handle_watched(place),
                 // Waking up was its purpose: every turn looks at the board.
@@ -325,6 +330,11 @@ impl Master {
 
     /// Parks a connection until its client speaks.
     fn park(&mut self, id: ConnectionId) {
+        if self.parked.is_full()
+            && let Some((_, longest_silent)) = self.parked.first()
+        {
+            self.unpark_and_close(longest_silent, Outcome::MadeRoom);
+        }
         let Some(connection) = self.connections.get_mut(id) else { return };
         if let Err(cause) = self.parked.insert(self.poll.registry(), id, connection) {
             debug!(%cause, "parking a connection");
@@ -333,14 +343,14 @@ impl Master {
     }
 
     /// A parked connection has become readable, or its client is gone.
-    fn handle_parked_event(&mut self, id: ConnectionId) {
+    fn handle_parked_event(&mut self, id: ConnectionId, may_be_over: bool) {
         let Some(connection) = self.connections.get_mut(id) else { return };
         if connection.place != Place::Parked {
             return;
         }
-        self.parked.remove(self.poll.registry(), id, connection);
+        self.parked.remove_reported(id, connection);
         // A client may send and then end its side: only an end with nothing before it is one.
-        if stream::bytes_readable(connection.descriptor()).unwrap_or(0) > 0 {
+        if !may_be_over || stream::bytes_readable(connection.descriptor()).unwrap_or(0) > 0 {
             let affinity = connection.affinity();
             self.dispatcher.handle_readable(id, affinity);
         } else {
@@ -463,6 +473,12 @@ impl Master {
             self.ring_look = (self.now + pause, pause);
         }
     }
+}
+
+/// How many connections may be parked, of so many descriptors.
+fn parked_max(descriptors: u64) -> usize {
+    let (share, of) = PARKED_SHARE;
+    usize::try_from(descriptors / of * share).unwrap_or(usize::MAX).max(1)
 }
 
 fn check_kernel() -> Result<(), RunError> {

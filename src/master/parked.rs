@@ -1,9 +1,10 @@
 //! Parked connections: nobody's turn until their client speaks.
 //!
 //! Accepted ones that have said nothing yet, and idle ones that came back from a worker. Each costs
-//! an epoll registration and one place in an ordered set; readiness is reported once (ONESHOT), and
-//! whoever unparks a connection takes it out of epoll first, because a registration belongs to the
-//! description and would outlive the hand-off.
+//! an epoll registration and one place in an ordered set. Readiness is reported once (ONESHOT): what
+//! has been reported is as good as unregistered, and is registered anew by one system call if it
+//! comes back. How many may be parked is bounded; the one that would be given up first goes for the
+//! next one.
 //!
 //! Not here: what a readable one is worth (`dispatch`).
 
@@ -19,12 +20,17 @@ use crate::sys::epoll;
 use crate::time::Nanos;
 
 /// The set, in order of deadline.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Parked {
     by_deadline: BTreeSet<(Nanos, ConnectionId)>,
+    parked_max: usize,
 }
 
 impl Parked {
+    pub(crate) fn new(parked_max: usize) -> Self {
+        Parked { by_deadline: BTreeSet::new(), parked_max }
+    }
+
     /// Parks a connection; an event says when it has become readable or gone.
     ///
     /// # Errors
@@ -35,13 +41,27 @@ impl Parked {
         id: ConnectionId,
         connection: &mut Connection,
     ) -> io::Result<()> {
-        epoll::watch_oneshot(registry, connection.descriptor(), Source::Parked(id).token())?;
+        let token = Source::Parked(id).token();
+        if connection.registered {
+            epoll::rewatch_oneshot(registry, connection.descriptor(), token)?;
+        } else {
+            epoll::watch_oneshot(registry, connection.descriptor(), token)?;
+            connection.registered = true;
+        }
         connection.place = Place::Parked;
         self.by_deadline.insert((connection.idle_deadline, id));
         Ok(())
     }
 
-    /// Takes a connection out again; it is the caller's to place.
+    /// It has been reported: the registration is spent, and stays for the next time. A spent one
+    /// reports nothing, not even an error (epoll_ctl(2)), whoever holds the connection.
+    pub(crate) fn remove_reported(&mut self, id: ConnectionId, connection: &mut Connection) {
+        if self.by_deadline.remove(&(connection.idle_deadline, id)) {
+            connection.place = Place::Queued;
+        }
+    }
+
+    /// Takes a connection out that has not been reported; it is the caller's to place.
     pub(crate) fn remove(
         &mut self,
         registry: &Registry,
@@ -50,8 +70,14 @@ impl Parked {
     ) {
         if self.by_deadline.remove(&(connection.idle_deadline, id)) {
             epoll::unwatch(registry, connection.descriptor());
+            connection.registered = false;
             connection.place = Place::Queued;
         }
+    }
+
+    /// Whether the next one that is parked must take the place of another.
+    pub(crate) fn is_full(&self) -> bool {
+        self.by_deadline.len() >= self.parked_max
     }
 
     /// When the next one has been silent for too long.
@@ -60,7 +86,7 @@ impl Parked {
     }
 
     /// The one whose deadline is next: the first to go when its time has come, or when
-    /// descriptors run out.
+    /// descriptors or places run out.
     pub(crate) fn first(&self) -> Option<(Nanos, ConnectionId)> {
         self.by_deadline.first().copied()
     }
@@ -68,5 +94,76 @@ impl Parked {
     /// Every parked connection.
     pub(crate) fn ids(&self) -> Vec<ConnectionId> {
         self.by_deadline.iter().map(|(_, id)| *id).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    use mio::{Events, Poll};
+
+    use super::*;
+    use crate::ident::{ListenerId, PeerAddress};
+    use crate::master::connections::{Accepted, Connections};
+
+    fn connection(connections: &mut Connections, deadline: u64) -> (ConnectionId, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let id = connections.insert(Accepted {
+            descriptor: ours.into(),
+            peer: PeerAddress::Local,
+            listener: ListenerId(0),
+            accepted_at: Nanos(1),
+            waited_before_accept_us: 0,
+            idle_deadline: Nanos(deadline),
+        });
+        (id, theirs)
+    }
+
+    fn reported(poll: &mut Poll) -> Vec<Option<Source>> {
+        let mut events = Events::with_capacity(8);
+        poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
+        events.iter().map(|event| Source::of(event.token())).collect()
+    }
+
+    #[test]
+    fn what_is_readable_is_reported_once_each_time_it_is_parked() {
+        let mut poll = Poll::new().unwrap();
+        let (mut connections, mut parked) = (Connections::default(), Parked::new(2));
+        let (id, mut client) = connection(&mut connections, 9);
+        for _ in 0..3 {
+            let held = connections.get_mut(id).unwrap();
+            parked.insert(poll.registry(), id, held).unwrap();
+            client.write_all(b"a").unwrap();
+            assert_eq!(reported(&mut poll), [Some(Source::Parked(id))]);
+            parked.remove_reported(id, held);
+            assert_eq!(held.place, Place::Queued);
+            client.write_all(b"b").unwrap();
+            assert_eq!(reported(&mut poll), [], "a spent registration is silent");
+        }
+        client.shutdown(std::net::Shutdown::Both).unwrap();
+        assert_eq!(reported(&mut poll), [], "also when the client leaves");
+        let held = connections.get_mut(id).unwrap();
+        parked.insert(poll.registry(), id, held).unwrap();
+        parked.remove(poll.registry(), id, held);
+        assert_eq!(reported(&mut poll), [], "what was taken out is not reported");
+        parked.insert(poll.registry(), id, held).unwrap();
+        assert_eq!(reported(&mut poll), [Some(Source::Parked(id))]);
+    }
+
+    #[test]
+    fn at_its_limit_the_one_that_has_been_silent_for_longest_is_first_to_go() {
+        let poll = Poll::new().unwrap();
+        let (mut connections, mut parked) = (Connections::default(), Parked::new(2));
+        let ids: Vec<_> =
+            [30, 10, 20].map(|deadline| connection(&mut connections, deadline)).into();
+        for (id, _) in &ids[..2] {
+            assert!(!parked.is_full());
+            parked.insert(poll.registry(), *id, connections.get_mut(*id).unwrap()).unwrap();
+        }
+        assert!(parked.is_full());
+        assert_eq!(parked.first(), Some((Nanos(10), ids[1].0)));
     }
 }

@@ -116,6 +116,16 @@ impl Master {
         }
     }
 
+    /// A worker has given a connection back: parked without asking whether its client has spoken
+    /// meanwhile, since registering it reports that too.
+    pub(super) fn place_given(&mut self, id: ConnectionId) {
+        if self.stopping.has_closed() {
+            self.place_returned(id);
+        } else {
+            self.park(id);
+        }
+    }
+
     /// A worker is to leave: what it has not claimed comes back at once, what it has it finishes.
     pub(super) fn drain(&mut self, place: u32, mode: DrainMode) {
         self.take_back_unclaimed(place, false);
