@@ -371,8 +371,16 @@ impl Master {
     }
 
     fn end(mut self, outcome: Result<Exit, RunError>) -> Result<Exit, RunError> {
-        for id in self.connections.iter().map(|(id, _)| id).collect::<Vec<_>>() {
-            self.close(id, Outcome::ServerEnded);
+        for (id, place) in
+            self.connections.iter().map(|(id, held)| (id, held.place)).collect::<Vec<_>>()
+        {
+            match place {
+                // Counted when it was answered.
+                Place::Lingering => self.close_counted(id),
+                Place::Queued | Place::Parked | Place::OnLoan { .. } => {
+                    self.close(id, Outcome::ServerEnded);
+                }
+            }
         }
         self.counters.check_invariants(self.connections.len());
         let counters = &self.counters;
