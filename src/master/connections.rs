@@ -160,6 +160,15 @@ impl Connection {
         hasher.finish()
     }
 
+    /// When it came, its time in the kernel's queue included as far as that is known.
+    pub(crate) fn arrived_at(&self) -> Nanos {
+        let waited_ns = match self.waited_before_accept_us {
+            u32::MAX => 0,
+            known => u64::from(known) * 1000,
+        };
+        Nanos(self.accepted_at.0.saturating_sub(waited_ns))
+    }
+
     pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
         self.descriptor.as_fd()
     }

@@ -39,6 +39,7 @@ impl Master {
                     }
                     // Idle loans of a stuck worker stay where they are (`--rebalance never`).
                     Effect::Watch(_) | Effect::Unwatch(_) => {}
+                    Effect::Shed { connection, reason } => self.shed(connection, reason),
                 }
             }
             let sent_all = self.send_outboxes();

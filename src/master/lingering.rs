@@ -6,13 +6,13 @@
 //! the sending side is shut down, what still comes is thrown away, a bounded amount for a bounded
 //! time, and then the connection is closed (RFC 9112 section 9.6).
 //!
-//! Not here: who deserves which answer (`settling`).
+//! Not here: who deserves which answer (`settling`, `shedding`).
 
 use std::collections::VecDeque;
 
 use mio::Registry;
 
-use crate::config::{LINGER_BYTES_MAX, LINGER_FOR};
+use crate::config::{LINGER_BYTES_MAX, LINGER_FOR, LINGERING_MAX};
 use crate::ident::ConnectionId;
 use crate::master::connections::{Connection, Place};
 use crate::master::tokens::Source;
@@ -89,6 +89,12 @@ impl Lingering {
     /// When the next one has had its time.
     pub(crate) fn next_deadline(&self) -> Option<Nanos> {
         self.queue.front().map(|(deadline, _, _)| *deadline)
+    }
+
+    /// One more than there may be, the one that has lingered for longest: the caller closes it.
+    pub(crate) fn pop_excess(&mut self) -> Option<ConnectionId> {
+        let (_, id, _) = (self.queue.len() > LINGERING_MAX).then(|| self.queue.pop_front())??;
+        Some(id)
     }
 
     /// One that has had its time: the caller closes it.

@@ -18,6 +18,7 @@ mod parked;
 mod reserve;
 mod roster;
 mod settling;
+mod shedding;
 mod stopping;
 mod tokens;
 
@@ -40,6 +41,7 @@ use crate::master::lingering::{Linger, Lingering};
 use crate::master::parked::Parked;
 use crate::master::reserve::Reserve;
 use crate::master::roster::Roster;
+use crate::master::shedding::ShedLog;
 use crate::master::stopping::{Step, Stopping};
 use crate::master::tokens::Source;
 use crate::supervise::hang::HangJudge;
@@ -74,6 +76,7 @@ struct Master {
     hang: Option<(HangJudge, Nanos)>,
     stopping: Stopping,
     counters: Counters,
+    shed_log: ShedLog,
     reserve: Reserve,
     /// When this turn began.
     now: Nanos,
@@ -106,6 +109,8 @@ impl Master {
             weights: settings.weights.clone(),
             stall_after: settings.stall_after,
             credit: settings.credit,
+            queue_timeout: settings.queue_timeout,
+            max_queue: settings.max_queue,
             seed,
         });
         let supervisor = Supervisor::new(SuperviseSettings {
@@ -129,6 +134,7 @@ impl Master {
             hang,
             stopping: Stopping::default(),
             counters: Counters::default(),
+            shed_log: ShedLog::default(),
             reserve: Reserve::default(),
             now,
             ring_look: (now, RING_LOOK_MAX),
@@ -161,6 +167,7 @@ impl Master {
 
     /// One turn: facts, decisions, deeds.
     fn turn(&mut self, events: &Events) {
+        self.dispatcher.handle_time(self.now);
         for event in events {
             match Source::of(event.token()) {
                 Some(Source::Signals) => self.handle_signals(),
@@ -182,6 +189,7 @@ impl Master {
         self.hear_clock();
         self.supervise();
         self.look_at_board();
+        self.look_at_backlog();
         self.accept();
         self.seat();
         if cfg!(debug_assertions) {
@@ -204,6 +212,7 @@ impl Master {
         if self.acceptor.kernel_waits() && self.dispatcher.accept_budget(true) > 0 {
             return Some(Duration::ZERO);
         }
+        let shed = self.next_shed();
         let ring_look = self.roster.iter().any(|(_, member)| member.page.on_loan() > 0);
         let next = [
             self.dispatcher.next_look(),
@@ -213,6 +222,7 @@ impl Master {
             self.acceptor.next_deadline(),
             self.stopping.next_deadline(),
             self.hang.as_ref().map(|(_, at)| *at),
+            shed,
             ring_look.then_some(self.ring_look.0),
         ];
         next.into_iter().flatten().min().map(|at| clock::now().until(at))
@@ -220,7 +230,8 @@ impl Master {
 
     /// Takes from the kernel as much as there is room for.
     fn accept(&mut self) {
-        if self.acceptor.is_closed() || self.supervisor.serving() == 0 {
+        let nobody_serves = self.supervisor.serving() == 0 && !self.dispatcher.is_room_open();
+        if self.acceptor.is_closed() || nobody_serves {
             return;
         }
         let budget = self.dispatcher.accept_budget(self.acceptor.kernel_waits());
@@ -231,7 +242,8 @@ impl Master {
         if self.accept_up_to(budget.min(crate::config::ACCEPTS_PER_TURN_MAX))
             == Stopped::OutOfDescriptors
         {
-            let made_room = self.make_room();
+            // Idle connections make room for what can be served, not for a longer queue.
+            let made_room = !self.dispatcher.is_room_open() && self.make_room();
             if !made_room {
                 let cause = io::Error::from_raw_os_error(nix::libc::EMFILE);
                 self.acceptor.pause(self.now, &cause);
@@ -246,8 +258,8 @@ impl Master {
         let stopped = self.acceptor.accept(budget, self.now, |listener, descriptor, peer| {
             use std::os::fd::AsFd;
             // Asked of the first of a batch, which has waited longest; of each one if each is
-            // logged. It costs 0.6 µs.
-            if waited_us.is_none() || self.settings.access_log {
+            // logged, or may be turned away for it. It costs 0.6 µs.
+            if waited_us.is_none() || self.settings.access_log || self.dispatcher.sheds() {
                 let waited = stream::waited_before_accept(descriptor.as_fd());
                 waited_us = Some(waited.map_or(u32::MAX, |waited| waited.as_micros() as u32));
             }
@@ -263,7 +275,8 @@ impl Master {
             self.counters.accepted += 1;
             if speaks {
                 if let Some(connection) = self.connections.get(id) {
-                    self.dispatcher.handle_accepted(id, connection.affinity());
+                    let since = connection.arrived_at();
+                    self.dispatcher.handle_accepted(id, connection.affinity(), since);
                 }
             } else {
                 // It has said nothing yet: it waits here, and occupies nobody.
@@ -389,6 +402,8 @@ impl Master {
             finished = counters.of(Outcome::Finished),
             lent = counters.lent,
             recalled = counters.recalled,
+            shed_too_old = counters.of(Outcome::ShedTooOld),
+            shed_too_many = counters.of(Outcome::ShedTooMany),
             seated = counters.seated(),
             "stopped"
         );
