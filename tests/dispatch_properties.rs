@@ -625,3 +625,30 @@ fn nothing_is_recalled_for_a_thread_without_credit() {
         master.turn();
     }
 }
+
+/// The two queues alternated within a decision, and each decision began with the same one: while
+/// credit came one by one, what had been accepted was not seated before all that had come back.
+#[test]
+fn where_credit_comes_one_by_one_neither_queue_starves() {
+    for max_queue in [None, Some(100)] {
+        let limits = Limits { max_queue, ..Limits::default() };
+        let mut master = Master::with_limits(Balance::LeastLoaded, Some(1), 0, limits);
+        master.hear(&Fact::Ready(0, 1));
+        let mut returned = BTreeSet::new();
+        for _ in 0..40 {
+            master.hear(&Fact::Connects(0));
+            returned.insert(ConnectionId(master.next));
+            master.hear(&Fact::Readable(0));
+        }
+        master.hear(&Fact::Time(1));
+        let mut served = Vec::new();
+        for _ in 0..40 {
+            master.turn();
+            served.extend(master.workers[&0].waiting.front().map(|(id, _)| *id));
+            master.hear(&Fact::Claims(0, 1));
+            master.hear(&Fact::Finishes(0, 1));
+        }
+        let came_back = served.iter().filter(|id| returned.contains(id)).count();
+        assert!((18..=22).contains(&came_back), "{came_back} of {} had come back", served.len());
+    }
+}

@@ -152,6 +152,8 @@ pub struct Dispatcher {
     returned: VecDeque<Queued>,
     /// Whose turn it is where the two queues share an odd credit.
     kernel_first: bool,
+    /// Which of the two is seated from next, where both wait.
+    returned_next: bool,
     /// With limits: what the last decision has lent, in case it bounces.
     lent: Vec<Queued>,
     now: Nanos,
@@ -168,6 +170,7 @@ impl Dispatcher {
             fresh: VecDeque::new(),
             returned: VecDeque::new(),
             kernel_first: true,
+            returned_next: true,
             lent: Vec::new(),
             now: Nanos::default(),
             effects: VecDeque::new(),
@@ -282,21 +285,21 @@ impl Dispatcher {
     /// Seats what waits, as far as there is credit, turns away what is beyond the limits, and plans
     /// what is to be taken back.
     pub fn decide(&mut self) {
-        let mut returned_next = true;
         self.lent.clear();
         loop {
-            // The two alternate, as their shares of the credit do.
-            let queue = match (self.returned.is_empty(), self.fresh.is_empty()) {
+            // The two alternate, as their shares of the credit do; also from decision to decision,
+            // since credit may come one by one.
+            let from_returned = match (self.returned.is_empty(), self.fresh.is_empty()) {
                 (true, true) => break,
-                (false, true) => &mut self.returned,
-                (true, false) => &mut self.fresh,
-                (false, false) if returned_next => &mut self.returned,
-                (false, false) => &mut self.fresh,
+                (false, true) => true,
+                (true, false) => false,
+                (false, false) => self.returned_next,
             };
+            let queue = if from_returned { &mut self.returned } else { &mut self.fresh };
             let Some(queued) = queue.front().copied() else { break };
             let Some(place) = pick(self.policy.as_mut(), &self.ledger, queued) else { break };
             queue.pop_front();
-            returned_next = !returned_next;
+            self.returned_next = !from_returned;
             let slot = self.ledger.candidates()[place].slot;
             self.ledger.lend(place);
             if self.admission.is_on() {
