@@ -3,8 +3,8 @@
 //!
 //! The properties: nothing waits while somebody has credit; nobody without credit is ever picked;
 //! every connection is at exactly one place; nothing stays at a stuck worker while another has
-//! room; counters saturate; who is turned away has waited for the timeout, or came when as many waited
-//! as may; a slot that comes or goes upsets nobody.
+//! room; counters saturate; a slot that comes or goes upsets nobody. With limits to waiting: no more
+//! wait than may, nobody for too long, and who is turned away is turned away once, in order.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;

@@ -169,8 +169,14 @@ impl Admission {
         }
         let waits_since = self.kernel_waits_since?;
         let pause = self.queue_timeout.map_or(SHED_LOOK, |timeout| timeout.min(SHED_LOOK));
-        let at = self.looked_at.map_or(waits_since, |looked_at| looked_at + pause);
-        Some(self.kernel_too_old_at().map_or(at, |too_old_at| too_old_at.min(at)))
+        let next = self.looked_at.map_or(waits_since, |looked_at| looked_at + pause);
+        // Its length is of interest again and again; that its time cannot be told, once.
+        let has_looked = self.looked_at.is_some_and(|looked_at| looked_at >= waits_since);
+        Some(match (self.kernel_too_old_at(), self.max_queue) {
+            (Some(too_old_at), None) if has_looked => too_old_at,
+            (Some(too_old_at), _) => next.min(too_old_at),
+            (None, _) => next,
+        })
     }
 
     /// When somebody who waits here will have waited too long.
@@ -301,7 +307,11 @@ mod tests {
         hall.at(2).admission.handle_kernel_waits(false);
         hall.at(3).admission.handle_kernel_waits(true);
         assert_eq!(hall.admission.next_look(), Some(Nanos(MS) + SHED_LOOK));
-        let mut hurried = Hall::new(Some(Duration::from_millis(2)), None);
+        let mut patient = Hall::new(Some(TIMEOUT), None);
+        patient.at(1).admission.handle_kernel_waits(true);
+        patient.admission.handle_backlog(Some(3), 0);
+        assert_eq!(patient.admission.next_look(), Some(Nanos(201 * MS)), "nothing until then");
+        let mut hurried = Hall::new(Some(Duration::from_millis(2)), Some(5));
         hurried.at(1).admission.handle_kernel_waits(true);
         hurried.admission.handle_backlog(Some(3), 0);
         assert_eq!(hurried.admission.next_look(), Some(Nanos(3 * MS)));
