@@ -120,3 +120,19 @@ fn discard(connection: &Connection, discarded: &mut u64) -> Linger {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beyond_the_limit_the_one_that_has_lingered_for_longest_goes() {
+        let mut lingering = Lingering::default();
+        let count = LINGERING_MAX as u32;
+        lingering.queue.extend((0..count).map(|number| (Nanos(1), ConnectionId(number), 0)));
+        assert_eq!(lingering.pop_excess(), None);
+        lingering.queue.push_back((Nanos(2), ConnectionId(count), 0));
+        assert_eq!(lingering.pop_excess(), Some(ConnectionId(0)));
+        assert_eq!(lingering.pop_excess(), None);
+    }
+}

@@ -230,8 +230,9 @@ impl Master {
 
     /// Takes from the kernel as much as there is room for.
     fn accept(&mut self) {
-        let nobody_serves = self.supervisor.serving() == 0 && !self.dispatcher.is_room_open();
-        if self.acceptor.is_closed() || nobody_serves {
+        // Without workers nobody has room, but a waiting room.
+        let wanted = self.supervisor.serving() > 0 || self.dispatcher.is_room_open();
+        if self.acceptor.is_closed() || !wanted {
             return;
         }
         let budget = self.dispatcher.accept_budget(self.acceptor.kernel_waits());
