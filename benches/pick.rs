@@ -20,6 +20,8 @@ fn dispatcher(balance: Balance) -> Dispatcher {
         weights: vec![1; usize::from(WORKERS)],
         rebalance: Rebalance::Auto,
         stall_after: Duration::from_millis(1),
+        queue_timeout: None,
+        max_queue: None,
         credit: Some(u16::MAX),
         seed: 1,
     });
@@ -52,7 +54,7 @@ fn picks(criterion: &mut Criterion) {
             let mut number = 0_u32;
             bencher.iter(|| {
                 number = number.wrapping_add(1);
-                dispatcher.handle_accepted(ConnectionId(number), u64::from(number));
+                dispatcher.handle_accepted(ConnectionId(number), u64::from(number), Nanos(1));
                 dispatcher.decide();
                 black_box(dispatcher.poll_effect());
                 // As often as the master looks at a worker that it lends to in full packets.

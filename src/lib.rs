@@ -19,6 +19,8 @@
 //! | ledger | the master's own arithmetic on the board: what each worker holds right now |
 //! | candidate | what a policy sees of a worker: numbers only |
 //! | credit | how many connections may wait at a worker (with handler threads: wait or be served) |
+//! | waiting room | connections accepted without credit, in order of arrival, once a limit to waiting may have been passed |
+//! | shed | turned away with a 503 |
 //! | intake | where a worker's connections come from |
 //!
 //! # Rooms, in the order in which a connection travels

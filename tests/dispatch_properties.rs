@@ -4,13 +4,14 @@
 //! The properties: nothing waits while somebody has credit; nobody without credit is ever picked;
 //! every connection is at exactly one place; nothing stays at a stuck worker while another has
 //! room, read or not yet read, new or kept alive; counters saturate; a slot that comes or goes
-//! upsets nobody.
+//! upsets nobody. With limits to waiting: no more wait than may, nobody for too long, and who is
+//! turned away is turned away once, in order.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use maitred::config::{Balance, Rebalance};
-use maitred::dispatch::{DispatchSettings, Dispatcher, Effect, Sample, Shape};
+use maitred::config::{Balance, Rebalance, SHED_LOOK};
+use maitred::dispatch::{DispatchSettings, Dispatcher, Effect, Sample, Shape, ShedReason};
 use maitred::ident::{ConnectionId, Slot};
 use maitred::time::Nanos;
 use proptest::prelude::*;
@@ -29,11 +30,32 @@ const SLOTS: u16 = 5;
 const STALL: Duration = Duration::from_millis(1);
 
 fn dispatcher(balance: Balance, credit: Option<u16>, seed: u64) -> Dispatcher {
-    let weights = vec![3, 1, 1, 2, 1];
-    let rebalance = Rebalance::Auto;
-    let settings =
-        DispatchSettings { balance, weights, rebalance, stall_after: STALL, credit, seed };
-    Dispatcher::new(&settings)
+    limited_dispatcher(balance, credit, seed, Limits::default())
+}
+
+/// How long, and how many, may wait.
+#[derive(Clone, Copy, Debug, Default)]
+struct Limits {
+    queue_timeout: Option<Duration>,
+    max_queue: Option<u32>,
+}
+
+fn limited_dispatcher(
+    balance: Balance,
+    credit: Option<u16>,
+    seed: u64,
+    limits: Limits,
+) -> Dispatcher {
+    Dispatcher::new(&DispatchSettings {
+        balance,
+        weights: vec![3, 1, 1, 2, 1],
+        rebalance: Rebalance::Auto,
+        stall_after: STALL,
+        credit,
+        queue_timeout: limits.queue_timeout,
+        max_queue: limits.max_queue,
+        seed,
+    })
 }
 
 fn is_loop(credit: u16) -> Shape {
@@ -44,6 +66,8 @@ fn is_loop(credit: u16) -> Shape {
 #[derive(Clone, Debug)]
 enum Fact {
     Accepted(u64),
+    /// A client has connected; the master has not accepted it.
+    Connects(u64),
     Readable(u64),
     Ready(u16, u16),
     Gone(u16),
@@ -68,6 +92,7 @@ fn fact() -> impl Strategy<Value = Fact> {
     let slot = 0..SLOTS;
     prop_oneof![
         6 => (0..9_u64).prop_map(Fact::Accepted),
+        4 => (0..9_u64).prop_map(Fact::Connects),
         2 => (0..9_u64).prop_map(Fact::Readable),
         2 => (slot.clone(), 0..5_u16).prop_map(|(slot, threads)| Fact::Ready(slot, threads)),
         1 => slot.clone().prop_map(Fact::Gone),
@@ -105,18 +130,43 @@ struct Master {
     dispatcher: Dispatcher,
     workers: BTreeMap<u16, Worker>,
     queued: BTreeSet<ConnectionId>,
+    limits: Limits,
+    /// The kernel's queue: when they came, for whom.
+    kernel: VecDeque<(Nanos, u64)>,
+    /// When each began to wait.
+    since: BTreeMap<ConnectionId, Nanos>,
+    shed: Vec<(ConnectionId, ShedReason)>,
+    /// Accepted, and never lent: they are in the order of their numbers.
+    fresh: BTreeSet<ConnectionId>,
+    /// The last of those that was lent, and the last that was too old.
+    served_up_to: Option<ConnectionId>,
+    shed_up_to: Option<ConnectionId>,
     next: u32,
     now: Nanos,
 }
 
 impl Master {
     fn new(balance: Balance, credit: Option<u16>, seed: u64) -> Self {
+        Master::with_limits(balance, credit, seed, Limits::default())
+    }
+
+    fn with_limits(balance: Balance, credit: Option<u16>, seed: u64, limits: Limits) -> Self {
+        let now = Nanos(1);
+        let mut dispatcher = limited_dispatcher(balance, credit, seed, limits);
+        dispatcher.handle_time(now);
         Master {
-            dispatcher: dispatcher(balance, credit, seed),
+            dispatcher,
             workers: BTreeMap::new(),
             queued: BTreeSet::new(),
+            limits,
+            kernel: VecDeque::new(),
+            since: BTreeMap::new(),
+            shed: Vec::new(),
+            fresh: BTreeSet::new(),
+            served_up_to: None,
+            shed_up_to: None,
             next: 0,
-            now: Nanos(1),
+            now,
         }
     }
 
@@ -126,9 +176,11 @@ impl Master {
                 // As the master does: never more than the dispatcher asks for.
                 if self.dispatcher.accept_budget(true) > 0 {
                     let id = self.new_connection();
-                    self.dispatcher.handle_accepted(id, affinity);
+                    self.fresh.insert(id);
+                    self.dispatcher.handle_accepted(id, affinity, self.now);
                 }
             }
+            Fact::Connects(affinity) => self.kernel.push_back((self.now, affinity)),
             Fact::Readable(affinity) => {
                 let id = self.new_connection();
                 self.dispatcher.handle_readable(id, affinity);
@@ -191,7 +243,10 @@ impl Master {
                     worker.bounces = true;
                 }
             }
-            Fact::Time(nanos) => self.now = Nanos(self.now.0 + nanos),
+            Fact::Time(nanos) => {
+                self.now = Nanos(self.now.0 + nanos);
+                self.dispatcher.handle_time(self.now);
+            }
         }
     }
 
@@ -200,6 +255,7 @@ impl Master {
         for (slot, worker) in &self.workers {
             self.dispatcher.handle_sample(Slot(*slot), &worker.sample(self.now), self.now);
         }
+        self.accept();
         for _ in 0..32 {
             self.dispatcher.decide();
             let mut again = false;
@@ -209,6 +265,13 @@ impl Master {
                     Effect::Lend { connection, slot } => {
                         let worker = self.workers.get_mut(&slot.0).expect("lent to nobody");
                         assert!(self.queued.remove(&connection), "lent, and was not queued");
+                        if self.fresh.remove(&connection) {
+                            assert!(
+                                self.served_up_to < Some(connection),
+                                "first come, first served"
+                            );
+                            self.served_up_to = Some(connection);
+                        }
                         worker.waiting.push_back((connection, self.now));
                         if worker.bounces {
                             worker.waiting.pop_back();
@@ -233,6 +296,7 @@ impl Master {
                             worker.watched = false;
                         }
                     }
+                    Effect::Shed { connection, reason } => self.turn_away(connection, reason),
                 }
             }
             for (slot, back) in bounced {
@@ -250,12 +314,47 @@ impl Master {
         assert_eq!(self.dispatcher.queued(), self.queued.len(), "queues");
     }
 
+    /// As the master does: looks at the kernel's queue when the dispatcher wants to know, and takes
+    /// what it has room for.
+    fn accept(&mut self) {
+        self.dispatcher.handle_kernel_waits(!self.kernel.is_empty());
+        if self.dispatcher.next_backlog_look().is_some_and(|at| at <= self.now) {
+            self.dispatcher.handle_backlog(Some(self.kernel.len() as u32));
+        }
+        let budget = self.dispatcher.accept_budget(!self.kernel.is_empty());
+        for _ in 0..budget.min(self.kernel.len()) {
+            let (since, affinity) = self.kernel.pop_front().expect("no more than there are");
+            let id = self.new_connection();
+            self.since.insert(id, since);
+            self.fresh.insert(id);
+            self.dispatcher.handle_accepted(id, affinity, since);
+        }
+        self.dispatcher.handle_kernel_waits(!self.kernel.is_empty());
+    }
+
+    fn turn_away(&mut self, connection: ConnectionId, reason: ShedReason) {
+        assert!(self.queued.remove(&connection), "turned away, and was not queued");
+        let waited = self.now.since(self.since[&connection]);
+        match (reason, self.limits.queue_timeout) {
+            (ShedReason::TooOld, Some(timeout)) => assert!(waited >= timeout, "{waited:?}"),
+            (ShedReason::TooOld, None) => panic!("there is no timeout"),
+            (ShedReason::TooMany, _) => assert!(self.limits.max_queue.is_some()),
+        }
+        if self.fresh.remove(&connection) && reason == ShedReason::TooOld {
+            assert!(self.shed_up_to < Some(connection), "the oldest go first");
+            assert!(self.served_up_to < Some(connection), "who came later was served");
+            self.shed_up_to = Some(connection);
+        }
+        self.shed.push((connection, reason));
+    }
+
     fn recall(&mut self, slot: Slot, count: u32) {
         let worker = self.workers.get_mut(&slot.0).expect("recalled from nobody");
         for _ in 0..count {
             match worker.waiting.pop_front() {
                 Some((connection, _)) => {
                     self.queued.insert(connection);
+                    self.since.insert(connection, self.now);
                     self.dispatcher.handle_recalled(slot, connection, 0);
                 }
                 None => self.dispatcher.handle_recall_lost(slot),
@@ -269,6 +368,7 @@ impl Master {
         for _ in 0..count {
             let Some(connection) = worker.readable.pop_front() else { break };
             self.queued.insert(connection);
+            self.since.insert(connection, self.now);
             self.dispatcher.handle_rescued(slot, connection, 0);
         }
         self.dispatcher.handle_rescue_over(slot, !worker.readable.is_empty());
@@ -290,6 +390,7 @@ impl Master {
         let id = ConnectionId(self.next);
         self.next += 1;
         self.queued.insert(id);
+        self.since.insert(id, self.now);
         id
     }
 
@@ -299,6 +400,7 @@ impl Master {
             let waiting = worker.waiting.into_iter().map(|(connection, _)| connection);
             for connection in waiting.chain(worker.readable) {
                 self.queued.insert(connection);
+                self.since.insert(connection, self.now);
                 self.dispatcher.handle_readable(connection, 0);
             }
         }
@@ -391,6 +493,70 @@ proptest! {
     }
 
     #[test]
+    fn with_limits_few_wait_and_not_for_long(
+        policy in 0..POLICIES.len(),
+        queue_timeout in prop_oneof![Just(None), (1..9_u64).prop_map(Some)],
+        max_queue in prop_oneof![Just(None), (1..9_u32).prop_map(Some)],
+        facts in prop::collection::vec(fact(), 1..120),
+    ) {
+        let limits = Limits { queue_timeout: queue_timeout.map(Duration::from_millis), max_queue };
+        let mut master = Master::with_limits(POLICIES[policy], Some(2), 0, limits);
+        for fact in &facts {
+            master.hear(fact);
+            master.turn();
+            if let Some(most) = max_queue {
+                prop_assert!(master.queued.len() <= most as usize, "{} wait", master.queued.len());
+            }
+            if let Some(timeout) = limits.queue_timeout {
+                let oldest = master.queued.iter().map(|id| master.since[id]).min();
+                prop_assert!(oldest.is_none_or(|since| master.now.since(since) < timeout));
+            }
+            if max_queue.is_none() && queue_timeout.is_none() {
+                prop_assert!(master.shed.is_empty() && !master.dispatcher.is_room_open());
+            }
+        }
+        let once: BTreeSet<_> = master.shed.iter().map(|(id, _)| *id).collect();
+        prop_assert_eq!(once.len(), master.shed.len(), "turned away once");
+    }
+
+    #[test]
+    fn no_limit_is_passed_in_the_kernels_queue_either(
+        timeout_ms in 20..500_u64,
+        limited in any::<bool>(),
+        steps in prop::collection::vec((0..4_usize, 0..20_000_000_u64, 0..3_usize), 1..200),
+    ) {
+        // One busy worker with one place: all that come wait.
+        let timeout = Duration::from_millis(timeout_ms);
+        let limits =
+            Limits { queue_timeout: Some(timeout), max_queue: limited.then_some(5) };
+        let mut master = Master::with_limits(Balance::LeastLoaded, Some(1), 0, limits);
+        master.hear(&Fact::Ready(0, 1));
+        let look = SHED_LOOK;
+        for (arrivals, nanos, served) in steps {
+            for _ in 0..arrivals {
+                master.hear(&Fact::Connects(0));
+            }
+            master.hear(&Fact::Claims(0, served));
+            master.hear(&Fact::Finishes(0, served));
+            master.turn();
+            // The master sleeps until something happens or a look is due.
+            let end = master.now + Duration::from_nanos(nanos);
+            loop {
+                let looks = [master.dispatcher.next_backlog_look(), master.dispatcher.next_shed()];
+                let due = looks.into_iter().flatten().min().filter(|at| *at < end);
+                let Some(at) = due else { break };
+                let step = master.now.until(at).as_nanos() as u64;
+                master.hear(&Fact::Time(step));
+                master.turn();
+                let waits = master.kernel.front().map(|(since, _)| *since);
+                prop_assert!(waits.is_none_or(|since| master.now.since(since) < timeout + look));
+            }
+            let step = master.now.until(end).as_nanos() as u64;
+            master.hear(&Fact::Time(step));
+        }
+    }
+
+    #[test]
     fn round_robin_is_exact_while_all_have_credit(
         workers in 1..9_u16,
         rounds in 1..5_usize,
@@ -414,6 +580,8 @@ proptest! {
             rebalance: Rebalance::Never,
             stall_after: STALL,
             credit: Some(64),
+            queue_timeout: None,
+            max_queue: None,
             seed: 0,
         });
         for slot in 0..weights.len() {
@@ -434,7 +602,7 @@ proptest! {
         }
         let mut counts = BTreeMap::new();
         for number in 0..usize::from(workers) * rounds {
-            dispatcher.handle_accepted(ConnectionId(number as u32), 0);
+            dispatcher.handle_accepted(ConnectionId(number as u32), 0, Nanos(1));
             dispatcher.decide();
             while let Some(effect) = dispatcher.poll_effect() {
                 if let Effect::Lend { slot, .. } = effect {
@@ -488,7 +656,7 @@ proptest! {
 fn deal(dispatcher: &mut Dispatcher, total: usize, chunk: usize) -> BTreeMap<u16, usize> {
     let mut counts = BTreeMap::new();
     for number in 0..total {
-        dispatcher.handle_accepted(ConnectionId(number as u32), 0);
+        dispatcher.handle_accepted(ConnectionId(number as u32), 0, Nanos(1));
         if (number + 1) % chunk == 0 || number + 1 == total {
             dispatcher.decide();
             while let Some(effect) = dispatcher.poll_effect() {
@@ -502,7 +670,7 @@ fn deal(dispatcher: &mut Dispatcher, total: usize, chunk: usize) -> BTreeMap<u16
 }
 
 fn seat(dispatcher: &mut Dispatcher, number: u32, affinity: u64) -> Slot {
-    dispatcher.handle_accepted(ConnectionId(number), affinity);
+    dispatcher.handle_accepted(ConnectionId(number), affinity, Nanos(1));
     dispatcher.decide();
     loop {
         match dispatcher.poll_effect().expect("there is credit") {
@@ -511,6 +679,7 @@ fn seat(dispatcher: &mut Dispatcher, number: u32, affinity: u64) -> Slot {
             | Effect::Rescue { .. }
             | Effect::Watch(_)
             | Effect::Unwatch(_) => {}
+            Effect::Shed { .. } => panic!("without limits nobody is turned away"),
         }
     }
 }
@@ -536,5 +705,32 @@ fn nothing_is_recalled_for_a_thread_without_credit() {
     ] {
         master.hear(&fact);
         master.turn();
+    }
+}
+
+/// The two queues alternated within a decision, and each decision began with the same one: while
+/// credit came one by one, what had been accepted was not seated before all that had come back.
+#[test]
+fn where_credit_comes_one_by_one_neither_queue_starves() {
+    for max_queue in [None, Some(100)] {
+        let limits = Limits { max_queue, ..Limits::default() };
+        let mut master = Master::with_limits(Balance::LeastLoaded, Some(1), 0, limits);
+        master.hear(&Fact::Ready(0, 1));
+        let mut returned = BTreeSet::new();
+        for _ in 0..40 {
+            master.hear(&Fact::Connects(0));
+            returned.insert(ConnectionId(master.next));
+            master.hear(&Fact::Readable(0));
+        }
+        master.hear(&Fact::Time(1));
+        let mut served = Vec::new();
+        for _ in 0..40 {
+            master.turn();
+            served.extend(master.workers[&0].waiting.front().map(|(id, _)| *id));
+            master.hear(&Fact::Claims(0, 1));
+            master.hear(&Fact::Finishes(0, 1));
+        }
+        let came_back = served.iter().filter(|id| returned.contains(id)).count();
+        assert!((18..=22).contains(&came_back), "{came_back} of {} had come back", served.len());
     }
 }

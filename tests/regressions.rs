@@ -53,6 +53,8 @@ fn the_largest_load_that_can_be_claimed_is_a_load() {
         rebalance: Rebalance::Auto,
         stall_after: Duration::from_millis(1),
         credit: None,
+        queue_timeout: None,
+        max_queue: None,
         seed: 0,
     });
     for slot in [Slot(0), Slot(1)] {
@@ -61,7 +63,7 @@ fn the_largest_load_that_can_be_claimed_is_a_load() {
     }
     let lie = Sample { started: u64::MAX, busy_ns: u64::MAX, services: 1, ..Sample::default() };
     dispatcher.handle_sample(Slot(0), &lie, Nanos(1));
-    dispatcher.handle_accepted(ConnectionId(1), 0);
+    dispatcher.handle_accepted(ConnectionId(1), 0, Nanos(1));
     dispatcher.decide();
     let lent = Effect::Lend { connection: ConnectionId(1), slot: Slot(1) };
     assert_eq!(dispatcher.poll_effect(), Some(lent));

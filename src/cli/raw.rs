@@ -129,6 +129,14 @@ pub struct RawServe {
     #[arg(long, value_name = "N", help_heading = "Workers")]
     pub credit: Option<String>,
 
+    /// What has waited for so long, and has no room yet, gets a 503; 0 never
+    #[arg(long, value_name = "TIME", help_heading = "Workers")]
+    pub queue_timeout: Option<String>,
+
+    /// When so many wait already, a connection gets a 503; 0 never
+    #[arg(long, value_name = "N", help_heading = "Workers")]
+    pub max_queue: Option<String>,
+
     /// A worker that does not move for so long is passed over
     #[arg(long, value_name = "TIME", help_heading = "Workers")]
     pub stall_after: Option<String>,
@@ -284,6 +292,7 @@ fn default_of(id: &str) -> Option<String> {
         "balance" => "least-loaded".to_owned(),
         "rebalance" => "auto".to_owned(),
         "credit" => "by threads".to_owned(),
+        "queue_timeout" | "max_queue" => "off".to_owned(),
         "stall_after" => show_duration(settings.stall_after),
         "timeout" => {
             format!("off; {} with --threads 0", show_duration(crate::cli::resolve::TIMEOUT_ON_LOOP))

@@ -64,6 +64,7 @@ pub fn resolve(raw: &RawServe, surroundings: &Surroundings<'_>) -> Result<Resolv
     let credit = reader.value("--credit", raw.credit.as_deref(), |text| {
         number_u16(text, 1..=u64::from(config::CREDIT_MAX))
     });
+    let (queue_timeout, max_queue) = queue(raw, &default, &mut reader);
     let stall_after =
         reader.value_or("--stall-after", raw.stall_after.as_deref(), default.stall_after, |text| {
             values::duration(text, config::STALL_AFTER_MIN..=config::STALL_AFTER_MAX)
@@ -86,6 +87,8 @@ pub fn resolve(raw: &RawServe, surroundings: &Surroundings<'_>) -> Result<Resolv
         weights,
         rebalance,
         credit: credit.map(|given| given.value),
+        queue_timeout,
+        max_queue,
         stall_after,
         lifecycle,
         http,
@@ -197,6 +200,28 @@ fn weights(raw: &RawServe, balance: Balance, workers: u16, reader: &mut Reader<'
         reader.refuse(&given.name, None, refusal);
     }
     weights
+}
+
+/// The limits to waiting.
+fn queue(
+    raw: &RawServe,
+    default: &Settings,
+    reader: &mut Reader<'_>,
+) -> (Option<Duration>, Option<u32>) {
+    let timeout = reader.value_or(
+        "--queue-timeout",
+        raw.queue_timeout.as_deref(),
+        default.queue_timeout,
+        |text| values::duration_or_off(text, config::DEADLINE_MIN..=config::DEADLINE_MAX),
+    );
+    let most =
+        reader.value_or("--max-queue", raw.max_queue.as_deref(), default.max_queue, |text| {
+            match number_u32(text, 0..=u64::from(config::MAX_QUEUE_MAX)) {
+                Ok(most) => Ok((most > 0).then_some(most)),
+                Err(refusal) => Err(format!("{refusal}; 0 switches it off")),
+            }
+        });
+    (timeout, most)
 }
 
 fn rebalance(text: &str) -> Result<Rebalance, Refusal> {

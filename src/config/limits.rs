@@ -60,6 +60,21 @@ pub const ACCEPTS_PER_TURN_MAX: usize = 256;
 /// longest makes room.
 pub const PARKED_SHARE: (u64, u64) = (3, 4);
 
+/// Places in the waiting room of `--queue-timeout` without `--max-queue`. Each holds a descriptor of
+/// the master, which also bounds all idle connections; 1024 is half of the default `--backlog`, and
+/// what finds no place waits in the kernel's queue as before.
+pub const WAITING_ROOM_MAX: usize = 1024;
+
+/// How often the master asks how long the kernel's queue is, while a limit to waiting is set, nobody
+/// has room and somebody waits there. The question costs 0.6 µs and a wake-up; nobody's client
+/// notices a hundredth of a second.
+pub const SHED_LOOK: Duration = Duration::from_millis(10);
+
+/// Connections that linger after an answer of the master at the same time; beyond, the one that has
+/// lingered for longest is closed. Each holds a descriptor, and a flood that is being turned away
+/// must not use up those of the others.
+pub const LINGERING_MAX: usize = 1024;
+
 /// Frames read from one worker in one turn of the master: one worker cannot hold the others up.
 pub const FRAMES_PER_TURN_MAX: usize = 64;
 
@@ -154,6 +169,9 @@ pub const WORKERS_DEFAULT_MAX: u16 = 8;
 
 /// `--credit` at the most: a frame carries it in 16 bits, and no page has places for more.
 pub const CREDIT_MAX: u16 = u16::MAX;
+
+/// `--max-queue` at the most: what the kernel's queue can hold.
+pub const MAX_QUEUE_MAX: u32 = BACKLOG_MAX;
 
 /// `--weights` at the most: a turn of weighted round-robin is as long as the sum of the weights.
 pub const WEIGHT_MAX: u32 = 1000;

@@ -36,6 +36,10 @@ pub struct Settings {
     pub rebalance: Rebalance,
     /// How many connections may wait at a worker; `None` lets the worker's kind decide.
     pub credit: Option<u16>,
+    /// A connection that has waited for so long without room gets a 503; `None` lets it wait.
+    pub queue_timeout: Option<Duration>,
+    /// How many connections may wait; the newest beyond get a 503. `None` has no limit.
+    pub max_queue: Option<u32>,
     /// When a worker counts as stuck.
     pub stall_after: Duration,
     /// Deadlines of the worker processes.
@@ -175,6 +179,8 @@ impl Default for Settings {
             weights: Vec::new(),
             rebalance: Rebalance::default(),
             credit: None,
+            queue_timeout: None,
+            max_queue: None,
             stall_after: Duration::from_millis(1),
             lifecycle: Lifecycle::default(),
             http: HttpLimits::default(),

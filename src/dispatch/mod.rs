@@ -3,7 +3,7 @@
 //! Pure: no I/O, no clock, no randomness but what is seeded. The master drives it with facts and
 //! carries out its effects; the simulator does the same with virtual time.
 //!
-//! The order of calls, once a turn: facts (`handle_*`), then [`Dispatcher::decide`], then
+//! The order of calls, once a turn: the time, facts (`handle_*`), then [`Dispatcher::decide`], then
 //! [`Dispatcher::poll_effect`] until it is empty. Carrying out a recall yields new facts, so the
 //! master decides once more, until nothing is left to do.
 //!
@@ -21,6 +21,8 @@
 //!     rebalance: Rebalance::Auto,
 //!     stall_after: Duration::from_millis(1),
 //!     credit: None,
+//!     queue_timeout: None,
+//!     max_queue: None,
 //!     seed: 7,
 //! });
 //! let shape = Shape { threads: 0, credit: 0, recallable: true };
@@ -28,9 +30,10 @@
 //! dispatcher.handle_worker_ready(Slot(1), shape);
 //!
 //! // Two connections: each worker gets one.
+//! dispatcher.handle_time(Nanos(1));
 //! assert!(dispatcher.accept_budget(true) >= 2);
-//! dispatcher.handle_accepted(ConnectionId(1), 0);
-//! dispatcher.handle_accepted(ConnectionId(2), 0);
+//! dispatcher.handle_accepted(ConnectionId(1), 0, Nanos(1));
+//! dispatcher.handle_accepted(ConnectionId(2), 0, Nanos(1));
 //! dispatcher.decide();
 //! let first = dispatcher.poll_effect();
 //! let second = dispatcher.poll_effect();
@@ -59,6 +62,7 @@
 //!
 //! Not here: descriptors, pages and channels (`master`), the life of workers (`supervise`).
 
+mod admission;
 mod ledger;
 pub mod policy;
 mod stuck;
@@ -67,9 +71,11 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::config::{Balance, Rebalance};
+use crate::dispatch::admission::Admission;
 use crate::ident::{ConnectionId, Slot};
 use crate::time::Nanos;
 
+pub use admission::ShedReason;
 pub use ledger::{Candidate, Ledger, Sample, Shape};
 pub use policy::Policy;
 pub use stuck::first_look;
@@ -87,6 +93,10 @@ pub struct DispatchSettings {
     pub stall_after: Duration,
     /// How many connections a worker may hold, instead of what its kind suggests.
     pub credit: Option<u16>,
+    /// Who has waited for so long is turned away, unless there is room at last.
+    pub queue_timeout: Option<Duration>,
+    /// How many may wait; the newest beyond are turned away.
+    pub max_queue: Option<u32>,
     /// Seed of the policies that draw.
     pub seed: u64,
 }
@@ -122,6 +132,13 @@ pub enum Effect {
         /// How many.
         count: u32,
     },
+    /// Turn this connection away: it waits here no more.
+    Shed {
+        /// Which.
+        connection: ConnectionId,
+        /// Why.
+        reason: ShedReason,
+    },
 }
 
 /// A connection that waits to be seated.
@@ -129,6 +146,8 @@ pub enum Effect {
 struct Queued {
     connection: ConnectionId,
     affinity: u64,
+    /// When it began to wait, the kernel's queue included.
+    since: Nanos,
     /// It was taken back from a worker that was too busy: an idle one is what it needs. A policy
     /// that does not look at loads might send it to the next busy one, and deals with first
     /// seatings alone: a round that recalls break into is no round.
@@ -142,12 +161,18 @@ pub struct Dispatcher {
     rescues: bool,
     /// Whose turn it is to be rescued from, where several are stuck.
     rescue_next: usize,
+    admission: Admission,
     /// Accepted a moment ago, in order.
     fresh: VecDeque<Queued>,
     /// Readable after they were parked, or come back unread; first come, first served.
     returned: VecDeque<Queued>,
     /// Whose turn it is where the two queues share an odd credit.
     kernel_first: bool,
+    /// Which of the two is seated from next, where both wait.
+    returned_next: bool,
+    /// With limits: what the last decision has lent, in case it bounces.
+    lent: Vec<Queued>,
+    now: Nanos,
     effects: VecDeque<Effect>,
 }
 
@@ -159,11 +184,21 @@ impl Dispatcher {
             policy: policy::new(settings.balance, &settings.weights, settings.seed),
             rescues: settings.rebalance == Rebalance::Auto,
             rescue_next: 0,
+            admission: Admission::new(settings.queue_timeout, settings.max_queue),
             fresh: VecDeque::new(),
             returned: VecDeque::new(),
             kernel_first: true,
+            returned_next: true,
+            lent: Vec::new(),
+            now: Nanos::default(),
             effects: VecDeque::new(),
         }
+    }
+
+    /// What time it is, before the facts of a turn.
+    pub fn handle_time(&mut self, now: Nanos) {
+        self.now = now;
+        self.admission.handle_time(now);
     }
 
     /// A worker can serve; it may be another one in a slot that is known.
@@ -187,21 +222,26 @@ impl Dispatcher {
         }
     }
 
-    /// A connection from the kernel's queue.
-    pub fn handle_accepted(&mut self, connection: ConnectionId, affinity: u64) {
-        self.fresh.push_back(Queued { connection, affinity, recalled: false });
+    /// A connection from the kernel's queue, where it has been since then.
+    pub fn handle_accepted(&mut self, connection: ConnectionId, affinity: u64, since: Nanos) {
+        self.admission.handle_queued(since);
+        self.fresh.push_back(Queued { connection, affinity, since, recalled: false });
     }
 
     /// A parked connection has become readable, or one has come back that nobody has read from: its
-    /// worker refused it, or died.
+    /// worker refused it, or died. It begins to wait now.
     pub fn handle_readable(&mut self, connection: ConnectionId, affinity: u64) {
-        self.returned.push_back(Queued { connection, affinity, recalled: false });
+        let since = self.now;
+        self.admission.handle_queued(since);
+        self.returned.push_back(Queued { connection, affinity, since, recalled: false });
     }
 
     /// A recall worked: the connection is to be seated elsewhere, before those that came later.
     pub fn handle_recalled(&mut self, slot: Slot, connection: ConnectionId, affinity: u64) {
         self.ledger.waits_no_more(slot, true);
-        self.returned.push_front(Queued { connection, affinity, recalled: true });
+        let since = self.now;
+        self.admission.handle_queued(since);
+        self.returned.push_front(Queued { connection, affinity, since, recalled: true });
     }
 
     /// A recall came too late: the worker has claimed the loan.
@@ -217,7 +257,9 @@ impl Dispatcher {
     /// A readable idle loan of a stuck worker was taken back: it is to be seated elsewhere.
     pub fn handle_rescued(&mut self, slot: Slot, connection: ConnectionId, affinity: u64) {
         self.ledger.rescued(slot);
-        self.returned.push_back(Queued { connection, affinity, recalled: true });
+        let since = self.now;
+        self.admission.handle_queued(since);
+        self.returned.push_back(Queued { connection, affinity, since, recalled: true });
     }
 
     /// A rescue has been carried out. `more`: others are readable, or have not been looked at.
@@ -231,9 +273,24 @@ impl Dispatcher {
         for (connection, affinity) in connections.iter().rev() {
             self.ledger.waits_no_more(slot, true);
             let (connection, affinity) = (*connection, *affinity);
-            self.returned.push_front(Queued { connection, affinity, recalled: false });
+            // It has not stopped waiting: who bounces every time must grow old too.
+            let lent = self.lent.iter().rev().find(|lent| lent.connection == connection);
+            let since = lent.map_or(self.now, |lent| lent.since);
+            self.admission.handle_queued(since);
+            self.returned.push_front(Queued { connection, affinity, since, recalled: false });
         }
         self.ledger.block(slot);
+    }
+
+    /// Whether connections are known to wait in the kernel's queue.
+    pub fn handle_kernel_waits(&mut self, waits: bool) {
+        self.admission.handle_kernel_waits(waits);
+    }
+
+    /// How many wait in the kernel's queue; `None` where it cannot say. Asked for by
+    /// [`next_backlog_look`](Dispatcher::next_backlog_look).
+    pub fn handle_backlog(&mut self, length: Option<u32>) {
+        self.admission.handle_backlog(length, self.queued());
     }
 
     /// A connection that waits here is gone.
@@ -244,41 +301,49 @@ impl Dispatcher {
 
     /// How many connections the master may accept now. With no credit anywhere it is 0, and the
     /// kernel's queue waits. Where connections have come back too, each of the two queues gets half
-    /// of the credit, and an odd one in turn: neither starves.
+    /// of the credit, and an odd one in turn: neither starves. An open waiting room takes in, without
+    /// credit, what it has places for.
     pub fn accept_budget(&mut self, kernel_waits: bool) -> usize {
         let credit = usize::try_from(self.ledger.credit()).unwrap_or(usize::MAX);
         let credit = credit.saturating_sub(self.fresh.len());
+        let places = self.admission.free_places(self.fresh.len());
         if !kernel_waits || credit == 0 {
-            return credit;
+            return credit.max(places);
         }
         let (half, odd) = (credit / 2, credit % 2);
         let for_returned = half + if self.kernel_first { 0 } else { odd };
         if odd == 1 && self.returned.len() > half {
             self.kernel_first = !self.kernel_first;
         }
-        credit - self.returned.len().min(for_returned)
+        (credit - self.returned.len().min(for_returned)).max(places)
     }
 
-    /// Seats what waits, as far as there is credit, and plans what is to be taken back.
+    /// Seats what waits, as far as there is credit, turns away what is beyond the limits, and plans
+    /// what is to be taken back.
     pub fn decide(&mut self) {
-        let mut returned_next = true;
+        self.lent.clear();
         loop {
-            // The two alternate, as their shares of the credit do.
-            let queue = match (self.returned.is_empty(), self.fresh.is_empty()) {
+            // The two alternate, as their shares of the credit do; also from decision to decision,
+            // since credit may come one by one.
+            let from_returned = match (self.returned.is_empty(), self.fresh.is_empty()) {
                 (true, true) => break,
-                (false, true) => &mut self.returned,
-                (true, false) => &mut self.fresh,
-                (false, false) if returned_next => &mut self.returned,
-                (false, false) => &mut self.fresh,
+                (false, true) => true,
+                (true, false) => false,
+                (false, false) => self.returned_next,
             };
+            let queue = if from_returned { &mut self.returned } else { &mut self.fresh };
             let Some(queued) = queue.front().copied() else { break };
             let Some(place) = pick(self.policy.as_mut(), &self.ledger, queued) else { break };
             queue.pop_front();
-            returned_next = !returned_next;
+            self.returned_next = !from_returned;
             let slot = self.ledger.candidates()[place].slot;
             self.ledger.lend(place);
+            if self.admission.is_on() {
+                self.lent.push(queued);
+            }
             self.effects.push_back(Effect::Lend { connection: queued.connection, slot });
         }
+        self.admission.shed(&mut self.fresh, &mut self.returned, &mut self.effects);
         if self.queued() == 0 {
             let planned = self.plan_recalls();
             if self.rescues {
@@ -324,6 +389,26 @@ impl Dispatcher {
         ledger.candidates().iter().flat_map(look).flatten().min()
     }
 
+    /// When the length of the kernel's queue is of interest; never while somebody has credit.
+    pub fn next_backlog_look(&self) -> Option<Nanos> {
+        self.admission.next_look().filter(|_| self.ledger.credit() == 0)
+    }
+
+    /// When somebody who waits here will have waited too long.
+    pub fn next_shed(&self) -> Option<Nanos> {
+        self.admission.due()
+    }
+
+    /// Whether there is a limit to waiting.
+    pub fn sheds(&self) -> bool {
+        self.admission.is_on()
+    }
+
+    /// Whether connections are accepted without credit.
+    pub fn is_room_open(&self) -> bool {
+        self.admission.is_open()
+    }
+
     /// What is known of the worker in a slot.
     pub fn candidate(&self, slot: Slot) -> Option<&Candidate> {
         self.ledger.get(slot)
@@ -350,6 +435,7 @@ impl Dispatcher {
     /// (work conservation), and the ledger agrees with itself.
     pub fn check_invariants(&self) {
         self.ledger.check_invariants();
+        self.admission.check_invariants(&self.fresh, &self.returned);
         assert!(self.queued() == 0 || self.ledger.credit() == 0, "nothing waits beside credit");
     }
 

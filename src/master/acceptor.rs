@@ -167,6 +167,20 @@ impl Acceptor {
         Stopped::Budget
     }
 
+    /// How many connections wait in the kernel's queues; `None` where one of them cannot say. A queue
+    /// that is empty after all is listened to again.
+    pub(crate) fn backlog(&mut self) -> Option<u32> {
+        let mut sum = Some(0_u32);
+        for listener in self.listeners.iter_mut().filter(|listener| listener.ready) {
+            let length = listener::queue_length(listener.descriptor.as_fd());
+            // The next connection brings a new edge; or registering it anew reports it.
+            listener.ready = length != Some(0);
+            sum = sum.zip(length).map(|(sum, length)| sum.saturating_add(length));
+        }
+        self.watch_all();
+        sum
+    }
+
     /// Stops accepting for a while: trying again at once would only spin.
     pub(crate) fn pause(&mut self, now: Nanos, cause: &io::Error) {
         if self.logged_at.is_none_or(|at| now.since(at) >= LOG_REPEAT_AFTER) {

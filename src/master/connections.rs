@@ -6,14 +6,18 @@
 //! Not here: who may read from it (`loan`), where it goes next (`dispatch`).
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use mio::Registry;
 use slab::Slab;
 
 use crate::board::Terms;
 use crate::config::CONTEXT_SIZE;
 use crate::handoff::LendRecord;
 use crate::ident::{ConnectionId, ListenerId, LoanId, PeerAddress};
+use crate::master::tokens::Source;
+use crate::sys::epoll;
 use crate::time::Nanos;
 
 /// One connection. An idle server holds thousands: kept below 128 bytes (asserted below).
@@ -165,6 +169,28 @@ impl Connection {
             PeerAddress::Local => self.accepted_at.0.hash(&mut hasher),
         }
         hasher.finish()
+    }
+
+    /// When it came, its time in the kernel's queue included as far as that is known.
+    pub(crate) fn arrived_at(&self) -> Nanos {
+        let waited_ns = match self.waited_before_accept_us {
+            u32::MAX => 0,
+            known => u64::from(known) * 1000,
+        };
+        Nanos(self.accepted_at.0.saturating_sub(waited_ns))
+    }
+
+    /// Has the master's loop told once when it is readable, or its client gone.
+    ///
+    /// # Errors
+    /// No memory, or no room among the watches.
+    pub(crate) fn watch_once(&mut self, registry: &Registry, source: Source) -> io::Result<()> {
+        if self.registered {
+            return epoll::rewatch_oneshot(registry, self.descriptor(), source.token());
+        }
+        epoll::watch_oneshot(registry, self.descriptor(), source.token())?;
+        self.registered = true;
+        Ok(())
     }
 
     pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {

@@ -1,6 +1,7 @@
 //! What has become of every connection: counted once each, by reason.
 //!
-//! Conservation: `accepted = held + finished + aborted(reason) + dropped(reason)`, at every moment;
+//! Conservation: `accepted = held + finished + aborted(reason) + dropped(reason) +
+//! shed(reason)`, at every moment;
 //! `held` is the master's table. Every way out of the table goes through [`Counters::count`].
 //!
 //! Not here: requests (the workers' load reports).
@@ -21,6 +22,10 @@ pub(crate) enum Outcome {
     DiedAnswering,
     /// Closed to make room: the server was out of descriptors.
     MadeRoom,
+    /// Turned away by a 503: it had waited for too long.
+    ShedTooOld,
+    /// Turned away by a 503: too many were waiting before it.
+    ShedTooMany,
     /// The server ended while it was here.
     ServerEnded,
     /// The kernel refused what keeping it would have needed (a registration in epoll).
@@ -28,12 +33,14 @@ pub(crate) enum Outcome {
 }
 
 /// Every outcome, in order.
-const OUTCOMES: [Outcome; 7] = [
+const OUTCOMES: [Outcome; 9] = [
     Outcome::Finished,
     Outcome::LeftIdle,
     Outcome::DiedUnanswered,
     Outcome::DiedAnswering,
     Outcome::MadeRoom,
+    Outcome::ShedTooOld,
+    Outcome::ShedTooMany,
     Outcome::ServerEnded,
     Outcome::SystemRefused,
 ];

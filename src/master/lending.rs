@@ -42,6 +42,7 @@ impl Master {
                             self.unwatch(place);
                         }
                     }
+                    Effect::Shed { connection, reason } => self.shed(connection, reason),
                 }
             }
             let sent_all = self.send_outboxes();

@@ -6,13 +6,13 @@
 //! the sending side is shut down, what still comes is thrown away, a bounded amount for a bounded
 //! time, and then the connection is closed (RFC 9112 section 9.6).
 //!
-//! Not here: who deserves which answer (`settling`).
+//! Not here: who deserves which answer (`settling`, `shedding`).
 
 use std::collections::VecDeque;
 
 use mio::Registry;
 
-use crate::config::{LINGER_BYTES_MAX, LINGER_FOR};
+use crate::config::{LINGER_BYTES_MAX, LINGER_FOR, LINGERING_MAX};
 use crate::ident::ConnectionId;
 use crate::master::connections::{Connection, Place};
 use crate::master::tokens::Source;
@@ -52,9 +52,7 @@ impl Lingering {
         if discard(connection, &mut 0) == Linger::Over {
             return Linger::Over;
         }
-        if epoll::watch_oneshot(registry, connection.descriptor(), Source::Lingering(id).token())
-            .is_err()
-        {
+        if connection.watch_once(registry, Source::Lingering(id)).is_err() {
             return Linger::Over;
         }
         connection.place = Place::Lingering;
@@ -91,6 +89,12 @@ impl Lingering {
         self.queue.front().map(|(deadline, _, _)| *deadline)
     }
 
+    /// One more than there may be, the one that has lingered for longest: the caller closes it.
+    pub(crate) fn pop_excess(&mut self) -> Option<ConnectionId> {
+        let (_, id, _) = (self.queue.len() > LINGERING_MAX).then(|| self.queue.pop_front())??;
+        Some(id)
+    }
+
     /// One that has had its time: the caller closes it.
     pub(crate) fn pop_due(&mut self, now: Nanos) -> Option<ConnectionId> {
         let (deadline, id, _) = *self.queue.front()?;
@@ -112,5 +116,21 @@ fn discard(connection: &Connection, discarded: &mut u64) -> Linger {
         if *discarded > LINGER_BYTES_MAX {
             return Linger::Over;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beyond_the_limit_the_one_that_has_lingered_for_longest_goes() {
+        let mut lingering = Lingering::default();
+        let count = LINGERING_MAX as u32;
+        lingering.queue.extend((0..count).map(|number| (Nanos(1), ConnectionId(number), 0)));
+        assert_eq!(lingering.pop_excess(), None);
+        lingering.queue.push_back((Nanos(2), ConnectionId(count), 0));
+        assert_eq!(lingering.pop_excess(), Some(ConnectionId(0)));
+        assert_eq!(lingering.pop_excess(), None);
     }
 }

@@ -18,6 +18,7 @@ mod parked;
 mod reserve;
 mod roster;
 mod settling;
+mod shedding;
 mod stopping;
 mod tokens;
 mod watching;
@@ -44,6 +45,7 @@ use crate::master::lingering::{Linger, Lingering};
 use crate::master::parked::Parked;
 use crate::master::reserve::Reserve;
 use crate::master::roster::Roster;
+use crate::master::shedding::ShedLog;
 use crate::master::stopping::{Step, Stopping};
 use crate::master::tokens::Source;
 use crate::supervise::hang::HangJudge;
@@ -79,6 +81,7 @@ struct Master {
     hang: Option<(HangJudge, Nanos)>,
     stopping: Stopping,
     counters: Counters,
+    shed_log: ShedLog,
     reserve: Reserve,
     /// When this turn began.
     now: Nanos,
@@ -120,6 +123,8 @@ impl Master {
             rebalance: settings.rebalance,
             stall_after: settings.stall_after,
             credit: settings.credit,
+            queue_timeout: settings.queue_timeout,
+            max_queue: settings.max_queue,
             seed,
         });
         let supervisor = Supervisor::new(SuperviseSettings {
@@ -143,6 +148,7 @@ impl Master {
             hang,
             stopping: Stopping::default(),
             counters: Counters::default(),
+            shed_log: ShedLog::default(),
             reserve: Reserve::default(),
             now,
             ring_look: (now, RING_LOOK_MAX),
@@ -178,6 +184,7 @@ impl Master {
 
     /// One turn: facts, decisions, deeds.
     fn turn(&mut self, events: &Events) {
+        self.dispatcher.handle_time(self.now);
         for event in events {
             match Source::of(event.token()) {
                 Some(Source::Signals) => self.handle_signals(),
@@ -205,6 +212,7 @@ impl Master {
         self.hear_clock();
         self.supervise();
         self.look_at_board();
+        self.look_at_backlog();
         self.accept();
         self.seat();
         self.watches_missing = self.watch_more();
@@ -235,6 +243,7 @@ impl Master {
         if accepts || self.dispatcher.has_rescues() || !self.wind_look() {
             return Some(Duration::ZERO);
         }
+        let shed = self.next_shed();
         let ring_look = self.roster.iter().any(|(_, member)| member.page.on_loan() > 0);
         let next = [
             self.supervisor.next_deadline(),
@@ -243,6 +252,7 @@ impl Master {
             self.acceptor.next_deadline(),
             self.stopping.next_deadline(),
             self.hang.as_ref().map(|(_, at)| *at),
+            shed,
             ring_look.then_some(self.ring_look.0),
         ];
         next.into_iter().flatten().min().map(|at| clock::now().until(at))
@@ -273,7 +283,9 @@ impl Master {
 
     /// Takes from the kernel as much as there is room for.
     fn accept(&mut self) {
-        if self.acceptor.is_closed() || self.supervisor.serving() == 0 {
+        // Without workers nobody has room, but a waiting room.
+        let wanted = self.supervisor.serving() > 0 || self.dispatcher.is_room_open();
+        if self.acceptor.is_closed() || !wanted {
             return;
         }
         let budget = self.dispatcher.accept_budget(self.acceptor.kernel_waits());
@@ -284,7 +296,8 @@ impl Master {
         if self.accept_up_to(budget.min(crate::config::ACCEPTS_PER_TURN_MAX))
             == Stopped::OutOfDescriptors
         {
-            let made_room = self.make_room();
+            // Idle connections make room for what can be served, not for a longer queue.
+            let made_room = !self.dispatcher.is_room_open() && self.make_room();
             if !made_room {
                 let cause = io::Error::from_raw_os_error(nix::libc::EMFILE);
                 self.acceptor.pause(self.now, &cause);
@@ -298,8 +311,8 @@ impl Master {
         let mut silent = Vec::new();
         let stopped = self.acceptor.accept(budget, self.now, |listener, descriptor, peer| {
             // Asked of the first of a batch, which has waited longest; of each one if each is
-            // logged. It costs 0.6 µs.
-            if waited_us.is_none() || self.settings.access_log {
+            // logged, or may be turned away for it. It costs 0.6 µs.
+            if waited_us.is_none() || self.settings.access_log || self.dispatcher.sheds() {
                 let waited = stream::waited_before_accept(descriptor.as_fd());
                 waited_us = Some(waited.map_or(u32::MAX, |waited| waited.as_micros() as u32));
             }
@@ -315,7 +328,8 @@ impl Master {
             self.counters.accepted += 1;
             if speaks {
                 if let Some(connection) = self.connections.get(id) {
-                    self.dispatcher.handle_accepted(id, connection.affinity());
+                    let since = connection.arrived_at();
+                    self.dispatcher.handle_accepted(id, connection.affinity(), since);
                 }
             } else {
                 // It has said nothing yet: it waits here, and occupies nobody.
@@ -428,8 +442,16 @@ impl Master {
     }
 
     fn end(mut self, outcome: Result<Exit, RunError>) -> Result<Exit, RunError> {
-        for id in self.connections.iter().map(|(id, _)| id).collect::<Vec<_>>() {
-            self.close(id, Outcome::ServerEnded);
+        for (id, place) in
+            self.connections.iter().map(|(id, held)| (id, held.place)).collect::<Vec<_>>()
+        {
+            match place {
+                // Counted when it was answered.
+                Place::Lingering => self.close_counted(id),
+                Place::Queued | Place::Parked | Place::OnLoan { .. } => {
+                    self.close(id, Outcome::ServerEnded);
+                }
+            }
         }
         self.counters.check_invariants(self.connections.len());
         let counters = &self.counters;
@@ -440,6 +462,8 @@ impl Master {
             recalled = counters.recalled,
             rescued = counters.rescued_idle,
             given = counters.given,
+            shed_too_old = counters.of(Outcome::ShedTooOld),
+            shed_too_many = counters.of(Outcome::ShedTooMany),
             seated = counters.seated(),
             "stopped"
         );

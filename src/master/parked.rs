@@ -41,13 +41,7 @@ impl Parked {
         id: ConnectionId,
         connection: &mut Connection,
     ) -> io::Result<()> {
-        let token = Source::Parked(id).token();
-        if connection.registered {
-            epoll::rewatch_oneshot(registry, connection.descriptor(), token)?;
-        } else {
-            epoll::watch_oneshot(registry, connection.descriptor(), token)?;
-            connection.registered = true;
-        }
+        connection.watch_once(registry, Source::Parked(id))?;
         connection.place = Place::Parked;
         self.by_deadline.insert((connection.idle_deadline, id));
         Ok(())

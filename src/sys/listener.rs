@@ -245,6 +245,13 @@ pub fn refuse_handshakes(listener: BorrowedFd<'_>) -> io::Result<()> {
     ])
 }
 
+/// How many connections wait in a listener's queue. The kernel says it in `tcpi_unacked`, which
+/// means something else for a listener (`tcp_get_info`, net/ipv4/tcp.c; `tcpi_sacked` is the
+/// backlog). `None` on other sockets.
+pub fn queue_length(listener: BorrowedFd<'_>) -> Option<u32> {
+    tcp_info(listener).map(|info| info.tcpi_unacked)
+}
+
 /// What the kernel knows of a TCP socket; `None` on other sockets.
 pub(super) fn tcp_info(socket: BorrowedFd<'_>) -> Option<libc::tcp_info> {
     let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
@@ -308,6 +315,19 @@ mod tests {
         let Accepted::Connection(connection, _) = accept(listener.as_fd()) else { panic!() };
         assert!(SockRef::from(&connection).tcp_nodelay().unwrap());
         assert!(SockRef::from(&connection).nonblocking().unwrap());
+    }
+
+    #[test]
+    fn a_tcp_listener_knows_how_many_wait_and_a_unix_one_does_not() {
+        let listener = open_tcp(any_port(), &options()).unwrap();
+        assert_eq!(queue_length(listener.as_fd()), Some(0));
+        let _clients = [(); 3].map(|()| TcpStream::connect(local(&listener)).unwrap());
+        assert_eq!(queue_length(listener.as_fd()), Some(3));
+        assert!(matches!(accept(listener.as_fd()), Accepted::Connection(..)));
+        assert_eq!(queue_length(listener.as_fd()), Some(2));
+        let directory = tempfile::tempdir().unwrap();
+        let (listener, _file) = open_unix(&directory.path().join("app.sock"), &options()).unwrap();
+        assert_eq!(queue_length(listener.as_fd()), None);
     }
 
     #[test]

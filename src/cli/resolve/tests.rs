@@ -116,6 +116,22 @@ const CASES: &[Case] = &[
         |s| format!("{:?}", s.credit),
     ),
     (
+        "--queue-timeout",
+        "None",
+        &[("0", "None"), ("1ms", "Some(1ms)"), ("1.5", "Some(1.5s)"), (WEEK, "Some(604800s)")],
+        &["999us", PAST_WEEK, "never", "-1"],
+        "must be a duration from 1ms to 168h, as in 1.5, 500ms, 2s, 1m; 0 switches it off",
+        |s| format!("{:?}", s.queue_timeout),
+    ),
+    (
+        "--max-queue",
+        "None",
+        &[("0", "None"), ("1", "Some(1)"), ("65535", "Some(65535)")],
+        &["65536", "-1", "many", "1.5"],
+        "must be a whole number from 0 to 65535; 0 switches it off",
+        |s| format!("{:?}", s.max_queue),
+    ),
+    (
         "--stall-after",
         "1ms",
         &[("100us", "0.1ms"), ("2ms", "2ms"), ("1m", "60000ms")],
