@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 
 use common::client::{Client, Failure};
 use common::load::{Load, Mode};
-use common::{DEADLINE, Server, descriptors_of, eventually, signal_process};
+use common::{DEADLINE, Server, descriptors_of, eventually, is_asleep, signal_process};
 
 /// A worker's first milliseconds must not be what a test measures.
 const FLOWING: u64 = 50;
@@ -97,6 +97,8 @@ fn an_idle_connection_survives_its_worker() {
     let server = Server::start(&["serve", "-w", "1"]);
     let mut client = Client::connect(server.address());
     let before = client.get("/whoami").number("pid");
+    // Its answer is here before the worker has said that the connection is idle.
+    eventually(DEADLINE, "the worker's turn is over", || is_asleep(before));
     signal_process(before, Signal::SIGKILL);
     // Sent at once: it waits until somebody is there to read it.
     assert_ne!(client.get("/whoami").number("pid"), before);

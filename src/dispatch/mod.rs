@@ -293,12 +293,6 @@ impl Dispatcher {
         self.admission.handle_backlog(length, self.queued());
     }
 
-    /// A connection that waits here is gone.
-    pub fn handle_closed(&mut self, connection: ConnectionId) {
-        self.fresh.retain(|queued| queued.connection != connection);
-        self.returned.retain(|queued| queued.connection != connection);
-    }
-
     /// How many connections the master may accept now. With no credit anywhere it is 0, and the
     /// kernel's queue waits. Where connections have come back too, each of the two queues gets half
     /// of the credit, and an odd one in turn: neither starves. An open waiting room takes in, without

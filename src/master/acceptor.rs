@@ -145,6 +145,8 @@ impl Acceptor {
             match accept::accept(listener.descriptor.as_fd()) {
                 Accepted::Connection(descriptor, peer) => {
                     accepted += 1;
+                    // The budget may end here: the others come first next time.
+                    self.next = place + 1;
                     seat(listener.id, descriptor, peer);
                 }
                 Accepted::Empty => {
