@@ -97,13 +97,11 @@ fn run(mode: &str, seed: u64, steps: usize) {
     let mut driver = Driver::new(&server, CLIENTS);
     driver.run(plan);
     driver.close();
-    eprintln!(
-        "{mode}, seed {seed}: {:?}, {} stops, {} in use at kills",
-        driver.tally, driver.stopped, driver.exposed
-    );
+    eprintln!("{mode}, seed {seed}: {:?}, {} stops", driver.tally, driver.stopped);
     assert!(driver.tally.answered > CLIENTS, "{:?}", driver.tally);
     if mode == "always" {
-        assert!(driver.tally.moved > 0, "{:?}", driver.tally);
+        // With four workers about two in five; so the mode is in force.
+        assert!(driver.tally.moved * 5 > driver.tally.answered, "{:?}", driver.tally);
     }
     eventually(DEADLINE, "all descriptors are let go of", || before.are_back(&server));
 }

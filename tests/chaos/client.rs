@@ -9,6 +9,7 @@
 //! Not here: what it is told (`plan`), when its socket is ready (`driver`).
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::time::{Duration, Instant};
@@ -25,6 +26,9 @@ use crate::common::client::Answer;
 /// Bytes read in one system call.
 const READ_SIZE: usize = 16 * 1024;
 
+/// Bytes of an answer that is not whole that a failure shows.
+const INCOMING_SHOWN_MAX: usize = 80;
+
 /// What became of all requests of a run.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tally {
@@ -34,8 +38,10 @@ pub(crate) struct Tally {
     pub(crate) moved: usize,
     /// The client went away before the answer.
     pub(crate) abandoned: usize,
-    /// Requests, and idle connections, that a killed worker had in its hands.
+    /// Requests that a killed worker had in its hands.
     pub(crate) died: usize,
+    /// Connections that were idle for their client, and to a killed worker were not yet.
+    pub(crate) died_idle: usize,
 }
 
 /// A client and what it has still to do.
@@ -97,7 +103,7 @@ impl Client {
     }
 
     /// A worker was killed just now. If this client's connection was in use since `recently`, that
-    /// may have cost it so many requests, or an idle connection.
+    /// may have cost so many requests, or else the connection.
     pub(crate) fn expose(&mut self, recently: Instant) -> usize {
         let Some(connection) = self.connection.as_mut() else { return 0 };
         let is_in_use = !connection.expected.is_empty() || connection.has_ended_sending;
@@ -106,7 +112,7 @@ impl Client {
         }
         connection.is_exposed = true;
         connection.asked_before = connection.expected.len();
-        connection.asked_before.max(1)
+        connection.asked_before
     }
 
     /// What a killed worker cost has been seen by now.
@@ -129,22 +135,7 @@ impl Client {
         let orders = self.orders.len();
         match &self.connection {
             None => format!("client {}: no connection, {orders} orders", self.number),
-            Some(connection) => format!(
-                "client {}: waits for {:?} for {:?}, sent {} of {}, {} held back, has {:?}, {:?}, ended sending \
-                 {}, exposed {}, last answer by {:?}, {orders} orders, local address {:?}",
-                self.number,
-                connection.expected,
-                connection.used_at.elapsed(),
-                connection.sent,
-                connection.outgoing.len(),
-                connection.held_back.len(),
-                String::from_utf8_lossy(&connection.incoming[..connection.incoming.len().min(80)]),
-                connection.afterwards,
-                connection.has_ended_sending,
-                connection.is_exposed,
-                connection.slot,
-                connection.stream.local_addr(),
-            ),
+            Some(connection) => format!("client {}: {connection}, {orders} orders", self.number),
         }
     }
 
@@ -156,8 +147,7 @@ impl Client {
             }
             let can_act = match (self.orders.front(), &self.connection) {
                 (None, _) => false,
-                (Some(Action::Finish | Action::Tear) | Some(_), None) => true,
-                (Some(Action::Finish | Action::Tear), Some(_)) => true,
+                (Some(_), None) | (Some(Action::Finish | Action::Tear), Some(_)) => true,
                 (Some(Action::Ask { .. } | Action::Begin { .. }), Some(connection)) => {
                     connection.is_idle() && connection.afterwards == Afterwards::Stay
                 }
@@ -221,7 +211,10 @@ impl Client {
         let Some(end) = end else { return };
         if let (End::Failed(why), Some(connection)) = (end, &self.connection) {
             assert!(connection.is_exposed, "{why}\n{}", self.describe());
-            tally.died += connection.expected.len().max(1);
+            match connection.asked_before {
+                0 => tally.died_idle += 1,
+                _ => tally.died += connection.expected.len(),
+            }
         }
         self.connection = None;
     }
@@ -344,6 +337,28 @@ impl Connection {
         // Whoever answers what was asked after a worker was killed has survived it.
         self.is_exposed &= self.asked_before > 0;
         self.asked_before = self.asked_before.saturating_sub(1);
+    }
+}
+
+impl fmt::Display for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = &self.incoming[..self.incoming.len().min(INCOMING_SHOWN_MAX)];
+        write!(
+            f,
+            "expects {:?}, since {:?}, sent {} of {} and holds back {}, has {:?}, then {:?}, \
+             has ended sending {}, exposed {}, last answered by {:?}, at {:?}",
+            self.expected,
+            self.used_at.elapsed(),
+            self.sent,
+            self.outgoing.len(),
+            self.held_back.len(),
+            String::from_utf8_lossy(shown),
+            self.afterwards,
+            self.has_ended_sending,
+            self.is_exposed,
+            self.slot,
+            self.stream.local_addr(),
+        )
     }
 }
 
