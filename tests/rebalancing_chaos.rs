@@ -15,8 +15,10 @@ mod common;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
+use chaos::answer;
 use chaos::driver::Driver;
 use chaos::plan::Plan;
+use chaos::request::{Kind, Request};
 use common::client::Client;
 use common::{
     DEADLINE, Server, Stopped, allow_descriptors, descriptors_of, eventually, sockets_of,
@@ -66,6 +68,40 @@ fn a_seed_decides_everything_that_is_done() {
         assert_eq!(one.rounds, other.rounds);
         assert_ne!(one.rounds, Plan::new(seed + 1, 50, 200).rounds);
     }
+}
+
+#[test]
+fn an_answer_that_is_not_its_own_is_told_apart() {
+    let echo = |id| Request { id, kind: Kind::Echo { size: 5000, is_chunked: false } };
+    let (one, other) = (echo(1), echo(2));
+    let body = |request: &Request| {
+        let bytes = request.bytes();
+        bytes[bytes.len() - 5000..].to_vec()
+    };
+    assert_eq!(one.check(&body(&one)), Ok(()));
+    let crossed = one.check(&body(&other)).expect_err("it is another's");
+    assert!(crossed.contains("the whole answer to request 0000000000000002"), "{crossed}");
+    let mut damaged = body(&one);
+    damaged[3000] ^= 1;
+    assert!(one.check(&damaged).expect_err("it is damaged").contains("damaged"));
+    assert!(one.check(&damaged[..4000]).expect_err("it is cut off").contains("damaged"));
+
+    // Nothing is taken for whole before its last byte, and nothing behind it.
+    for head in [
+        "Content-Length: 5\r\n\r\nfirst",
+        "Transfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n0\r\n\r\n",
+    ] {
+        let whole = format!("HTTP/1.1 200 OK\r\n{head}");
+        for length in 0..whole.len() {
+            let mut cut_off = whole.as_bytes()[..length].to_vec();
+            assert!(answer::take(&mut cut_off).expect("it may go on").is_none());
+        }
+        let mut two = format!("{whole}{whole}").into_bytes();
+        assert_eq!(answer::take(&mut two).expect("it is one").expect("it is whole").body, b"first");
+        assert_eq!(two, whole.as_bytes());
+    }
+    let mut endless = b"HTTP/1.1 200 OK\r\n\r\nfirst".to_vec();
+    assert!(answer::take(&mut endless).is_err(), "its end could not be told from a death");
 }
 
 fn run(mode: &str, seed: u64, steps: usize) {
