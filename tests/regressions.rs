@@ -43,6 +43,20 @@ fn a_large_answer_from_the_loop_arrives_whole() {
     }
 }
 
+/// A body of known length that was too long to be buffered reached its handler, and its end did not:
+/// the client had its whole answer, and the handler thread waited for more until the worker ended.
+/// After as many uploads as there are threads nobody was served. (The chunked ones ended.)
+#[test]
+fn a_streamed_upload_gives_its_thread_back() {
+    let server = Server::start(&["serve", "-w", "1", "--threads", "2", "--buffer-request", "16K"]);
+    let mut client = Client::connect(server.address());
+    for size in [16_385, 40_000, 200_000, 65_536, 65_537] {
+        let body = vec![b'x'; size];
+        assert_eq!(client.request("POST", "/echo", &[], &body).body.len(), size);
+    }
+    assert_eq!(client.get("/").status, 200);
+}
+
 /// A worker whose page said that it had 2³²−1 requests in service ended the master under
 /// least-latency, by an addition that overflowed.
 #[test]

@@ -10,10 +10,8 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-
-use common::Server;
 use common::client::{Client, count_by_slot, seat_in_bursts};
+use common::{Server, allow_descriptors};
 
 const WORKERS: usize = 8;
 const CONNECTIONS: usize = 400;
@@ -21,10 +19,7 @@ const BURST: usize = 50;
 
 fn server(balance: &str) -> Server {
     // 400 connections here; the server raises its own limit.
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("limits can be read");
-    if soft < 4096 {
-        setrlimit(Resource::RLIMIT_NOFILE, hard.min(4096), hard).expect("soft can become hard");
-    }
+    allow_descriptors(4096);
     Server::start(&[
         "serve",
         "-w",

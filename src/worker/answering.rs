@@ -105,16 +105,18 @@ impl Session {
         }
     }
 
-    /// The thread that made a response's body has left it: done, or because the client must read
-    /// first.
+    /// The thread that made the body in this pipe has left it: done, or because the client must
+    /// read first. The session may be at its next response by now, which is another pipe.
     pub(crate) fn handle_stream_left(
         &mut self,
+        left: &Pipe,
         rest: Option<Pieces>,
         key: SessionKey,
         shell: &mut Shell,
     ) -> Verdict {
-        if let Some(Answering { source: Source::Piped(_, place), .. }) =
+        if let Some(Answering { source: Source::Piped(pipe, place), .. }) =
             self.answering.as_deref_mut()
+            && pipe.is(left)
         {
             *place = rest;
         }

@@ -261,9 +261,11 @@ impl Worker {
                 Outcome::Progress(key) => {
                     self.with(key, |session, shell| session.handle_progress(key, shell));
                 }
-                Outcome::Free(key, service, rest) => {
+                Outcome::Free(key, service, pipe, rest) => {
                     self.shell.add_service(service);
-                    self.with(key, |session, shell| session.handle_stream_left(rest, key, shell));
+                    self.with(key, |session, shell| {
+                        session.handle_stream_left(&pipe, rest, key, shell)
+                    });
                 }
             }
         }

@@ -79,6 +79,11 @@ impl Pipe {
         }
     }
 
+    /// Whether both are ends of one pipe.
+    pub(crate) fn is(&self, other: &Pipe) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
     /// Puts a piece in; never waits. The piece that passes the limit is still taken, and the writer
     /// is to stop there.
     pub(crate) fn offer(&self, piece: Bytes) -> Offered {

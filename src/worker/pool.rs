@@ -51,9 +51,9 @@ pub(crate) enum Outcome {
     Answer(SessionKey, Answer, Option<Duration>),
     /// A pipe of this session has changed: bytes to send, or room to read more.
     Progress(SessionKey),
-    /// The thread that streamed a response is free again, after so long. The rest of the stream, if
-    /// its pipe was full.
-    Free(SessionKey, Duration, Option<Pieces>),
+    /// The thread that streamed a response into this pipe is free again, after so long. The rest of
+    /// the stream, if the pipe was full.
+    Free(SessionKey, Duration, Pipe, Option<Pieces>),
 }
 
 /// A handler's answer, ready for the loop.
@@ -184,7 +184,11 @@ impl Pool {
     pub(crate) fn poll_outcome(&mut self, now: Nanos) -> Option<Outcome> {
         let outcome = self.outcomes.try_recv().ok()?;
         if let Outcome::Free(key, ..) | Outcome::Answer(key, _, Some(_)) = &outcome {
-            self.running.retain(|(running, _)| running != key);
+            // One of them: a session whose stream has ended may have its next request with another
+            // thread before this one has said that it is free.
+            if let Some(place) = self.running.iter().position(|(running, _)| running == key) {
+                self.running.remove(place);
+            }
             self.all_busy_since = Nanos(0);
             if let Some(job) = self.waiting.pop_front() {
                 self.begin(job, now);
@@ -248,7 +252,8 @@ impl Pool {
         }
         // There is room: no more jobs are out than there are threads. A send can only fail when
         // every thread has died, which a caught panic does not do.
-        let _ = self.jobs.try_send(job);
+        let sent = self.jobs.try_send(job);
+        debug_assert!(sent.is_ok(), "more jobs are out than there are threads");
     }
 }
 
@@ -310,7 +315,7 @@ impl Thread {
                 None
             }
         };
-        self.tell(Outcome::Free(key, clock::now().since(began), rest));
+        self.tell(Outcome::Free(key, clock::now().since(began), pipe.clone(), rest));
     }
 
     fn pump(&self, key: SessionKey, pieces: &mut Pieces, pipe: &Pipe) -> io::Result<Pumped> {
@@ -349,4 +354,43 @@ fn panic_message(payload: &(dyn Any + Send)) -> String {
         .map(|text| (*text).to_owned())
         .or_else(|| payload.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "a panic without a message".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use mio::Poll;
+
+    use super::*;
+    use crate::app::testing::get;
+    use crate::worker::sessions::TOKENS_RESERVED;
+
+    /// Answers as often as the test lets it.
+    struct Gated(Receiver<()>);
+
+    impl Handler for Gated {
+        fn handle(&self, _: Request) -> Response {
+            let _ = self.0.recv();
+            Response::new(Body::Empty)
+        }
+    }
+
+    /// A client had its whole streamed answer, and its next request was with a thread, before the
+    /// thread of the stream had said that it was free. That freed both in the books; so one job
+    /// more was out than there was room for, and its request was never answered.
+    #[test]
+    fn two_jobs_of_one_session_end_one_by_one() {
+        let (open, gate) = unbounded();
+        let handler: Arc<dyn Handler> = Arc::new(Gated(gate));
+        let poll = Poll::new().unwrap();
+        let wake = Wake::new(Waker::new(poll.registry(), mio::Token(TOKENS_RESERVED)).unwrap());
+        let mut pool = Pool::start(2, &handler, wake, 1024).unwrap();
+        let key = SessionKey(7);
+        pool.submit(key, get("/stream"), Nanos(1));
+        pool.submit(key, get("/next"), Nanos(2));
+        assert!(!pool.has_free_thread());
+        pool.report.send(Outcome::Free(key, Duration::ZERO, Pipe::new(1), None)).unwrap();
+        assert!(matches!(pool.poll_outcome(Nanos(3)), Some(Outcome::Free(..))));
+        assert_eq!(pool.busy(), 1);
+        drop(open);
+    }
 }

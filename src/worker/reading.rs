@@ -317,6 +317,11 @@ impl Session {
             }
             ArrivingBody::Piped(pipe) => {
                 pipe.offer(Bytes::copy_from_slice(piece));
+                if self.http.awaits() != Awaits::Body {
+                    // The end of a body of known length is its last byte. `RequestEnd` comes when
+                    // bytes are next taken in, which is after the response; the reader is waiting.
+                    pipe.finish();
+                }
                 false
             }
         };

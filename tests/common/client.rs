@@ -347,7 +347,8 @@ pub(crate) fn count_by_slot(answers: &[Answer]) -> BTreeMap<u32, usize> {
     counts
 }
 
-fn parse_head(head: &[u8]) -> Result<Answer, Failure> {
+/// Reads a head, its empty line included; the answer's body stays empty.
+pub(crate) fn parse_head(head: &[u8]) -> Result<Answer, Failure> {
     let text = std::str::from_utf8(head).map_err(|_| Failure::wrong("head", "not UTF-8"))?;
     let mut lines = text.trim_end_matches("\r\n").split("\r\n");
     let first = lines.next().unwrap_or_default();

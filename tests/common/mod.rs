@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -212,11 +213,24 @@ pub(crate) struct Stopped {
 
 impl Stopped {
     /// Stops a process, and waits until the kernel says so.
+    #[track_caller]
     pub(crate) fn stop(pid: u32) -> Stopped {
-        signal_process(pid, Signal::SIGSTOP);
+        Stopped::try_stop(pid).expect("the process lives")
+    }
+
+    /// The same with a process that may be ending: none if it has ended.
+    pub(crate) fn try_stop(pid: u32) -> Option<Stopped> {
+        kill(process(pid), Signal::SIGSTOP).ok()?;
         let stopped = Stopped { pid };
-        eventually(DEADLINE, "the process is stopped", || state(pid) == Some('T'));
-        stopped
+        eventually(DEADLINE, "the process is stopped or has ended", || {
+            state(pid) == Some('T') || !is_alive(pid)
+        });
+        is_alive(pid).then_some(stopped)
+    }
+
+    /// Which process it is.
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
     }
 }
 
@@ -253,6 +267,22 @@ pub(crate) fn signal_process(pid: u32, signal: Signal) {
 /// How many descriptors a process has open.
 pub(crate) fn descriptors_of(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
+}
+
+/// How many of them are sockets. Epoll instances, timers and pages may be made when they are first
+/// needed, and kept; a socket too many is a connection that was not let go of.
+pub(crate) fn sockets_of(pid: u32) -> usize {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let targets = entries.filter_map(|entry| fs::read_link(entry.path()).ok());
+    targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
+}
+
+/// Raises this process's limit of descriptors as far as it may, if it is lower than this.
+pub(crate) fn allow_descriptors(count: u64) {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("limits can be read");
+    if soft < count {
+        setrlimit(Resource::RLIMIT_NOFILE, hard.min(count), hard).expect("soft can become hard");
+    }
 }
 
 /// CPU time that a process has used, in clock ticks (10 ms each on every Linux of today).
