@@ -63,9 +63,11 @@
 //! Not here: descriptors, pages and channels (`master`), the life of workers (`supervise`).
 
 mod admission;
+mod candidate;
 mod ledger;
 pub mod policy;
 mod stuck;
+mod taking_back;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -76,7 +78,8 @@ use crate::ident::{ConnectionId, Slot};
 use crate::time::Nanos;
 
 pub use admission::ShedReason;
-pub use ledger::{Candidate, Ledger, Sample, Shape};
+pub use candidate::{Candidate, Sample, Shape};
+pub use ledger::Ledger;
 pub use policy::Policy;
 pub use stuck::first_look;
 
@@ -431,79 +434,6 @@ impl Dispatcher {
         self.ledger.check_invariants();
         self.admission.check_invariants(&self.fresh, &self.returned);
         assert!(self.queued() == 0 || self.ledger.credit() == 0, "nothing waits beside credit");
-    }
-
-    /// What waits at a stuck worker goes to those that are not, as far as they have credit. What
-    /// waits behind busy threads goes to idle ones, from the longest queue first, as far as there
-    /// are idle ones. Never more than can be seated elsewhere: it would only come back.
-    /// Returns how many.
-    fn plan_recalls(&mut self) -> u32 {
-        let mut planned = 0;
-        let mut credit = u32::try_from(self.ledger.free_credit()).unwrap_or(u32::MAX);
-        for place in 0..self.ledger.candidates().len() {
-            let candidate = &self.ledger.candidates()[place];
-            if candidate.stuck {
-                let count = candidate.recallable().min(credit);
-                credit -= count;
-                planned += count;
-                self.plan_recall(place, count);
-            }
-        }
-        let candidates = self.ledger.candidates();
-        let mut free: u32 =
-            candidates.iter().map(Candidate::free_places).fold(0, u32::saturating_add).min(credit);
-        let mut queues: Vec<_> = (0..candidates.len())
-            .map(|place| (candidates[place].overdue_behind(), place))
-            .filter(|(waits, _)| *waits > 0)
-            .collect();
-        queues.sort_by_key(|(waits, place)| (std::cmp::Reverse(*waits), *place));
-        for (waits, place) in queues {
-            let count = waits.min(free);
-            free -= count;
-            planned += count;
-            self.plan_recall(place, count);
-        }
-        planned
-    }
-
-    /// Readable idle loans of stuck workers go where they are served at once; each such worker gets
-    /// its share of the room, in turn. `taken`: places that recalls will fill.
-    fn plan_rescues(&mut self, mut taken: u32) {
-        let count = self.ledger.candidates().len();
-        let mut left = self.ledger.candidates().iter().filter(|one| one.wants_rescue()).count();
-        let begin = self.rescue_next;
-        for place in (0..count).map(|step| (begin + step) % count) {
-            let candidate = &self.ledger.candidates()[place];
-            if !candidate.wants_rescue() {
-                continue;
-            }
-            let room = self.rescue_room(candidate).saturating_sub(taken);
-            let share = room.div_ceil(u32::try_from(left).unwrap_or(u32::MAX).max(1));
-            left -= 1;
-            if share > 0 {
-                taken += share;
-                self.rescue_next = place + 1;
-                let slot = candidate.slot;
-                self.effects.push_back(Effect::Rescue { slot, count: share });
-            }
-        }
-    }
-
-    /// How many of this stuck worker's connections others have room for.
-    fn rescue_room(&self, candidate: &Candidate) -> u32 {
-        if candidate.is_hopeless() {
-            return u32::try_from(self.ledger.free_credit()).unwrap_or(u32::MAX);
-        }
-        let places = self.ledger.candidates().iter().map(Candidate::places_at_once);
-        places.fold(0, u32::saturating_add)
-    }
-
-    fn plan_recall(&mut self, place: usize, count: u32) {
-        if count > 0 {
-            let slot = self.ledger.candidates()[place].slot;
-            self.ledger.plan_recalls(place, count);
-            self.effects.push_back(Effect::Recall { slot, count });
-        }
     }
 }
 

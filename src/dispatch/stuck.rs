@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use crate::dispatch::ledger::Sample;
+use crate::dispatch::candidate::Sample;
 use crate::time::Nanos;
 
 /// Whether a worker makes no progress: stopped by a signal; in one turn for too long; without a

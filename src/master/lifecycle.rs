@@ -17,7 +17,7 @@ use crate::exit::{self, RunError};
 use crate::handoff::{DrainMode, ToWorker};
 use crate::ident::Incarnation;
 use crate::master::Master;
-use crate::master::lending::busy_since;
+use crate::master::looking::busy_since;
 use crate::master::roster::{Member, Stage};
 use crate::supervise::{Effect, Exit, StartFailure};
 use crate::sys::process::{Change, ChildSignal};

@@ -2,24 +2,28 @@
 //!
 //! One thread, one loop, no byte of HTTP. A turn takes facts (events, frames, rings, load reports,
 //! the clock), hands them to the two machines that decide ([`Dispatcher`], [`Supervisor`]), and
-//! carries out what they ask for. A connection's way through the files: `acceptor` → `connections`
-//! → (`parked`) → `lending` → the worker; back by `lending` (given, recalled) or `settling` (its
-//! worker died).
+//! carries out what they ask for. A connection's way through the files: `acceptor` → `taking_in` →
+//! `connections` → (`parked`) → `lending` → the worker; back by `returning` (ended, given, recalled),
+//! `watching` (readable while its worker is stuck) or `settling` (its worker died).
 //!
 //! Not here: decisions (`dispatch`, `supervise`, `stopping`), HTTP (`worker`).
 
 mod acceptor;
 mod connections;
 mod counters;
+mod hearing;
 mod lending;
 mod lifecycle;
 mod lingering;
+mod looking;
 mod parked;
 mod reserve;
+mod returning;
 mod roster;
 mod settling;
 mod shedding;
 mod stopping;
+mod taking_in;
 mod tokens;
 mod watching;
 
@@ -32,14 +36,12 @@ use signal_hook_mio::v1_0::Signals;
 use tracing::{debug, info};
 
 use crate::board::LetGo;
-use crate::config::{
-    BELL_ROUNDS_MAX, EVENTS_PER_TURN_MAX, PARKED_SHARE, RING_LOOK_MAX, RING_LOOK_MIN, Settings,
-};
+use crate::config::{BELL_ROUNDS_MAX, EVENTS_PER_TURN_MAX, PARKED_SHARE, RING_LOOK_MAX, Settings};
 use crate::dispatch::{DispatchSettings, Dispatcher};
 use crate::exit::{Exit, RunError};
 use crate::ident::ConnectionId;
 use crate::master::acceptor::{Acceptor, Stopped};
-use crate::master::connections::{Accepted, Connections, Place};
+use crate::master::connections::{Connections, Place};
 use crate::master::counters::{Counters, Outcome};
 use crate::master::lingering::{Linger, Lingering};
 use crate::master::parked::Parked;
@@ -258,118 +260,9 @@ impl Master {
         next.into_iter().flatten().min().map(|at| clock::now().until(at))
     }
 
-    /// Winds the master's own alarm for the dispatcher's next look: an epoll timeout has a resolution
-    /// of a millisecond, which is as long as a worker may be stuck unnoticed. False if it is due.
-    fn wind_look(&mut self) -> bool {
-        let Some(at) = self.dispatcher.next_look() else { return true };
-        if at <= clock::now() {
-            return false;
-        }
-        // Once wound it is left alone: a look too early costs less than winding it each time.
-        if at < self.look_at || self.look_at <= self.now {
-            self.look_at = at;
-            if let Err(cause) = self.look.wind(at) {
-                debug!(%cause, "winding the master's alarm");
-                return false;
-            }
-        }
-        true
-    }
-
     /// A connection without a request may be kept until then at the most, whatever its worker says.
     fn latest_deadline(&self) -> Nanos {
         self.now + self.settings.http.keep_alive.max(self.settings.http.header_timeout)
-    }
-
-    /// Takes from the kernel as much as there is room for.
-    fn accept(&mut self) {
-        // Without workers nobody has room, but a waiting room.
-        let wanted = self.supervisor.serving() > 0 || self.dispatcher.is_room_open();
-        if self.acceptor.is_closed() || !wanted {
-            return;
-        }
-        let budget = self.dispatcher.accept_budget(self.acceptor.kernel_waits());
-        if budget == 0 {
-            return;
-        }
-        self.acceptor.watch_all();
-        if self.accept_up_to(budget.min(crate::config::ACCEPTS_PER_TURN_MAX))
-            == Stopped::OutOfDescriptors
-        {
-            // Idle connections make room for what can be served, not for a longer queue.
-            let made_room = !self.dispatcher.is_room_open() && self.make_room();
-            if !made_room {
-                let cause = io::Error::from_raw_os_error(nix::libc::EMFILE);
-                self.acceptor.pause(self.now, &cause);
-            }
-        }
-    }
-
-    fn accept_up_to(&mut self, budget: usize) -> Stopped {
-        let mut waited_us = None;
-        let deadline = self.now + self.settings.http.header_timeout;
-        let mut silent = Vec::new();
-        let stopped = self.acceptor.accept(budget, self.now, |listener, descriptor, peer| {
-            // Asked of the first of a batch, which has waited longest; of each one if each is
-            // logged, or may be turned away for it. It costs 0.6 µs.
-            if waited_us.is_none() || self.settings.access_log || self.dispatcher.sheds() {
-                let waited = stream::waited_before_accept(descriptor.as_fd());
-                waited_us = Some(waited.map_or(u32::MAX, |waited| waited.as_micros() as u32));
-            }
-            let speaks = stream::bytes_readable(descriptor.as_fd()).unwrap_or(0) > 0;
-            let id = self.connections.insert(Accepted {
-                descriptor,
-                peer,
-                listener,
-                accepted_at: self.now,
-                waited_before_accept_us: waited_us.unwrap_or(u32::MAX),
-                idle_deadline: deadline,
-            });
-            self.counters.accepted += 1;
-            if speaks {
-                if let Some(connection) = self.connections.get(id) {
-                    let since = connection.arrived_at();
-                    self.dispatcher.handle_accepted(id, connection.affinity(), since);
-                }
-            } else {
-                // It has said nothing yet: it waits here, and occupies nobody.
-                silent.push(id);
-            }
-        });
-        for id in silent {
-            self.park(id);
-        }
-        stopped
-    }
-
-    /// Parks a connection until its client speaks.
-    fn park(&mut self, id: ConnectionId) {
-        if self.parked.is_full()
-            && let Some((_, longest_silent)) = self.parked.first()
-        {
-            self.unpark_and_close(longest_silent, Outcome::MadeRoom);
-        }
-        let Some(connection) = self.connections.get_mut(id) else { return };
-        if let Err(cause) = self.parked.insert(self.poll.registry(), id, connection) {
-            debug!(%cause, "parking a connection");
-            self.close(id, Outcome::SystemRefused);
-        }
-    }
-
-    /// A parked connection has become readable, or its client is gone.
-    fn handle_parked_event(&mut self, id: ConnectionId, may_be_over: bool) {
-        let Some(connection) = self.connections.get_mut(id) else { return };
-        if connection.place != Place::Parked {
-            return;
-        }
-        self.parked.remove_reported(id, connection);
-        // A client may send and then end its side: only an end with nothing before it is one.
-        if !may_be_over || stream::bytes_readable(connection.descriptor()).unwrap_or(0) > 0 {
-            let affinity = connection.affinity();
-            self.dispatcher.handle_readable(id, affinity);
-        } else {
-            self.close(id, Outcome::LeftIdle);
-        }
     }
 
     fn handle_lingering_event(&mut self, id: ConnectionId) {
@@ -402,27 +295,6 @@ impl Master {
                 Step::CloseListeners => self.close_listeners(),
                 Step::DrainWorkers => self.drain_workers(),
             }
-        }
-    }
-
-    /// Out of descriptors: the connection that has been silent for longest goes. True if one did.
-    fn make_room(&mut self) -> bool {
-        let parked = self.parked.first().map(|(_, id)| id);
-        match parked.or_else(|| self.recall_longest_idle()) {
-            Some(id) => {
-                self.unpark_and_close(id, Outcome::MadeRoom);
-                true
-            }
-            None => false,
-        }
-    }
-
-    fn unpark_and_close(&mut self, id: ConnectionId, outcome: Outcome) {
-        if let Some(connection) = self.connections.get_mut(id) {
-            if connection.place == Place::Parked {
-                self.parked.remove(self.poll.registry(), id, connection);
-            }
-            self.close(id, outcome);
         }
     }
 
@@ -483,19 +355,6 @@ impl Master {
             .filter(|(_, connection)| connection.place == Place::Lingering)
             .count();
         self.counters.check_invariants(self.connections.len() - lingering);
-    }
-
-    /// Looks at rings again soon: something is going on.
-    fn look_again_soon(&mut self) {
-        self.ring_look = (self.now + RING_LOOK_MIN, RING_LOOK_MIN);
-    }
-
-    /// Looks at rings again, later each time that there was nothing.
-    fn look_again_later(&mut self) {
-        if self.now >= self.ring_look.0 {
-            let pause = (self.ring_look.1 * 2).min(RING_LOOK_MAX);
-            self.ring_look = (self.now + pause, pause);
-        }
     }
 }
 

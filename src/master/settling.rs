@@ -11,10 +11,8 @@ use tracing::{info, warn};
 
 use crate::board::Settled;
 use crate::handoff::{DrainMode, ToWorker};
-use crate::ident::ConnectionId;
-use crate::loan::{LoanState, MasterState, Settlement};
+use crate::loan::Settlement;
 use crate::master::Master;
-use crate::master::connections::Place;
 use crate::master::counters::Outcome;
 use crate::master::lingering::Linger;
 use crate::supervise::Exit;
@@ -100,32 +98,6 @@ impl Master {
         true
     }
 
-    /// A connection has come back that nobody reads from: seated if its client has spoken, parked
-    /// if it has not; and ended where the server has stopped listening.
-    pub(super) fn place_returned(&mut self, id: ConnectionId) {
-        let Some(connection) = self.connections.get_mut(id) else { return };
-        connection.place = Place::Queued;
-        let speaks = stream::bytes_readable(connection.descriptor()).unwrap_or(0) > 0;
-        if speaks {
-            let affinity = connection.affinity();
-            self.dispatcher.handle_readable(id, affinity);
-        } else if self.stopping.has_closed() {
-            self.close(id, Outcome::LeftIdle);
-        } else {
-            self.park(id);
-        }
-    }
-
-    /// A worker has given a connection back: parked without asking whether its client has spoken
-    /// meanwhile, since registering it reports that too.
-    pub(super) fn place_given(&mut self, id: ConnectionId) {
-        if self.stopping.has_closed() {
-            self.place_returned(id);
-        } else {
-            self.park(id);
-        }
-    }
-
     /// A worker is to leave: what it has not claimed comes back at once, what it has it finishes.
     pub(super) fn drain(&mut self, place: u32, mode: DrainMode) {
         self.take_back_unclaimed(place, false);
@@ -134,31 +106,5 @@ impl Master {
             member.frames_owed.push_back(ToWorker::Drain { mode, graceful });
         }
         self.tell_recalls(place);
-    }
-
-    /// Takes back every loan that is LENT or IDLE; or only the IDLE ones.
-    pub(super) fn take_back_unclaimed(&mut self, place: u32, only_idle: bool) {
-        let Some(member) = self.roster.get(place) else { return };
-        if member.proxy.is_some() {
-            // Without a page a worker serves what it holds: it cannot be asked.
-            return;
-        }
-        let loans: Vec<_> = member
-            .page
-            .loans()
-            .filter(|(_, _, state)| *state == MasterState::OnLoan)
-            .map(|(loan, ..)| loan)
-            .filter(|loan| !only_idle || member.page.look(*loan) == LoanState::Idle)
-            .collect();
-        for loan in loans {
-            if let Some(id) = self.take_back(place, loan) {
-                self.place_returned(id);
-            }
-        }
-        if let Some(member) = self.roster.get_mut(place)
-            && !only_idle
-        {
-            member.unclaimed.clear();
-        }
     }
 }

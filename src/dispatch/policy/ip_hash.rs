@@ -2,7 +2,7 @@
 //! (Thaler & Ravishankar 1998: the highest hash of client and worker wins). A worker that comes or
 //! goes moves only its own clients. Affinity is best effort: nobody waits for its sake.
 
-use crate::dispatch::ledger::Candidate;
+use crate::dispatch::candidate::Candidate;
 use crate::dispatch::policy::Policy;
 
 /// Rendezvous hashing.

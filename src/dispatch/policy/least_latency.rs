@@ -3,7 +3,7 @@
 //! The average moves by an eighth with each look that saw requests end. A worker that nothing is
 //! known of counts as fast, so that a new one is tried.
 
-use crate::dispatch::ledger::Candidate;
+use crate::dispatch::candidate::Candidate;
 use crate::dispatch::policy::{Policy, least_by_key};
 
 /// The worker where a request is expected to be over soonest.

@@ -1,6 +1,6 @@
 //! Fewest requests waiting or in service, then fewest open connections; ties rotate.
 
-use crate::dispatch::ledger::Candidate;
+use crate::dispatch::candidate::Candidate;
 use crate::dispatch::policy::{Policy, least_by_key};
 
 /// The least loaded worker.

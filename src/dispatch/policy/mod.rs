@@ -15,7 +15,7 @@ mod two_choices;
 mod weighted;
 
 use crate::config::Balance;
-use crate::dispatch::ledger::Candidate;
+use crate::dispatch::candidate::Candidate;
 
 /// A way of choosing.
 pub trait Policy: Send {

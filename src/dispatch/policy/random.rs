@@ -1,6 +1,6 @@
 //! Any worker that has room, each as likely as the others.
 
-use crate::dispatch::ledger::Candidate;
+use crate::dispatch::candidate::Candidate;
 use crate::dispatch::policy::Policy;
 
 /// A worker drawn at random.

@@ -1,6 +1,6 @@
 //! In turn. A worker that had no room when its turn came is owed it, and gets it first.
 
-use crate::dispatch::ledger::Candidate;
+use crate::dispatch::candidate::Candidate;
 use crate::dispatch::policy::Policy;
 use crate::ident::Slot;
 

@@ -1,7 +1,7 @@
 //! The less loaded of two drawn at random (Mitzenmacher, "The Power of Two Choices in Randomized
 //! Load Balancing", IEEE TPDS 2001): unlike least-loaded it does not herd on old reports.
 
-use crate::dispatch::ledger::Candidate;
+use crate::dispatch::candidate::Candidate;
 use crate::dispatch::policy::Policy;
 use crate::dispatch::policy::random::nth_eligible;
 

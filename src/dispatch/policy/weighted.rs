@@ -2,7 +2,7 @@
 //! earns its weight, the richest is picked and pays the sum). A worker without room goes on earning,
 //! so it is owed its turns, up to a bound.
 
-use crate::dispatch::ledger::Candidate;
+use crate::dispatch::candidate::Candidate;
 use crate::dispatch::policy::Policy;
 use crate::ident::Slot;
 

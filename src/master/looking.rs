@@ -1,0 +1,142 @@
+//! Looking at the board: what each worker holds and how busy it is; and when to look again.
+//!
+//! Not here: what follows from it (`dispatch`), the pages themselves (`crate::board`).
+
+use tracing::{debug, error};
+
+use crate::board::Call;
+use crate::config::Rebalance;
+use crate::dispatch::Sample;
+use crate::master::Master;
+use crate::master::roster::{Member, Stage};
+use crate::sys::clock;
+use crate::time::Nanos;
+
+impl Master {
+    /// Looks at every page: what has been claimed, and how loaded each worker is.
+    pub(super) fn look_at_board(&mut self) {
+        let now = self.now;
+        let mut overdue = Vec::new();
+        for (_, member) in self.roster.iter_mut() {
+            if member.stage != Stage::Serving {
+                continue;
+            }
+            let sample = sample(member, now);
+            let recallable = member.proxy.is_none();
+            let timeout = self.settings.lifecycle.handoff_timeout;
+            if !recallable && sample.oldest_waiting.is_some_and(|at| now.since(at) > timeout) {
+                overdue.push(member.who);
+            }
+            self.dispatcher.handle_sample(member.who.slot, &sample, now);
+        }
+        for who in overdue {
+            // What it was lent cannot be taken back while it lives: it has no page.
+            error!(worker = who.slot.0, gen = who.generation.0, "a hand-off was not taken in time");
+            self.supervisor.handle_misbehaved(who);
+        }
+    }
+
+    /// Asks workers to say when they have room, where that is waited for. True if one was asked
+    /// that had not been.
+    pub(super) fn raise_bells(&mut self) -> bool {
+        let kernel_waits = self.acceptor.kernel_waits();
+        let always = self.settings.rebalance == Rebalance::Always;
+        let mut raised = false;
+        for (_, member) in self.roster.iter_mut() {
+            if member.stage == Stage::Starting || member.proxy.is_some() {
+                continue;
+            }
+            let serves = member.stage == Stage::Serving;
+            let at_load = serves
+                .then(|| self.dispatcher.bell_threshold(member.who.slot, kernel_waits))
+                .flatten();
+            // A worker that leaves gives back what becomes idle, in every mode.
+            let when_given = member.page.on_loan() > 0 && (always || !serves);
+            let call = Call { at_load, when_given };
+            if call == member.bell {
+                continue;
+            }
+            member.bell = call;
+            if call == Call::NOTHING {
+                member.page.lower_bell();
+            } else {
+                member.page.raise_bell(call);
+                raised = true;
+            }
+        }
+        raised
+    }
+
+    /// Winds the master's own alarm for the dispatcher's next look: an epoll timeout has a resolution
+    /// of a millisecond, which is as long as a worker may be stuck unnoticed. False if it is due.
+    pub(super) fn wind_look(&mut self) -> bool {
+        let Some(at) = self.dispatcher.next_look() else { return true };
+        if at <= clock::now() {
+            return false;
+        }
+        // Once wound it is left alone: a look too early costs less than winding it each time.
+        if at < self.look_at || self.look_at <= self.now {
+            self.look_at = at;
+            if let Err(cause) = self.look.wind(at) {
+                debug!(%cause, "winding the master's alarm");
+                return false;
+            }
+        }
+        true
+    }
+}
+
+/// What the dispatcher is told of a worker. The claim words are read before the counters: a request
+/// that begins meanwhile is counted twice then, and never not at all.
+fn sample(member: &mut Member, now: Nanos) -> Sample {
+    let unclaimed = member.still_unclaimed(now);
+    let (waiting, oldest_waiting) = (unclaimed.count, unclaimed.oldest);
+    let nothing_claimed_since = unclaimed.nothing_claimed_since;
+    let open = member.page.on_loan();
+    let stopped = member.stopped_at.is_some();
+    if let Some(report) = &member.reported {
+        return Sample {
+            waiting,
+            oldest_waiting,
+            nothing_claimed_since,
+            started: report.started,
+            finished: report.finished,
+            queued: report.queued,
+            threads_busy: report.busy,
+            open,
+            busy_ns: report.busy_ns,
+            services: report.finished,
+            stopped,
+            ..Sample::default()
+        };
+    }
+    let report = member.page.report();
+    Sample {
+        waiting,
+        oldest_waiting,
+        nothing_claimed_since,
+        started: report.requests_started,
+        finished: report.requests_finished,
+        queued: report.requests_queued,
+        threads_busy: report.threads_busy,
+        all_busy_since: report.all_busy_since,
+        turn_entered: report.turn_entered,
+        open,
+        busy_ns: report.busy_ns,
+        services: report.services,
+        stopped,
+    }
+}
+
+/// Since when a worker has been busy with one and the same thing; zero if it is not.
+pub(super) fn busy_since(member: &Member) -> Nanos {
+    if let Some(stopped_at) = member.stopped_at {
+        return stopped_at;
+    }
+    let report = member.page.report();
+    [report.turn_entered, report.oldest_call]
+        .into_iter()
+        .filter(|stamp| *stamp != Nanos(0))
+        .min()
+        .unwrap_or(Nanos(0))
+}
