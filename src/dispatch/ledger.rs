@@ -125,10 +125,13 @@ impl Ledger {
     }
 
     /// When to look whether a worker is stuck by now, with loans that others could serve: those that
-    /// it has not claimed, and, if `idle_too`, those that are idle.
+    /// it has not claimed, and, if `idle_too`, those that are idle. For these it winds an alarm when
+    /// it begins something; only the second look, at the exact moment, is the master's own to see to.
     pub(super) fn look_at(&self, candidate: &Candidate, idle_too: bool) -> Option<Nanos> {
         let has_idle = idle_too && candidate.shape.recallable && candidate.open > candidate.load();
-        let busy_since = candidate.busy_since.filter(|_| has_idle);
+        let half = self.stall_after / 2;
+        let has_begun = |since: &Nanos| self.sampled_at.since(*since) >= half;
+        let busy_since = candidate.busy_since.filter(|since| has_idle && has_begun(since));
         let stamps = [candidate.nothing_claimed_since, busy_since].into_iter().flatten();
         stamps.map(|since| next_look(since, self.stall_after, self.sampled_at)).min()
     }

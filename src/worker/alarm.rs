@@ -1,9 +1,10 @@
 //! Winding the alarm: how the master learns in time that this worker is stuck.
 //!
 //! Whoever is stuck cannot say so; so a worker winds the alarm *before* it begins what might keep
-//! it, and the master looks at its load report when it rings. Once wound it stays so until it has
-//! rung: a busy worker winds it once a millisecond and not once a request, an idle one never. All
-//! workers wind to the same instants (`dispatch::first_look`), so that they wake the master once.
+//! it, and the master looks at its load report when it rings. A worker that begins one thing after
+//! the other puts it off in time, once in each `--stall-after` and not once a request: so it rings
+//! for those that are stuck, and once for each that falls idle. All workers wind to the same
+//! instants (`dispatch::first_look`), so that those wake the master together.
 //!
 //! Not here: the timer (`sys::alarm`), what "stuck" means (`dispatch::stuck`).
 
@@ -28,14 +29,14 @@ impl AlarmClock {
         AlarmClock { alarm, rings_at: Nanos(0) }
     }
 
-    /// Something begins now that might last for longer than `stall_after`.
-    pub(crate) fn wind(&mut self, now: Nanos, stall_after: Duration) {
+    /// Something began at `since`, a moment ago, that might last for longer than `stall_after`.
+    pub(crate) fn wind(&mut self, since: Nanos, stall_after: Duration) {
         let Some(alarm) = &self.alarm else { return };
-        if now < self.rings_at {
-            // It rings before that, and then the master knows of what has begun meanwhile.
+        if self.rings_at >= since + stall_after / 2 {
+            // Late enough to show what is unfinished by then, and soon enough (`first_look`).
             return;
         }
-        self.rings_at = first_look(now, stall_after);
+        self.rings_at = first_look(since, stall_after);
         if let Err(cause) = alarm.wind(self.rings_at) {
             warn!(%cause, "winding the alarm");
             self.alarm = None;
@@ -48,17 +49,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_wound_once_until_it_has_rung() {
+    fn who_makes_progress_puts_it_off_once_in_each_stall_after() {
         let mut clock = AlarmClock::new(Some(Alarm::create().unwrap()));
         let stall_after = Duration::from_millis(1);
         let begin = crate::sys::clock::now();
-        clock.wind(begin, stall_after);
-        let first = clock.rings_at;
-        assert!(first > begin);
-        clock.wind(Nanos(first.0 - 1), stall_after);
-        assert_eq!(clock.rings_at, first);
-        clock.wind(first, stall_after);
-        assert!(clock.rings_at > first);
+        let mut windings = 0;
+        for turn in 0..10_000 {
+            let now = begin + Duration::from_micros(10) * turn;
+            let before = clock.rings_at;
+            clock.wind(now, stall_after);
+            windings += u32::from(clock.rings_at != before);
+            let rings_after = now.until(clock.rings_at);
+            assert!(rings_after >= stall_after / 2 && rings_after < stall_after * 3 / 2);
+        }
+        assert!((100..=102).contains(&windings), "{windings} in a hundred milliseconds");
+    }
+
+    #[test]
+    fn what_goes_on_does_not_put_it_off() {
+        let mut clock = AlarmClock::new(Some(Alarm::create().unwrap()));
+        let stall_after = Duration::from_millis(1);
+        let since = crate::sys::clock::now();
+        clock.wind(since, stall_after);
+        let rings_at = clock.rings_at;
+        clock.wind(since, stall_after);
+        assert_eq!(clock.rings_at, rings_at);
     }
 
     #[test]

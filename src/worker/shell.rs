@@ -181,8 +181,8 @@ impl Shell {
             pool.oldest_call(),
         );
         if !pool.has_free_thread() {
-            // The last thread is taken, and may be for any time.
-            self.wind_alarm();
+            // The last thread was taken, and may be for any time.
+            self.wind_alarm(pool.all_busy_since());
         }
     }
 
@@ -192,7 +192,7 @@ impl Shell {
         self.page.turn_entered(self.now);
         if self.pool.is_none() {
             // Handlers run in this turn, and may take any time.
-            self.wind_alarm();
+            self.wind_alarm(self.now);
         }
     }
 
@@ -275,13 +275,13 @@ impl Shell {
         self.date.at(self.now)
     }
 
-    /// What begins now may keep this worker: the master looks after it, if there is another loan
+    /// What began then may keep this worker: the master looks after it, if there is another loan
     /// that somebody else could serve.
-    fn wind_alarm(&mut self) {
+    fn wind_alarm(&mut self, since: Nanos) {
         if self.open > 1
             && let Some(stall_after) = self.page.alarm_wanted()
         {
-            self.alarm.wind(self.now, stall_after);
+            self.alarm.wind(since, stall_after);
         }
     }
 
