@@ -37,8 +37,11 @@ pub(crate) struct Run<'a> {
 /// Kept connections of the rows that do not say otherwise.
 const CONNECTIONS: usize = 64;
 
-/// Connections opened at one time.
-const AT_ONCE: usize = 16;
+/// Connections opened at one time: one by one, so that they are seated alike in every run.
+const AT_ONCE: usize = 1;
+
+/// The same where there are thousands, and where each is held does not matter.
+const MANY_AT_ONCE: usize = 16;
 
 /// A generator that is later than this (p99) is named beside the figure, unless the latency is
 /// large enough for it not to matter.
@@ -207,8 +210,7 @@ fn skew(run: &Run<'_>) -> Figures {
 fn puma(run: &Run<'_>) -> Figures {
     let server = run.server(&["-w", "2", "--threads", "1", "--worker-header"]);
     let mut generator = generator(&server);
-    // One by one, so that both workers get two.
-    let fast = open(&mut generator, 4, 1);
+    let fast = open(&mut generator, 4, AT_ONCE);
     let held = generator.workers(fast);
     let slow = generator.reserve(1).expect("few connections");
     let before = Duration::from_secs_f64(run.seconds * 0.1).min(Duration::from_millis(200));
@@ -235,7 +237,7 @@ fn burst(run: &Run<'_>) -> Figures {
     let mut generator = generator(&server);
     let opened = if run.is_smoke { 96 } else { 960 };
     raise_descriptor_limit(opened);
-    let set = open(&mut generator, opened, AT_ONCE);
+    let set = open(&mut generator, opened, MANY_AT_ONCE);
     let left = generator.retain(set, |worker| worker.is_some_and(|slot| slot < 2));
     eventually(DEADLINE, "the server has noticed the closes", || {
         server.descriptors() <= descriptors + left
@@ -307,7 +309,7 @@ fn idle(run: &Run<'_>) -> Figures {
     let allowed = raise_descriptor_limit(WANTED);
     let count = if run.is_smoke { 500 } else { WANTED }.min(allowed);
     let mut generator = generator(&server);
-    let set = open(&mut generator, count, AT_ONCE);
+    let set = open(&mut generator, count, MANY_AT_ONCE);
     // What opening them has set going comes to rest.
     let duration = Duration::from_secs_f64(run.seconds);
     thread::sleep(duration.min(Duration::from_secs(2)));
