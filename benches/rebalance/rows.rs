@@ -40,8 +40,8 @@ const CONNECTIONS: usize = 64;
 /// Connections opened at one time: one by one, so that they are seated alike in every run.
 const AT_ONCE: usize = 1;
 
-/// The same where there are thousands, and where each is held does not matter.
-const MANY_AT_ONCE: usize = 16;
+/// The same for thousands of idle ones: where each is held does not matter.
+const IDLE_AT_ONCE: usize = 16;
 
 /// A generator that is later than this (p99) is named beside the figure, unless the latency is
 /// large enough for it not to matter.
@@ -237,7 +237,7 @@ fn burst(run: &Run<'_>) -> Figures {
     let mut generator = generator(&server);
     let opened = if run.is_smoke { 96 } else { 960 };
     raise_descriptor_limit(opened);
-    let set = open(&mut generator, opened, MANY_AT_ONCE);
+    let set = open(&mut generator, opened, AT_ONCE);
     let left = generator.retain(set, |worker| worker.is_some_and(|slot| slot < 2));
     eventually(DEADLINE, "the server has noticed the closes", || {
         server.descriptors() <= descriptors + left
@@ -309,7 +309,7 @@ fn idle(run: &Run<'_>) -> Figures {
     let allowed = raise_descriptor_limit(WANTED);
     let count = if run.is_smoke { 500 } else { WANTED }.min(allowed);
     let mut generator = generator(&server);
-    let set = open(&mut generator, count, MANY_AT_ONCE);
+    let set = open(&mut generator, count, IDLE_AT_ONCE);
     // What opening them has set going comes to rest.
     let duration = Duration::from_secs_f64(run.seconds);
     thread::sleep(duration.min(Duration::from_secs(2)));
