@@ -20,9 +20,10 @@
 //! Unfair: client and server share the cores. What the client takes, the server lacks, and a request
 //! may wait for the client's own turn: the lag beside each figure says how late it was in sending,
 //! nothing says how late in reading. A worker that spins keeps the client off its core too. So the
-//! ratios between modes of one run mean more than any figure. `hello` by our own generator (without
-//! wrk) costs the client more than the server. `never` is this server without rebalancing, not
-//! another one: its master already takes back what a worker has not claimed.
+//! ratios between modes of one run mean more than any figure. `hello` has one client thread (wrk's,
+//! or our own generator's), which is often the bottleneck: its rate says less than its CPU per
+//! request. `never` is this server without rebalancing, not another one: its master already takes
+//! back what a worker has not claimed.
 //!
 //! Not here: the loads themselves (`rebalance/rows`), figures and bars (`rebalance/figures`).
 

@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+const WARNING: &str = "WARNING";
+
 /// One measured number.
 #[derive(Clone, Debug)]
 pub(crate) struct Figure {
@@ -35,12 +37,21 @@ pub(crate) enum Bar {
 /// All runs of a row, by mode.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    runs: BTreeMap<String, Vec<(usize, Figures)>>,
+    runs: BTreeMap<String, Vec<Figures>>,
 }
 
 impl Figures {
     pub(crate) fn push(&mut self, name: &'static str, value: f64, unit: &'static str) {
         self.list.push(Figure { name, value, unit });
+    }
+
+    /// A remark that takes something away from the figures.
+    pub(crate) fn warn(&mut self, what: &str) {
+        self.remarks.push(format!("{WARNING}: {what}"));
+    }
+
+    fn has_warning(&self) -> bool {
+        self.remarks.iter().any(|remark| remark.starts_with(WARNING))
     }
 
     fn value(&self, name: &str) -> Option<f64> {
@@ -50,17 +61,20 @@ impl Figures {
 
 impl Table {
     pub(crate) fn add(&mut self, mode: &str, figures: Figures) {
-        let runs = self.runs.entry(mode.to_owned()).or_default();
-        runs.push((runs.len(), figures));
+        self.runs.entry(mode.to_owned()).or_default().push(figures);
     }
 
     /// The medians of a mode, figure by figure.
     pub(crate) fn medians(&self, mode: &str) -> Figures {
         let mut medians = Figures::default();
         let Some(runs) = self.runs.get(mode) else { return medians };
-        for figure in runs.first().map_or(&[][..], |(_, first)| first.list.as_slice()) {
-            let values = runs.iter().filter_map(|(_, run)| run.value(figure.name)).collect();
+        for figure in runs.first().map_or(&[][..], |first| first.list.as_slice()) {
+            let values = runs.iter().filter_map(|run| run.value(figure.name)).collect();
             medians.push(figure.name, median(values), figure.unit);
+        }
+        let warned = runs.iter().filter(|run| run.has_warning()).count();
+        if warned > 0 {
+            medians.remarks.push(format!("{WARNING} in {warned} of {} runs", runs.len()));
         }
         medians
     }
@@ -93,7 +107,7 @@ impl Table {
     fn ratio(&self, figure: &str, mode: &str, over: &str) -> Option<f64> {
         let pairs = self.runs.get(mode)?.iter().zip(self.runs.get(over)?);
         let ratios: Vec<f64> = pairs
-            .filter_map(|((_, one), (_, other))| Some(one.value(figure)? / other.value(figure)?))
+            .filter_map(|(one, other)| Some(one.value(figure)? / other.value(figure)?))
             .collect();
         (!ratios.is_empty()).then(|| median(ratios))
     }

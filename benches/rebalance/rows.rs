@@ -37,13 +37,19 @@ pub(crate) struct Run<'a> {
 /// Kept connections of the rows that do not say otherwise.
 const CONNECTIONS: usize = 64;
 
-/// Connections opened at one time.
-const AT_ONCE: usize = 16;
+/// Connections opened at one time: one by one, so that they are seated alike in every run.
+const AT_ONCE: usize = 1;
+
+/// The same for thousands of idle ones: where each is held does not matter.
+const IDLE_AT_ONCE: usize = 16;
 
 /// A generator that is later than this (p99) is named beside the figure, unless the latency is
 /// large enough for it not to matter.
 const LAG_MAX: Duration = Duration::from_micros(200);
 const LAG_SHARE_MAX: f64 = 0.01;
+
+/// A share of the machine that others may take before it is named beside the figures.
+const OTHERS_SHARE_MAX: f64 = 0.05;
 
 /// A request that has no answer by then is a failure.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
@@ -204,8 +210,7 @@ fn skew(run: &Run<'_>) -> Figures {
 fn puma(run: &Run<'_>) -> Figures {
     let server = run.server(&["-w", "2", "--threads", "1", "--worker-header"]);
     let mut generator = generator(&server);
-    // One by one, so that both workers get two.
-    let fast = open(&mut generator, 4, 1);
+    let fast = open(&mut generator, 4, AT_ONCE);
     let held = generator.workers(fast);
     let slow = generator.reserve(1).expect("few connections");
     let before = Duration::from_secs_f64(run.seconds * 0.1).min(Duration::from_millis(200));
@@ -267,7 +272,7 @@ fn hello(run: &Run<'_>) -> Figures {
         class.pace = Pace::Closed;
         let report = generator.run(&run.plan(vec![class])).expect("a plan that fits");
         if report.failures().sum() > 0 {
-            figures.remarks.push(format!("WARNING: failed: {}", report.failures()));
+            figures.warn(&format!("failed: {}", report.failures()));
         }
         (report.answered(), report.classes[0].rate(report.elapsed))
     });
@@ -276,6 +281,7 @@ fn hello(run: &Run<'_>) -> Figures {
     figures.push("rate", rate, "/s");
     figures.push("CPU", usage.cpu_us_each(answered), "µs/request");
     figures.push("master wake-ups", usage.master_wake_ups_per_second(elapsed), "/s");
+    warn_of_others(&mut figures, usage);
     if !is_by_wrk {
         figures.remarks.push("by our own generator: no wrk here".to_owned());
     }
@@ -303,7 +309,7 @@ fn idle(run: &Run<'_>) -> Figures {
     let allowed = raise_descriptor_limit(WANTED);
     let count = if run.is_smoke { 500 } else { WANTED }.min(allowed);
     let mut generator = generator(&server);
-    let set = open(&mut generator, count, AT_ONCE);
+    let set = open(&mut generator, count, IDLE_AT_ONCE);
     // What opening them has set going comes to rest.
     let duration = Duration::from_secs_f64(run.seconds);
     thread::sleep(duration.min(Duration::from_secs(2)));
@@ -315,6 +321,7 @@ fn idle(run: &Run<'_>) -> Figures {
     figures.push("master wake-ups", usage.master_wake_ups_per_second(elapsed), "/s");
     figures.push("workers' wake-ups", usage.worker_wake_ups_per_second(elapsed), "/s");
     figures.push("CPU", usage.cpu_ms_per_second(elapsed), "ms/s");
+    warn_of_others(&mut figures, usage);
     if count < WANTED && !run.is_smoke {
         figures
             .remarks
@@ -384,16 +391,24 @@ fn latency_figures(report: &Report, usage: Usage) -> Figures {
     figures.push("master wake-ups", usage.master_wake_ups_per_second(report.elapsed), "/s");
     figures.push("lag p99", milliseconds(report.lag_at(0.99)), "ms");
     if report.failures().sum() > 0 {
-        figures.remarks.push(format!("WARNING: failed: {}", report.failures()));
+        figures.warn(&format!("failed: {}", report.failures()));
     }
     let lag = report.lag_at(0.99);
     if lag > LAG_MAX.max(class.latency_at(0.99).mul_f64(LAG_SHARE_MAX)) {
-        figures.remarks.push("WARNING: the generator itself was late".to_owned());
+        figures.warn("the generator itself was late");
     }
+    warn_of_others(&mut figures, usage);
     if report.reopened > 0 {
         figures.remarks.push(format!("{} connections opened again", report.reopened));
     }
     figures
+}
+
+fn warn_of_others(figures: &mut Figures, usage: Usage) {
+    let share = usage.others_share();
+    if share > OTHERS_SHARE_MAX {
+        figures.warn(&format!("others took {:.0} % of the machine", share * 100.0));
+    }
 }
 
 /// Raises the limit on descriptors for so many connections, and says how many it allows: as many

@@ -1,16 +1,27 @@
-//! What a server has used, seen from outside: CPU time and wake-ups, from /proc.
+//! What a server has used, seen from outside: CPU time and wake-ups, from /proc; and what everybody
+//! else on the machine took meanwhile.
 //!
 //! Not here: what was done with it (`rows`).
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
 
 use crate::common::Server;
+
+/// One tick of /proc/stat (USER_HZ), on every Linux of today.
+const TICK: Duration = Duration::from_millis(10);
 
 /// What master and workers have used so far.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Usage {
+    at: Instant,
     cpu: Duration,
+    /// Of this process and the clients that it has started.
+    client_cpu: Duration,
+    machine_cpu: Duration,
     master_wake_ups: u64,
     worker_wake_ups: u64,
 }
@@ -20,15 +31,21 @@ impl Usage {
         let workers = server.worker_pids();
         let cpu = workers.iter().map(|&pid| cpu(pid)).sum::<Duration>() + cpu(server.pid());
         Usage {
+            at: Instant::now(),
             cpu,
+            client_cpu: client_cpu(),
+            machine_cpu: machine_cpu(),
             master_wake_ups: wake_ups(server.pid()),
             worker_wake_ups: workers.iter().map(|&pid| wake_ups(pid)).sum(),
         }
     }
 
-    /// What has been used since then.
+    /// What has been used since then, and from when.
     pub(crate) fn since(self, earlier: Usage) -> Usage {
         Usage {
+            at: earlier.at,
+            client_cpu: self.client_cpu.saturating_sub(earlier.client_cpu),
+            machine_cpu: self.machine_cpu.saturating_sub(earlier.machine_cpu),
             cpu: self.cpu.saturating_sub(earlier.cpu),
             master_wake_ups: self.master_wake_ups.saturating_sub(earlier.master_wake_ups),
             worker_wake_ups: self.worker_wake_ups.saturating_sub(earlier.worker_wake_ups),
@@ -54,6 +71,12 @@ impl Usage {
     pub(crate) fn worker_wake_ups_per_second(self, elapsed: Duration) -> f64 {
         self.worker_wake_ups as f64 / elapsed.as_secs_f64()
     }
+
+    /// The share of the machine that neither server nor client took, from then until now.
+    pub(crate) fn others_share(self) -> f64 {
+        let others = self.machine_cpu.saturating_sub(self.cpu + self.client_cpu);
+        others.as_secs_f64() / (self.at.elapsed().as_secs_f64() * cores() as f64)
+    }
 }
 
 /// How many cores this process may use.
@@ -68,6 +91,23 @@ fn cpu(pid: u32) -> Duration {
     let texts = tasks.filter_map(|task| fs::read_to_string(task.path().join("schedstat")).ok());
     let times = texts.filter_map(|text| text.split_whitespace().next()?.parse::<u64>().ok());
     Duration::from_nanos(times.sum())
+}
+
+fn client_cpu() -> Duration {
+    let times = [UsageWho::RUSAGE_SELF, UsageWho::RUSAGE_CHILDREN].into_iter().filter_map(|who| {
+        let usage = getrusage(who).ok()?;
+        let us = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
+        u64::try_from(us).ok()
+    });
+    Duration::from_micros(times.sum())
+}
+
+/// User, nice and system time of all processes, without interrupts and idling (proc_stat(5)).
+fn machine_cpu() -> Duration {
+    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let fields = stat.lines().next().unwrap_or_default().split_whitespace().skip(1).take(3);
+    let ticks: u32 = fields.filter_map(|field| field.parse::<u32>().ok()).sum();
+    TICK * ticks
 }
 
 /// Voluntary context switches of the main thread, which is the loop.

@@ -69,6 +69,7 @@ impl Generator {
     /// # Errors
     /// One of them failed; the others stay open until the generator goes out of scope.
     pub fn open(&mut self, opening: &Opening) -> Result<SetId, GeneratorError> {
+        let first = self.workers.len();
         let set = self.reserve(opening.count)?;
         let request = format!("GET {} HTTP/1.1\r\nHost: maitred\r\n\r\n", opening.path);
         let mut closed: VecDeque<usize> = self.sets[set.0].iter().copied().collect();
@@ -89,6 +90,10 @@ impl Generator {
             }
             self.connections.wait(deadline, &mut happenings)?;
             for (place, _, happening) in happenings.drain(..) {
+                if place < first {
+                    // Of another set: the next run finds it as it is, and opens it if it is closed.
+                    continue;
+                }
                 match happening {
                     Happening::Opened => {
                         let sent = self.connections.send(place, request.as_bytes());
@@ -102,7 +107,7 @@ impl Generator {
                         under_way -= 1;
                         unanswered -= 1;
                     }
-                    // One of another set, or of this one after its answer: the run opens it again.
+                    // After its answer: the next run opens it again.
                     Happening::Closed => {}
                     Happening::Failed(failure) => return Err(GeneratorError::Opening(failure)),
                 }

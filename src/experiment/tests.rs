@@ -115,7 +115,7 @@ fn a_closed_loop_goes_on_until_the_end() {
     let classes = vec![class("/", Pace::Closed, set, Choice::InTurn)];
     let report = generator.run(&plan(classes, 100)).unwrap();
     let found = &report.classes[0];
-    assert!(found.answered > 10, "{} answered", found.answered);
+    assert!(found.answered > 2, "{} answered", found.answered);
     assert_eq!(found.due, found.answered);
 }
 
