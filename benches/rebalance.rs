@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cargo bench --bench rebalance -- [ROW…] [--modes never,auto,always] [--seconds N] [--runs N]
-//!                                  [--seed N] [--smoke]
+//!                                  [--seed N] [--flags "SERVER FLAGS"] [--smoke]
 //! ```
 //!
 //! One line a run, one line of medians a mode, and one line a bar. Without ROW all rows; a ROW is a
@@ -49,6 +49,8 @@ const SMOKE_S: f64 = 0.5;
 struct Arguments {
     rows: Vec<String>,
     modes: Vec<String>,
+    /// More flags for every server: to see what one of them does.
+    flags: Vec<String>,
     seconds: Option<f64>,
     runs: Option<u64>,
     seed: u64,
@@ -84,7 +86,8 @@ fn measure(row: &Row, arguments: &Arguments) {
         }
         for mode in modes {
             let seed = arguments.seed.wrapping_add(number);
-            let run = Run { mode, seconds, seed, is_smoke: arguments.is_smoke };
+            let run =
+                Run { mode, flags: &arguments.flags, seconds, seed, is_smoke: arguments.is_smoke };
             let figures: Figures = (row.measure)(&run);
             println!("  {mode:6} run {}: {figures}", number + 1);
             table.add(mode, figures);
@@ -128,6 +131,7 @@ impl Arguments {
         let mut arguments = Arguments {
             rows: Vec::new(),
             modes: ["never", "auto", "always"].map(str::to_owned).to_vec(),
+            flags: Vec::new(),
             seconds: None,
             runs: None,
             seed: 1,
@@ -138,6 +142,9 @@ impl Arguments {
             match word.as_str() {
                 "--smoke" => arguments.is_smoke = true,
                 "--modes" => arguments.modes = value()?.split(',').map(str::to_owned).collect(),
+                "--flags" => {
+                    arguments.flags = value()?.split_whitespace().map(str::to_owned).collect();
+                }
                 "--seconds" => arguments.seconds = Some(number(&word, &value()?)?),
                 "--runs" => arguments.runs = Some(number(&word, &value()?)?),
                 "--seed" => arguments.seed = number(&word, &value()?)?,

@@ -29,6 +29,7 @@ pub(crate) struct Row {
 /// One run of a row.
 pub(crate) struct Run<'a> {
     pub(crate) mode: &'a str,
+    pub(crate) flags: &'a [String],
     pub(crate) seconds: f64,
     pub(crate) seed: u64,
     pub(crate) is_smoke: bool,
@@ -57,8 +58,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "spin30",
-        what: "4 loop workers, 64 connections: 800/s of 0.1 ms CPU beside 10/s of 30 ms; \
-               the short ones",
+        what: "4 loop workers, 64 connections: 800/s of 0.1 ms CPU beside 10/s of 30 ms, both at \
+               constant rate; the short ones",
         seconds: 60.0,
         runs: 3,
         measure: spin30,
@@ -68,6 +69,15 @@ pub(crate) const ROWS: &[Row] = &[
             at_most("max", 8.0),
             against_never("p99", 1.0 / 12.0),
         ],
+    },
+    Row {
+        name: "spin30-poisson",
+        what: "the same with Poisson arrivals: of the long ones two or more run at once for 4 % of \
+               the time, and then the short ones wait for a core",
+        seconds: 60.0,
+        runs: 3,
+        measure: spin30_poisson,
+        bars: &[against_never("p99", 1.0 / 12.0)],
     },
     Row {
         name: "sleep100",
@@ -156,10 +166,18 @@ const fn against_never(figure: &'static str, bound: f64) -> Bar {
 }
 
 fn spin30(run: &Run<'_>) -> Figures {
+    beside_long_ones(run, |rate| Arrivals::Constant { rate })
+}
+
+fn spin30_poisson(run: &Run<'_>) -> Figures {
+    beside_long_ones(run, |rate| Arrivals::Poisson { rate })
+}
+
+fn beside_long_ones(run: &Run<'_>, arrivals: impl Fn(f64) -> Arrivals) -> Figures {
     run.latencies(&["-w", "4", "--threads", "0"], |set| {
         vec![
-            class("/spin/0.1", Arrivals::Poisson { rate: 800.0 }, set, Choice::Random),
-            class("/spin/30", Arrivals::Poisson { rate: 10.0 }, set, Choice::Random),
+            class("/spin/0.1", arrivals(800.0), set, Choice::Random),
+            class("/spin/30", arrivals(10.0), set, Choice::Random),
         ]
     })
 }
@@ -341,7 +359,8 @@ impl Run<'_> {
     }
 
     fn server(&self, arguments: &[&str]) -> Server {
-        Server::start(&[&["serve", "--rebalance", self.mode], arguments].concat())
+        let flags: Vec<&str> = self.flags.iter().map(String::as_str).collect();
+        Server::start(&[&["serve", "--rebalance", self.mode], arguments, &flags].concat())
     }
 
     fn plan(&self, classes: Vec<Class>) -> Plan {
