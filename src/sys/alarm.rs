@@ -41,6 +41,17 @@ impl Alarm {
         Ok(Alarm { timer })
     }
 
+    /// Does not ring.
+    ///
+    /// # Errors
+    /// None for a timer.
+    pub fn unwind(&self) -> io::Result<()> {
+        let never = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let unwound = Itimerspec { it_interval: never, it_value: never };
+        timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &unwound)?;
+        Ok(())
+    }
+
     /// Rings at this time, and no longer at any other; at once if it has passed.
     ///
     /// # Errors
@@ -90,6 +101,22 @@ mod tests {
             poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
             assert!(events.is_empty(), "it rings once");
         }
+    }
+
+    #[test]
+    fn what_is_unwound_does_not_ring() {
+        let mut poll = Poll::new().unwrap();
+        let alarm = Alarm::create().unwrap();
+        epoll::watch_edge(poll.registry(), alarm.as_fd(), Token(3)).unwrap();
+        alarm.wind(clock::now() + Duration::from_secs(3600)).unwrap();
+        alarm.unwind().unwrap();
+        // One that has rung is as good as one that has not, for who has not looked yet.
+        alarm.wind(Nanos(0)).unwrap();
+        alarm.unwind().unwrap();
+        let mut events = Events::with_capacity(8);
+        poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
+        assert!(events.is_empty());
+        assert_eq!(timerfd_gettime(&alarm.timer).unwrap().it_value.tv_sec, 0);
     }
 
     #[test]

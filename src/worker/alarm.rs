@@ -2,9 +2,9 @@
 //!
 //! Whoever is stuck cannot say so; so a worker winds the alarm *before* it begins what might keep
 //! it, and the master looks at its load report when it rings. A worker that begins one thing after
-//! the other puts it off in time, once in each `--stall-after` and not once a request: so it rings
-//! for those that are stuck, and once for each that falls idle. All workers wind to the same
-//! instants (`dispatch::first_look`), so that those wake the master together.
+//! the other puts it off in time, once in each `--stall-after` and not once a request; one that has
+//! nothing to do unwinds it. So it rings for those that are stuck, and hardly ever for others: two
+//! short system calls here are a fifth of what waking the master up costs (docs/measurements.md).
 //!
 //! Not here: the timer (`sys::alarm`), what "stuck" means (`dispatch::stuck`).
 
@@ -39,6 +39,22 @@ impl AlarmClock {
         self.rings_at = first_look(since, stall_after);
         if let Err(cause) = alarm.wind(self.rings_at) {
             warn!(%cause, "winding the alarm");
+            self.alarm = None;
+        }
+    }
+
+    /// Whether it may still ring.
+    pub(crate) fn is_wound(&self, now: Nanos) -> bool {
+        self.rings_at > now
+    }
+
+    /// Nothing is being done that might last.
+    pub(crate) fn unwind(&mut self) {
+        self.rings_at = Nanos(0);
+        if let Some(alarm) = &self.alarm
+            && let Err(cause) = alarm.unwind()
+        {
+            warn!(%cause, "unwinding the alarm");
             self.alarm = None;
         }
     }

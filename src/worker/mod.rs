@@ -142,10 +142,15 @@ impl Worker {
         while !self.is_done() {
             let timeout = self.rest();
             self.shell.leave_turn();
-            match self.poll.poll(&mut events, timeout) {
-                Ok(()) => {}
-                Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
-                Err(cause) => return Err(WorkerError::Poll(cause)),
+            if timeout != Some(Duration::ZERO) && self.shell.alarm_is_idle() {
+                // A busy worker finds the next events at once, and leaves its alarm alone.
+                self.wait(&mut events, Some(Duration::ZERO))?;
+                if events.is_empty() {
+                    self.shell.unwind_alarm();
+                    self.wait(&mut events, timeout)?;
+                }
+            } else {
+                self.wait(&mut events, timeout)?;
             }
             self.shell.enter_turn();
             self.turn(&events);
@@ -153,6 +158,14 @@ impl Worker {
         self.intake.send(ToMaster::Bye);
         debug!("leaving");
         Ok(())
+    }
+
+    fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<(), WorkerError> {
+        match self.poll.poll(events, timeout) {
+            Ok(()) => Ok(()),
+            Err(cause) if cause.kind() == io::ErrorKind::Interrupted => Ok(()),
+            Err(cause) => Err(WorkerError::Poll(cause)),
+        }
     }
 
     /// One turn of the loop.

@@ -285,6 +285,16 @@ impl Shell {
         }
     }
 
+    /// Whether an alarm is wound that nothing in service needs.
+    pub(crate) fn alarm_is_idle(&self) -> bool {
+        self.may_claim() && self.alarm.is_wound(self.now)
+    }
+
+    /// The loop is going to wait for as long as it takes.
+    pub(crate) fn unwind_alarm(&mut self) {
+        self.alarm.unwind();
+    }
+
     fn watch_for(&mut self, key: SessionKey, session: &mut Session, writing: bool) {
         if let Err(cause) = session.register(key, self, writing) {
             // No memory for a registration. Its deadline still ends it.
