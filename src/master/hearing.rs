@@ -3,48 +3,92 @@
 //! Not here: the frames' bytes (`handoff`), what a worker says without a frame (`board`,
 //! `returning`).
 
+use std::os::fd::AsFd;
+
 use tracing::{error, warn};
 
 use crate::board::Call;
-use crate::config::FRAMES_PER_TURN_MAX;
+use crate::config::{FRAMES_LEFT_MAX, FRAMES_PER_TURN_MAX};
 use crate::dispatch::Shape;
 use crate::handoff::{FromWorker, PROTOCOL_VERSION, ReadyRecord, ToMaster};
 use crate::ident::{Incarnation, LoanId};
 use crate::loan::LoanState;
 use crate::master::Master;
 use crate::master::roster::Stage;
+use crate::sys::epoll;
+
+/// What reading from a channel has brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Heard {
+    /// A frame, or something that was none.
+    Frame,
+    /// The worker has rung.
+    Bell,
+    /// There is no frame.
+    Nothing,
+}
 
 impl Master {
-    /// Reads a worker's frames, a bounded number of them.
+    /// Reads what a worker has sent, a bounded number of frames. Channels are watched by level: what
+    /// is left is reported again, so that one frame costs one system call, and not a second one to
+    /// learn that there is no other.
     pub(super) fn hear_worker(&mut self, place: u32) {
         for _ in 0..FRAMES_PER_TURN_MAX {
-            let Some(member) = self.roster.get_mut(place) else { return };
-            let who = member.who;
-            match member.channel.receive() {
-                Ok(FromWorker::Frame(frame)) => self.handle_frame(place, frame),
-                Ok(FromWorker::Empty) => {
-                    if let Err(cause) = member.pay_debts() {
-                        warn!(
-                            worker = who.slot.0, gen = who.generation.0,
-                            %cause, "a channel broke"
-                        );
-                    }
-                    return;
-                }
-                Ok(FromWorker::Closed) => {
-                    // It gets nothing more; that it has ended only its pidfd says.
-                    self.stop_lending_to(place);
-                    return;
-                }
-                Err(cause) => {
-                    error!(worker = who.slot.0, gen = who.generation.0, %cause, "protocol error");
-                    self.counters.protocol_errors += 1;
-                    self.supervisor.handle_misbehaved(who);
-                }
+            match self.hear_frame(place) {
+                // A worker rings when it has said everything else.
+                Heard::Bell | Heard::Nothing => break,
+                Heard::Frame => {}
             }
         }
-        // There may be more: the edge does not come again.
-        self.channels_unread.push(place);
+        self.pay_debts(place);
+    }
+
+    /// Reads to the end what a worker that has ended had sent.
+    pub(super) fn hear_out(&mut self, place: u32) {
+        for _ in 0..FRAMES_LEFT_MAX {
+            if self.hear_frame(place) == Heard::Nothing {
+                return;
+            }
+        }
+    }
+
+    fn hear_frame(&mut self, place: u32) -> Heard {
+        let Some(member) = self.roster.get_mut(place) else { return Heard::Nothing };
+        let who = member.who;
+        match member.channel.receive() {
+            Ok(FromWorker::Frame(ToMaster::Bell)) => {
+                // Waking up was its purpose. The worker has lowered its own flag.
+                member.bell = Call::NOTHING;
+                Heard::Bell
+            }
+            Ok(FromWorker::Frame(frame)) => {
+                self.handle_frame(place, frame);
+                Heard::Frame
+            }
+            Ok(FromWorker::Empty) => Heard::Nothing,
+            Ok(FromWorker::Closed) => {
+                // It gets nothing more; that it has ended only its pidfd says. The end would be
+                // reported for ever.
+                epoll::unwatch(self.poll.registry(), member.channel.as_fd());
+                self.stop_lending_to(place);
+                Heard::Nothing
+            }
+            Err(cause) => {
+                error!(worker = who.slot.0, gen = who.generation.0, %cause, "protocol error");
+                self.counters.protocol_errors += 1;
+                self.supervisor.handle_misbehaved(who);
+                Heard::Frame
+            }
+        }
+    }
+
+    /// Sends what a worker's channel would not take before.
+    fn pay_debts(&mut self, place: u32) {
+        let Some(member) = self.roster.get_mut(place) else { return };
+        if let Err(cause) = member.pay_debts() {
+            let who = member.who;
+            warn!(worker = who.slot.0, gen = who.generation.0, %cause, "a channel broke");
+        }
     }
 
     fn handle_frame(&mut self, place: u32, frame: ToMaster) {
@@ -53,8 +97,7 @@ impl Master {
         match frame {
             ToMaster::Ready(ready) => self.handle_ready(place, who, &ready),
             ToMaster::Refuse(loans) => self.handle_refused(place, &loans),
-            // Waking up was its purpose. It has lowered its own flag.
-            ToMaster::Bell => member.bell = Call::NOTHING,
+            ToMaster::Bell => {}
             ToMaster::Bye => self.supervisor.recycle(who, self.now),
             ToMaster::Taken(loans) => {
                 if let Some(proxy) = &member.proxy {

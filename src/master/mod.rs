@@ -95,8 +95,6 @@ struct Master {
     /// Idle loans of stuck workers are still to be registered.
     watches_missing: bool,
     announced: bool,
-    /// Workers that have sent more than one turn reads.
-    channels_unread: Vec<u32>,
     /// Kept from turn to turn for its memory alone.
     let_go: Vec<LetGo>,
     /// Set once the loop is to end.
@@ -158,7 +156,6 @@ impl Master {
             look_at: Nanos(0),
             watches_missing: false,
             announced: false,
-            channels_unread: Vec::new(),
             let_go: Vec::new(),
             outcome: None,
         })
@@ -207,9 +204,6 @@ impl Master {
                 None => {}
             }
         }
-        for place in std::mem::take(&mut self.channels_unread) {
-            self.hear_worker(place);
-        }
         self.harvest();
         self.hear_clock();
         self.supervise();
@@ -225,7 +219,7 @@ impl Master {
 
     /// How long the loop may wait, now that everything has been decided.
     fn rest(&mut self) -> Option<Duration> {
-        if self.outcome.is_some() || !self.channels_unread.is_empty() || self.watches_missing {
+        if self.outcome.is_some() || self.watches_missing {
             return Some(Duration::ZERO);
         }
         let mut rounds = 0;

@@ -138,7 +138,7 @@ impl Roster {
         };
         let entry = self.members.vacant_entry();
         let place = entry.key() as u32;
-        epoll::watch_edge(registry, member.channel.as_fd(), Source::Channel(place).token())?;
+        epoll::watch_level(registry, member.channel.as_fd(), Source::Channel(place).token())?;
         epoll::watch_edge(registry, member.alarm.as_fd(), Source::Alarm(place).token())?;
         epoll::watch_level(registry, member.child.as_fd(), Source::Process(place).token())?;
         let pid = member.child.pid();

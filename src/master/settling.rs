@@ -27,7 +27,7 @@ const BAD_GATEWAY: &[u8] = b"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/plai
 impl Master {
     /// A worker's process has ended, and is reaped.
     pub(super) fn settle(&mut self, place: u32, how: Exit) {
-        self.hear_worker(place);
+        self.hear_out(place);
         let mut let_go = Vec::new();
         while self.roster.get(place).is_some_and(|member| member.page.ring_waits()) {
             let before = let_go.len();

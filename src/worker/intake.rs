@@ -5,14 +5,14 @@
 //!
 //! Not here: the frames' bytes (`handoff`), what a session does with its turn (`session`).
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{debug, warn};
 
 use crate::app::Origin;
-use crate::config::{FRAMES_PER_TURN_MAX, LOANS_MAX};
+use crate::config::{DESCRIPTORS_PER_PACKET_MAX, FRAMES_PER_TURN_MAX, LOANS_MAX};
 use crate::handoff::{DrainMode, FromMaster, LendRecord, ToMaster, ToWorker, WorkerEnd};
 use crate::http::Connection;
 use crate::ident::LoanId;
@@ -27,7 +27,6 @@ pub(crate) struct Intake {
     by_loan: Vec<Option<SessionKey>>,
     /// Frames that the channel would not take yet.
     owed: Vec<ToMaster>,
-    master_gone: bool,
 }
 
 /// What the loop must know of what the master said.
@@ -45,20 +44,28 @@ pub(crate) enum Told {
 
 impl Intake {
     pub(crate) fn new(channel: WorkerEnd) -> Self {
-        Intake { channel, by_loan: Vec::new(), owed: Vec::new(), master_gone: false }
+        Intake { channel, by_loan: Vec::new(), owed: Vec::new() }
     }
 
-    /// Takes what the master has sent, a bounded number of frames.
+    /// The channel, to be watched by level: what is not received is reported again.
+    pub(crate) fn channel(&self) -> BorrowedFd<'_> {
+        self.channel.as_fd()
+    }
+
+    /// Takes what the master has sent, a bounded number of frames; up to a packet with room for more,
+    /// which is the last thing that the master says in its turn.
     pub(crate) fn receive(&mut self, sessions: &mut Sessions<Session>, shell: &mut Shell) -> Told {
         for _ in 0..FRAMES_PER_TURN_MAX {
             match self.channel.receive() {
                 Ok(FromMaster::Empty) => return Told::Nothing,
                 Ok(FromMaster::Closed) => {
-                    self.master_gone = true;
                     return Told::MasterGone;
                 }
                 Ok(FromMaster::Frame(ToWorker::Lend(records), descriptors)) => {
                     self.take_loans(&records, descriptors, sessions, shell);
+                    if records.len() < DESCRIPTORS_PER_PACKET_MAX {
+                        return Told::Nothing;
+                    }
                 }
                 Ok(FromMaster::Frame(ToWorker::Recall(loans), _)) => {
                     for loan in loans {
@@ -80,7 +87,6 @@ impl Intake {
                 }
             }
         }
-        shell.intake_has_more = true;
         Told::Nothing
     }
 

@@ -21,11 +21,10 @@ mod sessions;
 mod shell;
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use signal_hook::consts::signal::{
     SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2,
@@ -39,9 +38,9 @@ use crate::board::{PageError, WorkerPage, page_bytes};
 use crate::config::{EVENTS_PER_TURN_MAX, LOANS_MAX, Settings};
 use crate::handoff::{DrainMode, PROTOCOL_VERSION, ReadyRecord, ToMaster, WorkerEnd};
 use crate::observe::access::AccessLog;
-use crate::sys::clock;
 use crate::sys::inherit::Inheritance;
 use crate::sys::shm::SharedMemory;
+use crate::sys::{clock, epoll};
 use crate::time::Nanos;
 use crate::worker::alarm::AlarmClock;
 use crate::worker::intake::{Intake, Told};
@@ -115,9 +114,7 @@ impl Worker {
             }
         };
         let channel = WorkerEnd::new(inheritance.channel);
-        let raw = channel.as_fd().as_raw_fd();
-        poll.registry()
-            .register(&mut SourceFd(&raw), CHANNEL, Interest::READABLE)
+        epoll::watch_level(poll.registry(), channel.as_fd(), CHANNEL)
             .map_err(WorkerError::Start)?;
         let mut intake = Intake::new(channel);
         intake.send(ToMaster::Ready(ReadyRecord {
@@ -173,7 +170,7 @@ impl Worker {
         if let Some(pool) = &self.shell.pool {
             pool.woke();
         }
-        let mut told = std::mem::take(&mut self.shell.intake_has_more);
+        let mut told = false;
         for event in events {
             match event.token() {
                 CHANNEL => told = true,
@@ -196,7 +193,6 @@ impl Worker {
     /// How long the loop may wait, now that everything has had its turn.
     fn rest(&mut self) -> Option<Duration> {
         let can_go_on = !self.shell.runnable.is_empty()
-            || self.shell.intake_has_more
             || (!self.shell.unclaimed.is_empty() && self.shell.may_claim());
         if can_go_on || self.shell.pool.as_ref().is_some_and(Pool::about_to_sleep) {
             return Some(Duration::ZERO);
@@ -224,10 +220,11 @@ impl Worker {
                 // Logs go to stderr, which is whoever started the server's to reopen.
             }
             Told::Drain(mode, graceful) => {
-                self.shell.intake_has_more = true;
                 self.drain(mode, graceful);
             }
             Told::MasterGone => {
+                // Its end would be reported for ever.
+                epoll::unwatch(self.poll.registry(), self.intake.channel());
                 info!("the master has gone: finishing what is being answered");
                 let graceful = self.shell.settings.lifecycle.graceful_timeout;
                 self.leave_by.get_or_insert(self.shell.now + graceful);

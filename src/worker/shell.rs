@@ -56,8 +56,6 @@ pub(crate) struct Shell {
     pub(crate) lent: u32,
     /// All loans that are here.
     pub(crate) open: u32,
-    /// The master has sent more than one turn takes.
-    pub(crate) intake_has_more: bool,
     pub(crate) limits: Arc<HttpLimits>,
     pub(crate) access_log: Option<AccessLog>,
     handler: Arc<dyn Handler>,
@@ -106,7 +104,6 @@ impl Shell {
             gave: false,
             lent: 0,
             open: 0,
-            intake_has_more: false,
             limits,
             access_log,
             handler,
