@@ -78,8 +78,8 @@ pub const LINGERING_MAX: usize = 1024;
 /// Frames read from one worker in one turn of the master: one worker cannot hold the others up.
 pub const FRAMES_PER_TURN_MAX: usize = 64;
 
-/// Frames read from a worker that has ended. A channel holds a few hundred (`wmem_default` of 208 KiB,
-/// and what the kernel keeps for each packet).
+/// Frames read from a worker that has ended. A channel holds a few hundred: `wmem_default` is
+/// 208 KiB, and the kernel counts some hundred bytes more for each packet.
 pub const FRAMES_LEFT_MAX: usize = 4096;
 
 /// Ring entries read from one page in one turn of the master.
