@@ -212,7 +212,8 @@ impl Master {
 
     fn spawn(&mut self, who: Incarnation) {
         self.reserve.release();
-        let started = self.roster.start(self.poll.registry(), self.worker_command(who), who);
+        let command = self.worker_command(who);
+        let started = self.roster.start(self.poll.registry(), command, who, &self.bell);
         self.reserve.refill();
         match started {
             Ok(pid) => info!(worker = who.slot.0, gen = who.generation.0, pid, "worker started"),

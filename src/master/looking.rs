@@ -53,6 +53,10 @@ impl Master {
             // A worker that leaves gives back what becomes idle, in every mode.
             let when_given = member.page.on_loan() > 0 && (always || !serves);
             let call = Call { at_load, when_given };
+            if member.bell != Call::NOTHING && !member.page.bell_is_raised() {
+                // The worker has rung, and lowered its flag.
+                member.bell = Call::NOTHING;
+            }
             if call == member.bell {
                 continue;
             }

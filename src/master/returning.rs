@@ -134,7 +134,7 @@ impl Master {
                 let latest = self.latest_deadline();
                 if let Some(connection) = self.connections.get_mut(let_go.connection) {
                     connection.take_terms(&terms, latest);
-                    self.place_given(let_go.connection);
+                    self.place_returned(let_go.connection);
                 }
             }
             // It went elsewhere when it was recalled.
@@ -153,16 +153,6 @@ impl Master {
             self.dispatcher.handle_readable(id, affinity);
         } else if self.stopping.has_closed() {
             self.close(id, Outcome::LeftIdle);
-        } else {
-            self.park(id);
-        }
-    }
-
-    /// A worker has given a connection back: parked without asking whether its client has spoken
-    /// meanwhile, since registering it reports that too.
-    pub(super) fn place_given(&mut self, id: ConnectionId) {
-        if self.stopping.has_closed() {
-            self.place_returned(id);
         } else {
             self.park(id);
         }

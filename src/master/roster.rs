@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::process::Command;
 use std::sync::Arc;
 
@@ -23,10 +23,12 @@ use crate::loan::LoanState;
 use crate::master::tokens::Source;
 use crate::master::watching::IdleWatch;
 use crate::sys::alarm::Alarm;
+use crate::sys::bell::Bell;
 use crate::sys::epoll;
 use crate::sys::fdpass;
 use crate::sys::inherit::{
-    ALARM_VARIABLE, CHANNEL_VARIABLE, GENERATION_VARIABLE, PAGE_VARIABLE, SLOT_VARIABLE,
+    ALARM_VARIABLE, BELL_VARIABLE, CHANNEL_VARIABLE, GENERATION_VARIABLE, PAGE_VARIABLE,
+    SLOT_VARIABLE,
 };
 use crate::sys::process::Child;
 use crate::sys::shm::SharedMemory;
@@ -107,12 +109,19 @@ impl Roster {
         registry: &Registry,
         command: Command,
         who: Incarnation,
+        bell: &Bell,
     ) -> io::Result<u32> {
         let (ours, theirs) = fdpass::socketpair()?;
         let memory = Arc::new(SharedMemory::create(page_bytes(LOANS_MAX))?);
         let page = MasterPage::new(Arc::clone(&memory), LOANS_MAX).map_err(io::Error::other)?;
         let alarm = Alarm::create()?;
-        let child = spawn(command, who, &theirs, &memory, &alarm)?;
+        let inherited = [
+            (CHANNEL_VARIABLE, theirs.as_fd()),
+            (PAGE_VARIABLE, memory.as_fd()),
+            (ALARM_VARIABLE, alarm.as_fd()),
+            (BELL_VARIABLE, bell.as_fd()),
+        ];
+        let child = spawn(command, who, &inherited)?;
         // The worker's end lives in the worker alone from here on; otherwise this master would
         // never notice that it has closed.
         drop(theirs);
@@ -268,15 +277,14 @@ impl Member {
 fn spawn(
     mut command: Command,
     who: Incarnation,
-    theirs: &OwnedFd,
-    memory: &SharedMemory,
-    alarm: &Alarm,
+    inherited: &[(&str, BorrowedFd<'_>)],
 ) -> io::Result<Child> {
+    for (variable, descriptor) in inherited {
+        command.env(variable, descriptor.as_raw_fd().to_string());
+    }
     command
-        .env(CHANNEL_VARIABLE, theirs.as_raw_fd().to_string())
-        .env(PAGE_VARIABLE, memory.as_fd().as_raw_fd().to_string())
-        .env(ALARM_VARIABLE, alarm.as_fd().as_raw_fd().to_string())
         .env(SLOT_VARIABLE, who.slot.to_string())
         .env(GENERATION_VARIABLE, who.generation.to_string());
-    Child::spawn(command, &[theirs.as_fd(), memory.as_fd(), alarm.as_fd()])
+    let descriptors: Vec<_> = inherited.iter().map(|(_, descriptor)| *descriptor).collect();
+    Child::spawn(command, &descriptors)
 }

@@ -27,6 +27,8 @@ pub(crate) enum Source {
     Watched(u32),
     /// The master's own alarm: it is time for a look.
     Look,
+    /// A worker has rung the bell: it has room, or has given loans back.
+    Bell,
 }
 
 const KIND_SHIFT: u32 = 32;
@@ -44,6 +46,7 @@ impl Source {
             Source::Alarm(place) => (6, place),
             Source::Watched(place) => (7, place),
             Source::Look => (8, 0),
+            Source::Bell => (9, 0),
         };
         Token((kind << KIND_SHIFT) | number as usize)
     }
@@ -61,6 +64,7 @@ impl Source {
             6 => Some(Source::Alarm(number)),
             7 => Some(Source::Watched(number)),
             8 => Some(Source::Look),
+            9 => Some(Source::Bell),
             _ => None,
         }
     }
@@ -82,10 +86,11 @@ mod tests {
             Source::Alarm(3),
             Source::Watched(u32::MAX),
             Source::Look,
+            Source::Bell,
         ];
         for source in sources {
             assert_eq!(Source::of(source.token()), Some(source));
         }
-        assert_eq!(Source::of(Token(9 << KIND_SHIFT)), None);
+        assert_eq!(Source::of(Token(10 << KIND_SHIFT)), None);
     }
 }

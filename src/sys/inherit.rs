@@ -19,6 +19,7 @@ use thiserror::Error;
 
 use crate::ident::{Generation, Incarnation, Slot};
 use crate::sys::alarm::Alarm;
+use crate::sys::bell::Bell;
 
 /// Names of the variables, as docs/architecture.md lists them.
 pub const CHANNEL_VARIABLE: &str = "MAITRED_CHANNEL_FD";
@@ -26,13 +27,21 @@ pub const CHANNEL_VARIABLE: &str = "MAITRED_CHANNEL_FD";
 pub const PAGE_VARIABLE: &str = "MAITRED_PAGE_FD";
 /// The alarm's descriptor.
 pub const ALARM_VARIABLE: &str = "MAITRED_ALARM_FD";
+/// The bell's descriptor.
+pub const BELL_VARIABLE: &str = "MAITRED_BELL_FD";
 /// The slot.
 pub const SLOT_VARIABLE: &str = "MAITRED_SLOT";
 /// The generation.
 pub const GENERATION_VARIABLE: &str = "MAITRED_GENERATION";
 
-const VARIABLES: [&str; 5] =
-    [CHANNEL_VARIABLE, PAGE_VARIABLE, ALARM_VARIABLE, SLOT_VARIABLE, GENERATION_VARIABLE];
+const VARIABLES: [&str; 6] = [
+    CHANNEL_VARIABLE,
+    PAGE_VARIABLE,
+    ALARM_VARIABLE,
+    BELL_VARIABLE,
+    SLOT_VARIABLE,
+    GENERATION_VARIABLE,
+];
 
 /// What a worker has from its master.
 #[derive(Debug)]
@@ -43,6 +52,8 @@ pub struct Inheritance {
     pub page: Option<OwnedFd>,
     /// The alarm by which it wakes its master.
     pub alarm: Option<Alarm>,
+    /// The bell by which it wakes its master.
+    pub bell: Option<Bell>,
     /// Who it is.
     pub incarnation: Incarnation,
 }
@@ -74,12 +85,14 @@ impl Inheritance {
     pub fn take() -> Result<Self, InheritError> {
         let channel = number(CHANNEL_VARIABLE)?;
         let (page, alarm) = (optional(PAGE_VARIABLE)?, optional(ALARM_VARIABLE)?);
+        let bell = optional(BELL_VARIABLE)?;
         let slot = u16::try_from(number(SLOT_VARIABLE)?).unwrap_or(u16::MAX);
         let generation = number(GENERATION_VARIABLE)?.cast_unsigned();
         let inheritance = Inheritance {
             channel: own(CHANNEL_VARIABLE, channel)?,
             page: page.map(|page| own(PAGE_VARIABLE, page)).transpose()?,
             alarm: alarm.map(own_alarm).transpose()?,
+            bell: bell.map(|bell| own(BELL_VARIABLE, bell).map(Bell::adopt)).transpose()?,
             incarnation: Incarnation { slot: Slot(slot), generation: Generation(generation) },
         };
         inheritance.check(channel, page)?;

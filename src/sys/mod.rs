@@ -11,6 +11,7 @@
 //! | `stream` | a connected socket |
 //! | `epoll` | registrations that mio cannot make, and an instance that is asked now and then |
 //! | `alarm` | a timer that two processes share |
+//! | `bell` | an eventfd by which workers wake their master |
 //! | `fdpass` | descriptors over a Unix socketpair |
 //! | `shm` | sealed memory that two processes share |
 //! | `process` | children, by pidfd |
@@ -22,6 +23,7 @@
 
 pub mod accept;
 pub mod alarm;
+pub mod bell;
 pub mod clock;
 pub mod epoll;
 pub mod fdpass;

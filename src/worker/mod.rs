@@ -31,13 +31,14 @@ use signal_hook::consts::signal::{
 };
 use signal_hook_mio::v1_0::Signals;
 use thiserror::Error;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use crate::app::Handler;
 use crate::board::{PageError, WorkerPage, page_bytes};
 use crate::config::{EVENTS_PER_TURN_MAX, LOANS_MAX, Settings};
 use crate::handoff::{DrainMode, PROTOCOL_VERSION, ReadyRecord, ToMaster, WorkerEnd};
 use crate::observe::access::AccessLog;
+use crate::sys::bell::Bell;
 use crate::sys::inherit::Inheritance;
 use crate::sys::shm::SharedMemory;
 use crate::sys::{clock, epoll};
@@ -88,6 +89,8 @@ struct Worker {
     intake: Intake,
     sessions: Sessions<Session>,
     shell: Shell,
+    /// None for a worker that inherited none: it says so in a frame.
+    bell: Option<Bell>,
     /// Set once this worker is to leave: by then at the latest.
     leave_by: Option<Nanos>,
 }
@@ -131,7 +134,8 @@ impl Worker {
         let alarm = AlarmClock::new(inheritance.alarm);
         let shared = Shared { who: inheritance.incarnation, page, alarm };
         let shell = Shell::new(settings, shared, registry, handler, pool, access_log);
-        Ok(Worker { poll, signals, intake, sessions: Sessions::new(), shell, leave_by: None })
+        let (sessions, bell) = (Sessions::new(), inheritance.bell);
+        Ok(Worker { poll, signals, intake, sessions, shell, bell, leave_by: None })
     }
 
     fn run(mut self) -> Result<(), WorkerError> {
@@ -316,8 +320,18 @@ impl Worker {
     fn ring(&mut self) {
         // What was given back is nobody's until the master has looked into the ring.
         let gave = std::mem::take(&mut self.shell.gave);
-        if self.shell.bell_due(gave) && !self.intake.owes_bell() {
-            self.intake.send(ToMaster::Bell);
+        if !self.shell.bell_due(gave) {
+            return;
+        }
+        match &self.bell {
+            Some(bell) => {
+                if let Err(cause) = bell.ring() {
+                    warn!(%cause, "ringing the bell");
+                    self.bell = None;
+                }
+            }
+            None if !self.intake.owes_bell() => self.intake.send(ToMaster::Bell),
+            None => {}
         }
     }
 
