@@ -291,9 +291,12 @@ impl Ledger {
         changed
     }
 
-    /// One more is lent to the candidate at this place.
-    pub(super) fn lend(&mut self, place: usize) {
+    /// One more is lent to the candidate at this place. It has claimed nothing since, as far as is
+    /// known before the next look at it: without these stamps nobody would take that look.
+    pub(super) fn lend(&mut self, place: usize, now: Nanos) {
         let candidate = &mut self.candidates[place];
+        candidate.oldest_waiting.get_or_insert(now);
+        candidate.nothing_claimed_since.get_or_insert(now);
         candidate.waiting = candidate.waiting.saturating_add(1);
         candidate.open = candidate.open.saturating_add(1);
         candidate.credit = candidate.credit.saturating_sub(1);
@@ -314,6 +317,10 @@ impl Ledger {
         let candidate = &mut self.candidates[place];
         candidate.waiting = candidate.waiting.saturating_sub(1);
         candidate.recalls_planned = candidate.recalls_planned.saturating_sub(1);
+        if candidate.waiting == 0 {
+            candidate.oldest_waiting = None;
+            candidate.nothing_claimed_since = None;
+        }
         if came_back {
             candidate.open = candidate.open.saturating_sub(1);
         } else {

@@ -331,7 +331,7 @@ impl Dispatcher {
             queue.pop_front();
             self.returned_next = !from_returned;
             let slot = self.ledger.candidates()[place].slot;
-            self.ledger.lend(place);
+            self.ledger.lend(place, self.now);
             if self.admission.is_on() {
                 self.lent.push(queued);
             }
