@@ -91,3 +91,22 @@ fn what_has_just_been_lent_is_looked_after() {
     assert!(matches!(dispatcher.poll_effect(), Some(Effect::Lend { .. })));
     assert_eq!(dispatcher.next_look(), Some(Nanos(2_000_000)));
 }
+
+/// Found by the simulation: a worker was asked to ring when it was half empty, and with more than
+/// eight threads (or a small `--credit`) some of them were idle before that, while connections
+/// waited in the kernel's queue.
+#[test]
+fn a_worker_rings_as_soon_as_a_thread_is_idle() {
+    for (threads, waiting) in [(1, 8), (8, 8), (16, 8), (200, 8)] {
+        let mut dispatcher = dispatcher(Balance::LeastLoaded);
+        let shape = Shape { threads, credit: 0, recallable: true };
+        dispatcher.handle_worker_ready(Slot(0), shape);
+        let threads = u32::from(threads);
+        let full = Sample { waiting, threads_busy: threads, ..Sample::default() };
+        dispatcher.handle_sample(Slot(0), &full, Nanos(1));
+        dispatcher.decide();
+        let rings_at = dispatcher.bell_threshold(Slot(0), true).expect("somebody waits");
+        assert!(rings_at >= threads - 1, "{threads} threads, and it rings at {rings_at}");
+        assert!(rings_at < threads + waiting, "not for every single place");
+    }
+}

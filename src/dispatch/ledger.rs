@@ -407,6 +407,14 @@ impl Ledger {
         }
     }
 
+    /// At what load a worker has room worth a bell: it is half empty (a bell for every single place
+    /// would wake the master for each request), or a thread of it is idle.
+    pub(super) fn room_at(&self, candidate: &Candidate) -> u32 {
+        let allowance = self.allowance(candidate);
+        let thread_idle = u32::from(candidate.shape.threads).min(allowance).saturating_sub(1);
+        thread_idle.max(allowance / 2)
+    }
+
     /// - slots rise
     /// - `free_credit` = Σ credit over those that are not stuck
     /// - eligible ⇒ credit > 0; and while `free_credit` > 0, eligible ⇒ not stuck

@@ -360,8 +360,7 @@ impl Dispatcher {
         let stranded =
             || waits_for_rescue() || candidates.iter().any(|one| one.stuck && one.waiting > 0);
         if self.ledger.free_credit() == 0 && (kernel_waits || self.queued() > 0 || stranded()) {
-            // Half empty: a bell for every single place would wake the master for each request.
-            return Some(self.ledger.allowance(candidate) / 2);
+            return Some(self.ledger.room_at(candidate));
         }
         if candidates.iter().any(|one| one.waits_behind() > 0) || waits_for_rescue() {
             return candidate.thread_free();
