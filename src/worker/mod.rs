@@ -333,6 +333,10 @@ impl Worker {
 
     /// Gives one session a turn, and carries out what it says.
     fn with(&mut self, key: SessionKey, turn: impl FnOnce(&mut Session, &mut Shell) -> Verdict) {
+        if self.shell.gave && self.shell.pool.is_none() {
+            // This turn may call a handler, and take any time: the master hears of it before.
+            self.ring();
+        }
         let Some(session) = self.sessions.get_mut(key) else { return };
         match turn(session, &mut self.shell) {
             Verdict::Stay => {}
