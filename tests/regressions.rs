@@ -57,12 +57,9 @@ fn a_streamed_upload_gives_its_thread_back() {
     assert_eq!(client.get("/").status, 200);
 }
 
-/// A worker whose page said that it had 2³²−1 requests in service ended the master under
-/// least-latency, by an addition that overflowed.
-#[test]
-fn the_largest_load_that_can_be_claimed_is_a_load() {
-    let mut dispatcher = Dispatcher::new(&DispatchSettings {
-        balance: Balance::LeastLatency,
+fn dispatcher(balance: Balance) -> Dispatcher {
+    Dispatcher::new(&DispatchSettings {
+        balance,
         weights: Vec::new(),
         rebalance: Rebalance::Auto,
         stall_after: Duration::from_millis(1),
@@ -70,7 +67,14 @@ fn the_largest_load_that_can_be_claimed_is_a_load() {
         queue_timeout: None,
         max_queue: None,
         seed: 0,
-    });
+    })
+}
+
+/// A worker whose page said that it had 2³²−1 requests in service ended the master under
+/// least-latency, by an addition that overflowed.
+#[test]
+fn the_largest_load_that_can_be_claimed_is_a_load() {
+    let mut dispatcher = dispatcher(Balance::LeastLatency);
     for slot in [Slot(0), Slot(1)] {
         let shape = Shape { threads: 0, credit: 0, recallable: true };
         dispatcher.handle_worker_ready(slot, shape);
@@ -81,4 +85,42 @@ fn the_largest_load_that_can_be_claimed_is_a_load() {
     dispatcher.decide();
     let lent = Effect::Lend { connection: ConnectionId(1), slot: Slot(1) };
     assert_eq!(dispatcher.poll_effect(), Some(lent));
+}
+
+/// Found by the simulation: a connection that was lent to a worker which had just become busy was
+/// looked after by nobody. The look at its page came before the loan, and so the master slept until
+/// its slow timer, for 20 ms and more, instead of `--stall-after`.
+#[test]
+fn what_has_just_been_lent_is_looked_after() {
+    let mut dispatcher = dispatcher(Balance::LeastLoaded);
+    for slot in [Slot(0), Slot(1)] {
+        let shape = Shape { threads: 0, credit: 0, recallable: true };
+        dispatcher.handle_worker_ready(slot, shape);
+        dispatcher.handle_sample(slot, &Sample::default(), Nanos(1_000_000));
+    }
+    dispatcher.handle_time(Nanos(1_000_000));
+    assert_eq!(dispatcher.next_look(), None);
+    dispatcher.handle_accepted(ConnectionId(1), 0, Nanos(1_000_000));
+    dispatcher.decide();
+    assert!(matches!(dispatcher.poll_effect(), Some(Effect::Lend { .. })));
+    assert_eq!(dispatcher.next_look(), Some(Nanos(2_000_000)));
+}
+
+/// Found by the simulation: a worker was asked to ring when it was half empty, and with more than
+/// eight threads (or a small `--credit`) some of them were idle before that, while connections
+/// waited in the kernel's queue.
+#[test]
+fn a_worker_rings_as_soon_as_a_thread_is_idle() {
+    for (threads, waiting) in [(1, 8), (8, 8), (16, 8), (200, 8)] {
+        let mut dispatcher = dispatcher(Balance::LeastLoaded);
+        let shape = Shape { threads, credit: 0, recallable: true };
+        dispatcher.handle_worker_ready(Slot(0), shape);
+        let threads = u32::from(threads);
+        let full = Sample { waiting, threads_busy: threads, ..Sample::default() };
+        dispatcher.handle_sample(Slot(0), &full, Nanos(1));
+        dispatcher.decide();
+        let rings_at = dispatcher.bell_threshold(Slot(0), true).expect("somebody waits");
+        assert!(rings_at >= threads - 1, "{threads} threads, and it rings at {rings_at}");
+        assert!(rings_at < threads + waiting, "not for every single place");
+    }
 }

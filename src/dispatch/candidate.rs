@@ -88,7 +88,7 @@ pub struct Candidate {
     /// When it was first seen to be stuck.
     stuck_since: Option<Nanos>,
     hopeless: bool,
-    oldest_waiting: Option<Nanos>,
+    pub(super) oldest_waiting: Option<Nanos>,
     pub(super) nothing_claimed_since: Option<Nanos>,
     services_seen: (u64, u64),
 }

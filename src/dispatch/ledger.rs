@@ -22,6 +22,8 @@ pub struct Ledger {
     credit_override: Option<u16>,
     /// When workers were last looked at.
     sampled_at: Nanos,
+    /// When a second worker came: what began before winds no alarm.
+    helped_since: Nanos,
     /// Credit of those that are not stuck, all together.
     free_credit: u64,
 }
@@ -33,13 +35,17 @@ impl Ledger {
             stall_after,
             credit_override,
             sampled_at: Nanos(0),
+            helped_since: Nanos(0),
             free_credit: 0,
         }
     }
 
     /// A worker is ready, or another one has taken its slot.
-    pub(super) fn insert(&mut self, slot: Slot, shape: Shape) {
+    pub(super) fn insert(&mut self, slot: Slot, shape: Shape, now: Nanos) {
         self.remove(slot);
+        if self.candidates.len() == 1 {
+            self.helped_since = now;
+        }
         let place = self.candidates.partition_point(|candidate| candidate.slot < slot);
         self.candidates.insert(place, Candidate::new(slot, shape));
         self.settle_credit();
@@ -63,9 +69,12 @@ impl Ledger {
         changed
     }
 
-    /// One more is lent to the candidate at this place.
-    pub(super) fn lend(&mut self, place: usize) {
+    /// One more is lent to the candidate at this place. It has claimed nothing since, as far as is
+    /// known before the next look at it: without these stamps nobody would take that look.
+    pub(super) fn lend(&mut self, place: usize, now: Nanos) {
         let candidate = &mut self.candidates[place];
+        candidate.oldest_waiting.get_or_insert(now);
+        candidate.nothing_claimed_since.get_or_insert(now);
         candidate.waiting = candidate.waiting.saturating_add(1);
         candidate.open = candidate.open.saturating_add(1);
         candidate.credit = candidate.credit.saturating_sub(1);
@@ -86,6 +95,10 @@ impl Ledger {
         let candidate = &mut self.candidates[place];
         candidate.waiting = candidate.waiting.saturating_sub(1);
         candidate.recalls_planned = candidate.recalls_planned.saturating_sub(1);
+        if candidate.waiting == 0 {
+            candidate.oldest_waiting = None;
+            candidate.nothing_claimed_since = None;
+        }
         if came_back {
             candidate.open = candidate.open.saturating_sub(1);
         } else {
@@ -126,12 +139,16 @@ impl Ledger {
 
     /// When to look whether a worker is stuck by now, with loans that others could serve: those that
     /// it has not claimed, and, if `idle_too`, those that are idle. For these it winds an alarm when
-    /// it begins something; only the second look, at the exact moment, is the master's own to see to.
+    /// it begins something; only the second look, at the exact moment, is the master's own to see to,
+    /// and what began when nobody could have helped yet.
     pub(super) fn look_at(&self, candidate: &Candidate, idle_too: bool) -> Option<Nanos> {
         let has_idle = idle_too && candidate.shape.recallable && candidate.open > candidate.load();
         let half = self.stall_after / 2;
-        let has_begun = |since: &Nanos| self.sampled_at.since(*since) >= half;
-        let busy_since = candidate.busy_since.filter(|since| has_idle && has_begun(since));
+        // A worker hears a moment later that its alarm is wanted; a look too many does no harm.
+        let alarms_since = self.helped_since + self.stall_after;
+        let is_ours =
+            |since: &Nanos| self.sampled_at.since(*since) >= half || *since <= alarms_since;
+        let busy_since = candidate.busy_since.filter(|since| has_idle && is_ours(since));
         let stamps = [candidate.nothing_claimed_since, busy_since].into_iter().flatten();
         stamps.map(|since| next_look(since, self.stall_after, self.sampled_at)).min()
     }
@@ -173,6 +190,14 @@ impl Ledger {
             (None, 0) => by_kind,
             (None, own) => u32::from(own),
         }
+    }
+
+    /// At what load a worker has room worth a bell: it is half empty (a bell for every single place
+    /// would wake the master for each request), or a thread of it is idle.
+    pub(super) fn room_at(&self, candidate: &Candidate) -> u32 {
+        let allowance = self.allowance(candidate);
+        let thread_idle = u32::from(candidate.shape.threads).min(allowance).saturating_sub(1);
+        thread_idle.max(allowance / 2)
     }
 
     /// - slots rise

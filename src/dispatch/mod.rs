@@ -206,7 +206,7 @@ impl Dispatcher {
 
     /// A worker can serve; it may be another one in a slot that is known.
     pub fn handle_worker_ready(&mut self, slot: Slot, shape: Shape) {
-        self.ledger.insert(slot, shape);
+        self.ledger.insert(slot, shape, self.now);
     }
 
     /// Nothing more goes to this slot, until another worker is ready there.
@@ -318,6 +318,18 @@ impl Dispatcher {
     /// Seats what waits, as far as there is credit, turns away what is beyond the limits, and plans
     /// what is to be taken back.
     pub fn decide(&mut self) {
+        self.seat_waiting();
+        if self.queued() == 0 {
+            let planned = self.plan_recalls();
+            if self.rescues {
+                self.plan_rescues(planned);
+            }
+        }
+    }
+
+    /// As [`Dispatcher::decide`], and takes nothing back: what a turn has left undone waits for the
+    /// next one, but nothing waits beside credit until then.
+    pub fn seat_waiting(&mut self) {
         self.lent.clear();
         loop {
             // The two alternate, as their shares of the credit do; also from decision to decision,
@@ -334,19 +346,13 @@ impl Dispatcher {
             queue.pop_front();
             self.returned_next = !from_returned;
             let slot = self.ledger.candidates()[place].slot;
-            self.ledger.lend(place);
+            self.ledger.lend(place, self.now);
             if self.admission.is_on() {
                 self.lent.push(queued);
             }
             self.effects.push_back(Effect::Lend { connection: queued.connection, slot });
         }
         self.admission.shed(&mut self.fresh, &mut self.returned, &mut self.effects);
-        if self.queued() == 0 {
-            let planned = self.plan_recalls();
-            if self.rescues {
-                self.plan_rescues(planned);
-            }
-        }
     }
 
     /// The next thing to do.
@@ -363,8 +369,7 @@ impl Dispatcher {
         let stranded =
             || waits_for_rescue() || candidates.iter().any(|one| one.stuck && one.waiting > 0);
         if self.ledger.free_credit() == 0 && (kernel_waits || self.queued() > 0 || stranded()) {
-            // Half empty: a bell for every single place would wake the master for each request.
-            return Some(self.ledger.allowance(candidate) / 2);
+            return Some(self.ledger.room_at(candidate));
         }
         if candidates.iter().any(|one| one.waits_behind() > 0) || waits_for_rescue() {
             return candidate.thread_free();

@@ -14,14 +14,19 @@ use crate::master::Master;
 use crate::master::connections::Place;
 
 /// A recall can free what another one waits for, so deciding and doing alternate; each round either
-/// lends or takes back, and this many rounds are more than any turn needs.
-const ROUNDS_MAX: usize = 8;
+/// lends or takes back. What is still to be taken back after so many waits for the next turn, which
+/// follows at once; the last round seats what is in hand.
+const ROUNDS_MAX: usize = 16;
 
 impl Master {
     /// Decides, and carries out, until nothing is left to do.
     pub(super) fn seat(&mut self) {
-        for _ in 0..ROUNDS_MAX {
-            self.dispatcher.decide();
+        for round in 1..=ROUNDS_MAX {
+            if round < ROUNDS_MAX {
+                self.dispatcher.decide();
+            } else {
+                self.dispatcher.seat_waiting();
+            }
             let mut decide_again = false;
             while let Some(effect) = self.dispatcher.poll_effect() {
                 decide_again |= !matches!(effect, Effect::Lend { .. });

@@ -46,7 +46,7 @@ use crate::time::Nanos;
 use crate::worker::alarm::AlarmClock;
 use crate::worker::intake::{Intake, Told};
 use crate::worker::pool::{Outcome, Pool, Wake};
-use crate::worker::session::{Session, Verdict};
+use crate::worker::session::{Session, Unclaimed, Verdict};
 use crate::worker::sessions::{SessionKey, Sessions};
 use crate::worker::shell::{Shared, Shell};
 
@@ -192,6 +192,17 @@ impl Worker {
         self.hear_clock();
         self.shell.publish_load();
         self.ring();
+        if cfg!(debug_assertions) {
+            self.check_invariants();
+        }
+    }
+
+    /// `lent` and `open` are what they count.
+    fn check_invariants(&self) {
+        let stages = self.sessions.keys().into_iter().filter_map(|key| self.sessions.get(key));
+        let is_lent = |one: &&Session| one.stage() == session::Stage::Waiting(Unclaimed::Lent);
+        assert_eq!(stages.filter(is_lent).count(), self.shell.lent as usize, "what is lent");
+        assert_eq!(self.sessions.len(), self.shell.open as usize, "what is here");
     }
 
     /// How long the loop may wait, now that everything has had its turn.
@@ -348,6 +359,10 @@ impl Worker {
 
     /// Gives one session a turn, and carries out what it says.
     fn with(&mut self, key: SessionKey, turn: impl FnOnce(&mut Session, &mut Shell) -> Verdict) {
+        if self.shell.gave && self.shell.pool.is_none() {
+            // This turn may call a handler, and take any time: the master hears of it before.
+            self.ring();
+        }
         let Some(session) = self.sessions.get_mut(key) else { return };
         match turn(session, &mut self.shell) {
             Verdict::Stay => {}

@@ -209,6 +209,8 @@ impl Session {
     pub(crate) fn claim_and_read(&mut self, key: SessionKey, shell: &mut Shell) -> Verdict {
         let Stage::Waiting(from) = self.stage else { return Verdict::Stay };
         if !shell.claim(self.loan, from) {
+            // It is counted as claimed already, and not once more when it goes.
+            self.stage = Stage::Waiting(Unclaimed::Idle);
             return Verdict::LetGo;
         }
         self.stage = Stage::Reading;
@@ -499,5 +501,67 @@ impl Session {
         }
         self.stage = Stage::Lingering { discarded };
         Verdict::Stay
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+    use std::sync::Arc;
+
+    use mio::Poll;
+
+    use super::*;
+    use crate::app::{Request, Response};
+    use crate::board::{MasterPage, WorkerPage, page_bytes};
+    use crate::config::Settings;
+    use crate::ident::{ConnectionId, Incarnation, ListenerId, PeerAddress};
+    use crate::sys::shm::SharedMemory;
+    use crate::worker::alarm::AlarmClock;
+    use crate::worker::shell::Shared;
+
+    fn record(loan: LoanId) -> LendRecord {
+        LendRecord {
+            loan,
+            listener: ListenerId(0),
+            peer: PeerAddress::Local,
+            accepted_at: Nanos(1),
+            idle_deadline: Nanos::NEVER,
+            requests_served: 0,
+            waited_before_accept_us: u32::MAX,
+            context: [0; CONTEXT_SIZE],
+        }
+    }
+
+    /// A loan that was recalled before it was claimed was taken off twice from what is lent here,
+    /// once at the claim and once when it left; so the worker rang for the master too early.
+    #[test]
+    fn a_claim_that_is_lost_counts_once() {
+        let memory = Arc::new(SharedMemory::create(page_bytes(8)).unwrap());
+        let mut master = MasterPage::new(Arc::clone(&memory), 8).unwrap();
+        let page = WorkerPage::attach(memory).unwrap();
+        let shared = Shared { who: Incarnation::default(), page, alarm: AlarmClock::new(None) };
+        let registry = Poll::new().unwrap().registry().try_clone().unwrap();
+        let handler = Arc::new(|_: Request| Response::new(crate::app::Body::Empty));
+        let settings = Arc::new(Settings::default());
+        let mut shell = Shell::new(settings, shared, registry, handler, None, None);
+
+        let mut first = None;
+        for number in 0..3 {
+            let loan = master.lend(ConnectionId(number), &Terms::new(Nanos::NEVER)).unwrap();
+            let http = Connection::new(Arc::clone(&shell.limits));
+            let origin =
+                Origin { peer: PeerAddress::Local, listener: ListenerId(0), worker: shell.who };
+            let socket = UnixStream::pair().unwrap().0.into();
+            let mut session = Session::new(&record(loan), socket, http, origin);
+            let key = SessionKey(u64::from(number));
+            session.begin(key, &mut shell, Nanos::NEVER);
+            first.get_or_insert((key, session, loan));
+        }
+        let (key, mut session, loan) = first.unwrap();
+        master.recall(loan);
+        assert_eq!(session.claim_and_read(key, &mut shell), Verdict::LetGo);
+        session.finish(Verdict::LetGo, &mut shell);
+        assert_eq!((shell.lent, shell.open), (2, 2));
     }
 }

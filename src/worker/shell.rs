@@ -187,8 +187,9 @@ impl Shell {
     pub(crate) fn enter_turn(&mut self) {
         self.now = clock::now();
         self.page.turn_entered(self.now);
-        if self.pool.is_none() {
-            // Handlers run in this turn, and may take any time.
+        // Handlers run in this turn, and may take any time; or the machine runs somebody else. While
+        // all threads are taken it is wound for them, and a turn of the loop does not put it off.
+        if self.may_claim() {
             self.wind_alarm(self.now);
         }
     }
@@ -211,6 +212,8 @@ impl Shell {
             pool.submit(key, request, self.now);
             return None;
         }
+        // Once more: loans that others could serve may have come since the turn began.
+        self.wind_alarm(self.now);
         let began = self.now;
         let answer = match pool::call(self.handler.as_ref(), request) {
             Ok(response) => Answer::Whole(Box::new(response)),
