@@ -393,7 +393,7 @@ impl World {
             || !worker.outcomes.is_empty();
         if !can_go_on && worker.edges.is_empty() && !worker.is_told {
             if worker.may_claim() && worker.rings_at > worker.now {
-                // Nothing at once: the alarm is unwound before the loop waits for as long as it takes.
+                // Nothing at once: the alarm is unwound before the loop waits.
                 worker.next([Step::Unwind, Step::Poll].into_iter());
                 return;
             }
