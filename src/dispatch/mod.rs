@@ -53,8 +53,12 @@
 //! assert_eq!(dispatcher.poll_effect(), Some(Effect::Watch(Slot(0))));
 //! assert_eq!(dispatcher.poll_effect(), Some(Effect::Recall { slot: Slot(0), count: 1 }));
 //!
-//! // The master takes it back, and it is seated with worker 1.
+//! // So may idle connections of worker 0 whose clients have spoken; but none has.
+//! assert_eq!(dispatcher.poll_effect(), Some(Effect::Rescue { slot: Slot(0), count: 7 }));
+//!
+//! // The master takes the loan back, and it is seated with worker 1.
 //! dispatcher.handle_recalled(Slot(0), ConnectionId(1), 0);
+//! dispatcher.handle_rescue_over(Slot(0), false);
 //! dispatcher.decide();
 //! let seated = Effect::Lend { connection: ConnectionId(1), slot: Slot(1) };
 //! assert_eq!(dispatcher.poll_effect(), Some(seated));
