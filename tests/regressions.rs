@@ -57,6 +57,22 @@ fn a_streamed_upload_gives_its_thread_back() {
     assert_eq!(client.get("/").status, 200);
 }
 
+/// With `--buffer-request 0` the pipe of a streamed body had room for nothing, and so it never had
+/// room: a body that came in two pieces was waited for until its deadline.
+#[test]
+fn a_body_streams_through_the_smallest_buffer() {
+    for buffer in ["0", "1"] {
+        let server =
+            Server::start(&["serve", "-w", "1", "--threads", "1", "--buffer-request", buffer]);
+        let mut client = Client::connect(server.address());
+        for _ in 0..3 {
+            client.send(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n12");
+            client.send(b"34");
+            assert_eq!(client.answer(false).text(), "1234", "--buffer-request {buffer}");
+        }
+    }
+}
+
 fn dispatcher(balance: Balance) -> Dispatcher {
     Dispatcher::new(&DispatchSettings {
         balance,

@@ -67,14 +67,15 @@ pub(crate) enum Taken {
 }
 
 impl Pipe {
-    /// A pipe that holds about `bytes_max` bytes: the piece that passes the limit is still taken.
+    /// A pipe that holds about `bytes_max` bytes: the piece that passes the limit is still taken. One
+    /// that held none would never have room.
     pub(crate) fn new(bytes_max: usize) -> Self {
         let state = State { pieces: VecDeque::new(), bytes: 0, end: End::Open };
         Pipe {
             shared: Arc::new(Shared {
                 state: Mutex::new(state),
                 changed: Condvar::new(),
-                bytes_max,
+                bytes_max: bytes_max.max(1),
             }),
         }
     }
