@@ -140,3 +140,38 @@ fn a_worker_rings_as_soon_as_a_thread_is_idle() {
         assert!(rings_at < threads + waiting, "not for every single place");
     }
 }
+
+/// Found by the simulation: what was recalled, bounced at a full channel and went back to where it
+/// came from was recalled again before it had been sent, as if it had waited long; then it counted
+/// as claimed, and nobody looked after it.
+#[test]
+fn what_has_just_been_lent_has_not_waited_long() {
+    let mut dispatcher = dispatcher(Balance::LeastLoaded);
+    let now = Nanos(9_000_000);
+    dispatcher.handle_time(now);
+    for (slot, threads, busy) in [(Slot(0), 1, 1), (Slot(1), 1, 0), (Slot(2), 16, 5)] {
+        dispatcher.handle_worker_ready(slot, Shape { threads, credit: 0, recallable: true });
+        let waits = slot == Slot(0);
+        let lent_at = waits.then_some(Nanos(8_400_000));
+        let sample = Sample {
+            waiting: u32::from(waits),
+            oldest_waiting: lent_at,
+            nothing_claimed_since: lent_at,
+            started: u64::from(busy),
+            threads_busy: busy,
+            ..Sample::default()
+        };
+        dispatcher.handle_sample(slot, &sample, now);
+    }
+    dispatcher.decide();
+    assert_eq!(dispatcher.poll_effect(), Some(Effect::Recall { slot: Slot(0), count: 1 }));
+    dispatcher.handle_recalled(Slot(0), ConnectionId(7), 0);
+    dispatcher.decide();
+    let lent_to = |slot| Some(Effect::Lend { connection: ConnectionId(7), slot: Slot(slot) });
+    assert_eq!(dispatcher.poll_effect(), lent_to(1));
+    dispatcher.handle_back_pressure(Slot(1), &[(ConnectionId(7), 0)]);
+    dispatcher.decide();
+    assert_eq!(dispatcher.poll_effect(), lent_to(0));
+    assert_eq!(dispatcher.poll_effect(), None);
+    assert!(dispatcher.next_look() <= Some(Nanos(10_000_000)), "somebody looks after it");
+}

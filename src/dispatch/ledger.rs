@@ -96,8 +96,12 @@ impl Ledger {
         candidate.waiting = candidate.waiting.saturating_sub(1);
         candidate.recalls_planned = candidate.recalls_planned.saturating_sub(1);
         if candidate.waiting == 0 {
-            candidate.oldest_waiting = None;
-            candidate.nothing_claimed_since = None;
+            // What is lent next has not waited long.
+            candidate.waits_long = false;
+            if came_back {
+                candidate.oldest_waiting = None;
+                candidate.nothing_claimed_since = None;
+            }
         }
         if came_back {
             candidate.open = candidate.open.saturating_sub(1);
