@@ -175,3 +175,39 @@ fn what_has_just_been_lent_has_not_waited_long() {
     assert_eq!(dispatcher.poll_effect(), None);
     assert!(dispatcher.next_look() <= Some(Nanos(10_000_000)), "somebody looks after it");
 }
+
+/// Found by the simulation, with workers of both kinds: room for a rescue was counted at a busy loop,
+/// and what was rescued went behind a busy thread, one after the other, until the master's rounds
+/// were over and the last one was left in the queue beside credit.
+#[test]
+fn what_is_rescued_goes_where_there_was_room_for_it() {
+    let mut dispatcher = dispatcher(Balance::LeastLoaded);
+    let now = Nanos(9_000_000);
+    dispatcher.handle_time(now);
+    let (lent_at, turn) = (Some(Nanos(8_900_000)), Nanos(8_900_000));
+    let busy_loop = Sample {
+        waiting: 7,
+        oldest_waiting: lent_at,
+        nothing_claimed_since: lent_at,
+        turn_entered: turn,
+        ..Sample::default()
+    };
+    let busy_thread =
+        Sample { started: 1, threads_busy: 1, all_busy_since: turn, ..Sample::default() };
+    let stuck = Sample { all_busy_since: Nanos(1), open: 9, ..busy_thread };
+    for (slot, threads, sample) in
+        [(Slot(0), 0, busy_loop), (Slot(1), 1, busy_thread), (Slot(2), 1, stuck)]
+    {
+        dispatcher.handle_worker_ready(slot, Shape { threads, credit: 0, recallable: true });
+        dispatcher.handle_sample(slot, &sample, now);
+    }
+    dispatcher.decide();
+    assert_eq!(dispatcher.poll_effect(), Some(Effect::Watch(Slot(2))));
+    assert_eq!(dispatcher.poll_effect(), Some(Effect::Rescue { slot: Slot(2), count: 1 }));
+    dispatcher.handle_rescued(Slot(2), ConnectionId(7), 0);
+    dispatcher.handle_rescue_over(Slot(2), true);
+    dispatcher.decide();
+    let lent = Effect::Lend { connection: ConnectionId(7), slot: Slot(0) };
+    assert_eq!(dispatcher.poll_effect(), Some(lent));
+    assert_eq!(dispatcher.poll_effect(), None, "there is no more room");
+}

@@ -452,7 +452,8 @@ fn pick(policy: &mut dyn Policy, ledger: &Ledger, queued: Queued) -> Option<usiz
     if queued.recalled {
         let key = |place: &usize| {
             let one = &candidates[*place];
-            (one.free_places() == 0, one.load(), one.open)
+            // A loop that is busy for a moment is better than a busy thread.
+            (one.free_places() == 0, one.places_at_once() == 0, one.load(), one.open)
         };
         return (0..candidates.len())
             .filter(|place| candidates[*place].is_eligible())
