@@ -77,7 +77,7 @@ pub struct Candidate {
     in_turn: bool,
     pub(super) stopped: bool,
     /// The oldest loan that it has not claimed has waited for longer than a recall's patience.
-    waits_long: bool,
+    pub(super) waits_long: bool,
     /// Its channel was full: nothing until the next look.
     pub(super) blocked: bool,
     pub(super) recalls_planned: u32,
