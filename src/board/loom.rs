@@ -81,6 +81,24 @@ fn loom_a_claim_is_counted_before_it_shows() {
     });
 }
 
+/// Nor has the count of threads a gap: from its loan to its thread a request always takes a place.
+#[test]
+fn loom_a_claim_for_a_thread_takes_its_place_all_the_way() {
+    loom::model(|| {
+        let (master, worker, loan) = lent();
+        let begins = thread::spawn(move || {
+            worker.about_to_queue(0, 0);
+            assert!(worker.claim(loan, LoanState::Lent), "nobody else is after it");
+            worker.publish_threads(0, 1, Nanos(0), Nanos(0));
+        });
+        let waits = master.look(loan) == LoanState::Lent;
+        let report = master.report();
+        let in_threads = report.requests_queued + report.threads_busy;
+        assert!(waits || in_threads >= 1, "the thread looks idle");
+        begins.join().expect("no panic");
+    });
+}
+
 /// What is in the ring has its word, and its terms, in place.
 #[test]
 fn loom_a_ring_entry_shows_what_was_written_before_it() {

@@ -134,10 +134,21 @@ impl<M: Words> WorkerPage<M> {
         report::set(&self.memory, Field::TurnEntered, 0);
     }
 
+    /// A request is about to be claimed for a handler thread, beside those that are `queued` and
+    /// those whose threads are `busy`; holds until the load is next published. To be called before
+    /// [`WorkerPage::claim`]: who sees the claim also sees that a thread is wanted. The other way
+    /// round the thread would look idle for a moment, and be lent more than it has room for.
+    pub fn about_to_queue(&self, queued: u32, busy: u32) {
+        report::set(&self.memory, Field::ThreadsBusy, u64::from(busy));
+        report::set(&self.memory, Field::Queued, u64::from(queued).saturating_add(1));
+    }
+
     /// How the handler threads stand.
     pub fn publish_threads(&self, queued: u32, busy: u32, all_busy_since: Nanos, oldest: Nanos) {
-        report::set(&self.memory, Field::Queued, u64::from(queued));
+        // Busy first, and read last: a request that has gone from the queue to a thread may be
+        // counted twice for a moment, and is never missed.
         report::set(&self.memory, Field::ThreadsBusy, u64::from(busy));
+        report::set(&self.memory, Field::Queued, u64::from(queued));
         report::set(&self.memory, Field::AllBusySince, all_busy_since.0);
         report::set(&self.memory, Field::OldestCall, oldest.0);
     }

@@ -40,7 +40,6 @@ impl Master {
                 Heard::Frame => {}
             }
         }
-        self.pay_debts(place);
     }
 
     /// Reads to the end what a worker that has ended had sent.
@@ -82,12 +81,17 @@ impl Master {
         }
     }
 
-    /// Sends what a worker's channel would not take before.
-    fn pay_debts(&mut self, place: u32) {
-        let Some(member) = self.roster.get_mut(place) else { return };
-        if let Err(cause) = member.pay_debts() {
-            let who = member.who;
-            warn!(worker = who.slot.0, gen = who.generation.0, %cause, "a channel broke");
+    /// Sends what channels would not take before. A worker that takes and says nothing is no event:
+    /// so this is tried in every turn, and while something is owed there is a turn soon
+    /// (`Master::rest`).
+    pub(super) fn pay_debts(&mut self) {
+        for (_, member) in self.roster.iter_mut().filter(|(_, member)| member.owes()) {
+            if let Err(cause) = member.pay_debts() {
+                let who = member.who;
+                warn!(worker = who.slot.0, gen = who.generation.0, %cause, "a channel broke");
+                // Nobody will ever read it: its pidfd will say so, and settle what it has.
+                member.forget_debts();
+            }
         }
     }
 

@@ -36,7 +36,9 @@ use signal_hook_mio::v1_0::Signals;
 use tracing::{debug, info};
 
 use crate::board::LetGo;
-use crate::config::{BELL_ROUNDS_MAX, EVENTS_PER_TURN_MAX, PARKED_SHARE, RING_LOOK_MAX, Settings};
+use crate::config::{
+    BELL_ROUNDS_MAX, DEBTS_PAUSE, EVENTS_PER_TURN_MAX, PARKED_SHARE, RING_LOOK_MAX, Settings,
+};
 use crate::dispatch::{DispatchSettings, Dispatcher};
 use crate::exit::{Exit, RunError};
 use crate::ident::ConnectionId;
@@ -211,6 +213,7 @@ impl Master {
                 None => {}
             }
         }
+        self.pay_debts();
         self.harvest();
         self.hear_clock();
         self.supervise();
@@ -247,6 +250,7 @@ impl Master {
             return Some(Duration::ZERO);
         }
         let shed = self.next_shed();
+        let owes = self.roster.iter().any(|(_, member)| member.owes());
         let ring_look = self.roster.iter().any(|(_, member)| member.page.on_loan() > 0);
         let next = [
             self.supervisor.next_deadline(),
@@ -257,6 +261,7 @@ impl Master {
             self.hang.as_ref().map(|(_, at)| *at),
             shed,
             ring_look.then_some(self.ring_look.0),
+            owes.then(|| self.now + DEBTS_PAUSE),
         ];
         next.into_iter().flatten().min().map(|at| clock::now().until(at))
     }

@@ -254,6 +254,17 @@ impl Member {
         }
     }
 
+    /// Whether the worker has yet to be told something: its channel was full.
+    pub(crate) fn owes(&self) -> bool {
+        !self.frames_owed.is_empty() || !self.recalls_owed.is_empty()
+    }
+
+    /// Nothing more can be said to it.
+    pub(crate) fn forget_debts(&mut self) {
+        self.frames_owed.clear();
+        self.recalls_owed.clear();
+    }
+
     /// Sends what the channel would not take before. True if nothing is owed any more.
     pub(crate) fn pay_debts(&mut self) -> io::Result<bool> {
         while let Some(frame) = self.frames_owed.front() {

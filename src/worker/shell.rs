@@ -116,6 +116,9 @@ impl Shell {
     /// Before the first read of a request: may this worker read?
     pub(crate) fn claim(&mut self, loan: LoanId, from: Unclaimed) -> bool {
         self.forget_unclaimed(from);
+        if let Some(pool) = &self.pool {
+            self.page.about_to_queue(pool.queued() as u32, pool.busy() as u32);
+        }
         self.page.claim(loan, from.state())
     }
 

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use maitred::board::{Call, LetGo, LetGoHow, MasterPage, page_bytes};
 use maitred::config::{
-    ACCEPTS_PER_TURN_MAX, BELL_ROUNDS_MAX, RING_ENTRIES_PER_TURN_MAX, RING_LOOK_MAX, RING_LOOK_MIN,
-    Rebalance,
+    ACCEPTS_PER_TURN_MAX, BELL_ROUNDS_MAX, DEBTS_PAUSE, RING_ENTRIES_PER_TURN_MAX, RING_LOOK_MAX,
+    RING_LOOK_MIN, Rebalance,
 };
 use maitred::dispatch::Shape;
 use maitred::ident::{ConnectionId, LoanId, Slot};
@@ -301,6 +301,11 @@ impl World {
                 Source::Alarm(_) | Source::Look => {}
             }
         }
+        for place in 0..self.members.len() {
+            if self.members[place].stage != Stage::Gone && !self.workers[place].is_dead {
+                self.pay_debts(place);
+            }
+        }
         self.harvest();
         for place in std::mem::take(&mut self.master.drains) {
             if self.members[place].stage != Stage::Gone {
@@ -333,6 +338,10 @@ impl World {
         let accepts = self.master.listener.ready && self.dispatcher.accept_budget(true) > 0;
         if accepts || self.dispatcher.has_rescues() || !self.wind_look() {
             return Rest::NotAtAll;
+        }
+        let owes = |one: &Member| !one.frames_owed.is_empty() || !one.recalls_owed.is_empty();
+        if self.members.iter().any(|one| one.stage != Stage::Gone && owes(one)) {
+            return Rest::Until(self.master.now + DEBTS_PAUSE);
         }
         let holds = |one: &Member| one.stage != Stage::Gone && one.page.on_loan() > 0;
         if self.members.iter().any(holds) {
@@ -468,6 +477,10 @@ impl World {
     }
 
     fn hear_worker(&mut self, place: usize) {
+        if self.members[place].stage == Stage::Gone {
+            // Settled by an event before this one: the real roster does not know it any more.
+            return;
+        }
         while let Some(frame) = self.members[place].to_master.pop_front() {
             match frame {
                 ToMaster::Bell => self.members[place].bell = Call::NOTHING,
@@ -476,8 +489,6 @@ impl World {
         }
         if self.workers[place].is_dead {
             self.stop_lending_to(place);
-        } else {
-            self.pay_debts(place);
         }
     }
 

@@ -479,6 +479,9 @@ impl World {
         let Stage::Waiting(from) = session.stage else { return };
         let (loan, number) = (session.loan, session.connection);
         worker.forget_unclaimed(from);
+        if worker.threads > 0 {
+            worker.page.about_to_queue(worker.jobs.len() as u32, worker.running.len() as u32);
+        }
         if !worker.page.claim(loan, from) {
             worker.stage_of(key, Stage::Waiting(LoanState::Idle));
             worker.next([Step::Close(key)].into_iter());
