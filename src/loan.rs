@@ -23,6 +23,7 @@
 //!
 //! Not here: the words in shared memory and their orderings (`board`).
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// What a claim word says of its loan.
@@ -138,7 +139,7 @@ pub fn transition(side: Side, from: LoanState, to: LoanState) -> Option<How> {
 
 /// The master's own record of a place. It goes by this, not by the word: what it has taken back is
 /// gone from the page, whatever the word says later.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum MasterState {
     /// Not in use.
     Free,

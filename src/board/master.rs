@@ -24,24 +24,24 @@ use crate::time::Nanos;
 /// A page, as the master uses it.
 #[derive(Debug)]
 pub struct MasterPage<M> {
-    memory: M,
-    layout: Layout,
+    pub(super) memory: M,
+    pub(super) layout: Layout,
     /// One for each place that was ever used; grows with use, up to `loans_max`.
-    records: Vec<Record>,
+    pub(super) records: Vec<Record>,
     /// Places that are free again; the last one freed is used first, so that few are touched.
-    free: Vec<u32>,
+    pub(super) free: Vec<u32>,
     /// Ids taken out of the ring, ever.
-    ring_tail: u64,
-    on_loan: u32,
-    owed: u32,
+    pub(super) ring_tail: u64,
+    pub(super) on_loan: u32,
+    pub(super) owed: u32,
 }
 
 /// The master's own knowledge of one place.
 #[derive(Clone, Copy, Debug)]
-struct Record {
-    connection: ConnectionId,
-    sequence: u32,
-    state: MasterState,
+pub(super) struct Record {
+    pub(super) connection: ConnectionId,
+    pub(super) sequence: u32,
+    pub(super) state: MasterState,
 }
 
 const _: () = assert!(size_of::<Record>() <= 24);

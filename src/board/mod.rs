@@ -13,6 +13,7 @@
 //! | `master` | the master's side: lend, recall, look, drain the ring, settle |
 //! | `worker` | the worker's side: claim, answer, idle, give, end, let go |
 //! | `report` | the load report, written by one side and read by the other |
+//! | `state` | what one master image leaves the next of it |
 //! | `bell` | how a worker that frees up, or gives back, wakes a master that waits for it |
 //!
 //! Not here: which transitions there are (`loan`), the mapping itself (`sys::shm`).
@@ -24,6 +25,7 @@ mod layout;
 mod loom;
 mod master;
 mod report;
+mod state;
 mod terms;
 mod worker;
 
@@ -31,6 +33,7 @@ pub use bell::Call;
 pub use layout::{PageError, Words, page_bytes};
 pub use master::{LetGo, LetGoHow, MasterPage, Recall, RingError, Settled};
 pub use report::LoadReport;
+pub use state::{PAGE_LAYOUT, PageState};
 pub use terms::Terms;
 pub use worker::WorkerPage;
 

@@ -34,6 +34,7 @@ use crate::cli::resolve::{Surroundings, resolve};
 pub use crate::exit;
 use crate::exit::Exit;
 use crate::sys::listener::passed_by_systemd;
+use crate::sys::upgrade::Errand;
 
 /// Runs a whole program around one application: reads the command line of this process, serves as
 /// it says, and ends with the exit code that [`Exit`] documents.
@@ -48,6 +49,13 @@ pub fn run(handler: impl Handler) -> ExitCode {
 
 fn run_as(arguments: &[OsString], handler: impl Handler) -> Exit {
     let program = program_name(arguments);
+    let errand = match Errand::take() {
+        Ok(errand) => errand,
+        Err(error) => {
+            complain(&program, &error);
+            return Exit::Failed;
+        }
+    };
     let raw = match parse(&program, arguments) {
         Ok(raw) => raw,
         Err(exit) => return exit,
@@ -77,7 +85,8 @@ fn run_as(arguments: &[OsString], handler: impl Handler) -> Exit {
             return Exit::Usage;
         }
     };
-    let outcome = if is_worker { shell::work(resolved, handler) } else { shell::serve(resolved) };
+    let outcome =
+        if is_worker { shell::work(resolved, handler) } else { shell::serve(resolved, errand) };
     outcome.unwrap_or_else(|error| {
         complain(&program, &exit::Chain(&error));
         error.exit_code()

@@ -5,6 +5,7 @@
 //!
 //! Not here: what a master or a worker does (`master`, `worker`).
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::app::{Echo, Handler, StaticFiles};
@@ -14,17 +15,33 @@ use crate::exit::{Chain, Exit, RunError};
 use crate::observe::logging::{self, Process};
 use crate::sys::inherit::{InheritError, Inheritance};
 use crate::sys::launch::LaunchCommand;
+use crate::sys::upgrade::{Errand, SignalsBlocked};
 use crate::{master, worker};
 
 /// Set for workers that start beside another one: that one shows why none can.
 const QUIET_START: &str = "MAITRED_QUIET_START";
 
 /// Serves as the master, until it is told to stop. An error means that there was no log yet.
-pub(super) fn serve(resolved: Resolved) -> Result<Exit, RunError> {
+pub(super) fn serve(resolved: Resolved, errand: Errand) -> Result<Exit, RunError> {
     let launch = LaunchCommand::of_this_process().map_err(system("finding this program"))?;
     check_application(&resolved.settings)?;
-    let _log = start_log(resolved.log, Process::Master { pid: std::process::id() })?;
-    Ok(reported(master::run(resolved.settings, launch)))
+    let left = match errand {
+        Errand::None => None,
+        Errand::Resume(state) => Some(state),
+        Errand::Preflight { mut state, mut answer } => {
+            return master::upgrade::answer(&mut state, &mut answer).map(|()| Exit::Done);
+        }
+    };
+    // The log's thread never gets a signal: the master looks for the last ones itself before it is
+    // replaced. It unblocks them for its own thread once it catches them.
+    SignalsBlocked::begin().map_err(system("blocking signals"))?.keep();
+    let log = Rc::new(start_log(resolved.log, Process::Master { pid: std::process::id() })?);
+    let flushed = Rc::clone(&log);
+    let flush_log = move || {
+        flushed.flush();
+    };
+    let served = master::run(resolved.settings, launch, left, Box::new(flush_log));
+    Ok(reported(served))
 }
 
 /// Serves as a worker, until the master has no more use for it. An error means that there was no

@@ -93,6 +93,10 @@ pub const RING_ENTRIES_PER_TURN_MAX: usize = 1024;
 /// failure (2), with a little room.
 pub const DESCRIPTORS_RESERVED: usize = 10;
 
+/// Bytes of a state on its way to the next program image: some 300 for a connection, and a server
+/// has a million of them at the most (`fs.nr_open`).
+pub const STATE_SIZE_MAX: u64 = 1 << 30;
+
 /// Pieces of a response that one vectored write gathers.
 pub const SLICES_PER_WRITE_MAX: usize = 16;
 

@@ -9,6 +9,7 @@
 pub mod limits;
 
 use std::ffi::OsString;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -81,6 +82,17 @@ pub enum Bind {
     Unix(PathBuf),
     /// fd://N, or one that systemd passed: an inherited listening socket.
     Inherited(i32),
+}
+
+/// As it is written in settings.
+impl fmt::Display for Bind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Bind::Tcp(address) => address.fmt(f),
+            Bind::Unix(path) => write!(f, "unix:{}", path.display()),
+            Bind::Inherited(number) => write!(f, "fd://{number}"),
+        }
+    }
 }
 
 /// Options that every listener gets.

@@ -6,13 +6,15 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::RESCUE_PATIENCE;
 use crate::dispatch::stuck::is_stuck;
 use crate::ident::Slot;
 use crate::time::Nanos;
 
 /// What a worker said that it is when it became Ready.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shape {
     /// Handler threads; 0 if handlers run on its loop.
     pub threads: u16,

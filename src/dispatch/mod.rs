@@ -420,6 +420,11 @@ impl Dispatcher {
         self.ledger.get(slot)
     }
 
+    /// Who waits to be seated, in order, and since when.
+    pub fn waiting(&self) -> impl Iterator<Item = (ConnectionId, Nanos)> {
+        self.returned.iter().chain(&self.fresh).map(|queued| (queued.connection, queued.since))
+    }
+
     /// Connections that wait to be seated.
     pub fn queued(&self) -> usize {
         self.fresh.len() + self.returned.len()

@@ -13,6 +13,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::config::{CONTEXT_SIZE, DESCRIPTORS_PER_PACKET_MAX};
@@ -80,7 +81,7 @@ pub struct ReadyRecord {
 }
 
 /// The load of a worker without a page.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReportRecord {
     /// Requests begun, ever.
     pub started: u64,

@@ -8,7 +8,7 @@
 //! (`sys::listener`, `sys::accept`).
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
@@ -17,8 +17,10 @@ use tracing::{error, info, warn};
 use crate::config::{ACCEPT_PAUSE, ACCEPT_RETRIES_MAX, Bind, LOG_REPEAT_AFTER, ListenOptions};
 use crate::ident::{ListenerId, PeerAddress};
 use crate::master::tokens::Source;
+use crate::master::upgrade::state::ListenerState;
 use crate::sys::accept::{self, Accepted};
 use crate::sys::listener::{self, ListenError, UnixSocketFile};
+use crate::sys::upgrade::Adopter;
 use crate::time::Nanos;
 
 /// All listeners of the server.
@@ -33,11 +35,13 @@ pub(crate) struct Acceptor {
 
 struct Listener {
     id: ListenerId,
+    /// What it was opened for.
+    bind: String,
     descriptor: OwnedFd,
     /// As users write it: `http://127.0.0.1:8000`, `unix:/run/app.sock`.
     address: String,
     /// Removes the socket's file when the listener is closed, if it is still ours.
-    _file: Option<UnixSocketFile>,
+    file: Option<UnixSocketFile>,
     /// There may be connections in its queue.
     ready: bool,
     /// In epoll.
@@ -67,27 +71,107 @@ impl Acceptor {
         options: &ListenOptions,
         registry: Registry,
     ) -> Result<Self, ListenError> {
-        let mut listeners = Vec::with_capacity(binds.len());
+        let listeners = Vec::with_capacity(binds.len());
+        let mut acceptor =
+            Acceptor { listeners, next: 0, paused_until: None, logged_at: None, registry };
         for (place, bind) in binds.iter().enumerate() {
-            let (descriptor, file) = match bind {
-                Bind::Tcp(address) => (listener::open_tcp(*address, options)?, None),
-                Bind::Unix(path) => {
-                    let (descriptor, file) = listener::open_unix(path, options)?;
-                    (descriptor, Some(file))
-                }
-                Bind::Inherited(number) => (listener::adopt(*number, options)?, None),
-            };
-            let address = listener::local_address(descriptor.as_fd())?;
-            listeners.push(Listener {
-                id: ListenerId(place as u16),
-                descriptor,
-                address,
-                _file: file,
-                ready: false,
-                watched: false,
-            });
+            acceptor.open_one(place, bind, options)?;
         }
-        Ok(Acceptor { listeners, next: 0, paused_until: None, logged_at: None, registry })
+        Ok(acceptor)
+    }
+
+    fn open_one(
+        &mut self,
+        place: usize,
+        bind: &Bind,
+        options: &ListenOptions,
+    ) -> Result<(), ListenError> {
+        let (descriptor, file) = match bind {
+            Bind::Tcp(address) => (listener::open_tcp(*address, options)?, None),
+            Bind::Unix(path) => {
+                let (descriptor, file) = listener::open_unix(path, options)?;
+                (descriptor, Some(file))
+            }
+            Bind::Inherited(number) => (listener::adopt(*number, options)?, None),
+        };
+        self.add(place, bind.to_string(), descriptor, file)
+    }
+
+    fn add(
+        &mut self,
+        place: usize,
+        bind: String,
+        descriptor: OwnedFd,
+        file: Option<UnixSocketFile>,
+    ) -> Result<(), ListenError> {
+        let address = listener::local_address(descriptor.as_fd())?;
+        let id = ListenerId(place as u16);
+        let (ready, watched) = (false, false);
+        self.listeners.push(Listener { id, bind, descriptor, address, file, ready, watched });
+        Ok(())
+    }
+
+    /// Goes on with the listeners that another image of this process has opened, and opens those
+    /// that are new. One that is not among the settings any more is closed; whoever waits in its
+    /// queue is refused, as its settings say.
+    ///
+    /// # Errors
+    /// As [`Acceptor::open`]; or a listener is not there.
+    pub(crate) fn resume(
+        binds: &[Bind],
+        options: &ListenOptions,
+        registry: Registry,
+        states: &[ListenerState],
+        adopter: &mut Adopter,
+    ) -> Result<Self, ListenError> {
+        let mut left: Vec<_> = states
+            .iter()
+            .map(|state| Ok((state, adopter.adopt(state.descriptor)?)))
+            .collect::<io::Result<_>>()
+            .map_err(|source| ListenError::System { address: "a descriptor".into(), source })?;
+        let mut acceptor = Acceptor::open(&[], options, registry)?;
+        for (place, bind) in binds.iter().enumerate() {
+            let name = bind.to_string();
+            match left.iter().position(|(state, _)| state.bind == name) {
+                Some(at) => {
+                    let (state, descriptor) = left.remove(at);
+                    let file = match bind {
+                        Bind::Unix(path) => state
+                            .file
+                            .map(|identity| UnixSocketFile::resume(path.clone(), identity)),
+                        Bind::Tcp(_) | Bind::Inherited(_) => None,
+                    };
+                    acceptor.add(place, name, descriptor, file)?;
+                    if let Some(listener) = acceptor.listeners.last_mut() {
+                        // Somebody may have connected meanwhile: look.
+                        listener.ready = true;
+                    }
+                }
+                None => acceptor.open_one(place, bind, options)?,
+            }
+        }
+        for (state, descriptor) in left {
+            info!(address = state.bind, "no longer listening");
+            drop(descriptor);
+        }
+        Ok(acceptor)
+    }
+
+    /// What another image of this process must know of the listeners.
+    pub(crate) fn state(&self) -> Vec<ListenerState> {
+        let listeners = self.listeners.iter();
+        listeners
+            .map(|listener| ListenerState {
+                id: listener.id,
+                bind: listener.bind.clone(),
+                descriptor: listener.descriptor.as_raw_fd(),
+                file: listener.file.as_ref().map(UnixSocketFile::identity),
+            })
+            .collect()
+    }
+
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.listeners.iter().map(|listener| listener.descriptor.as_fd())
     }
 
     /// The addresses, as users write them.

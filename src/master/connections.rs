@@ -7,7 +7,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use mio::Registry;
 use slab::Slab;
@@ -17,7 +17,9 @@ use crate::config::CONTEXT_SIZE;
 use crate::handoff::LendRecord;
 use crate::ident::{ConnectionId, ListenerId, LoanId, PeerAddress};
 use crate::master::tokens::Source;
+use crate::master::upgrade::state::{ConnectionState, PlaceState};
 use crate::sys::epoll;
+use crate::sys::upgrade::Adopter;
 use crate::time::Nanos;
 
 /// One connection. An idle server holds thousands: kept below 128 bytes (asserted below).
@@ -101,6 +103,11 @@ impl Connections {
         ConnectionId(self.slab.insert(connection) as u32)
     }
 
+    /// Takes over those that another image of this process has accepted, under their names.
+    pub(crate) fn resume(&mut self, connections: Vec<(ConnectionId, Connection)>) {
+        self.slab = connections.into_iter().map(|(id, one)| (id.0 as usize, one)).collect();
+    }
+
     /// Ends a connection: the master's copy is closed with it.
     pub(crate) fn remove(&mut self, id: ConnectionId) -> Option<Connection> {
         self.slab.try_remove(id.0 as usize)
@@ -129,6 +136,42 @@ impl Connections {
 }
 
 impl Connection {
+    /// One that another image of this process has accepted.
+    pub(crate) fn resume(state: &ConnectionState, adopter: &mut Adopter) -> io::Result<Connection> {
+        let context = state.context.as_deref().map(<[u8; CONTEXT_SIZE]>::try_from).transpose();
+        Ok(Connection {
+            descriptor: adopter.adopt(state.descriptor)?,
+            listener: state.listener,
+            requests_served: state.requests_served,
+            peer: state.peer,
+            accepted_at: state.accepted_at,
+            idle_deadline: state.idle_deadline,
+            waited_before_accept_us: state.waited_before_accept_us,
+            context: context.map_err(io::Error::other)?.map(Box::new),
+            place: state.place.into(),
+            seated: state.seated,
+            registered: false,
+            watched: false,
+        })
+    }
+
+    /// What another image of this process must know of it.
+    pub(crate) fn state(&self, id: ConnectionId, place: PlaceState) -> ConnectionState {
+        ConnectionState {
+            id,
+            descriptor: self.descriptor.as_raw_fd(),
+            listener: self.listener,
+            peer: self.peer,
+            accepted_at: self.accepted_at,
+            idle_deadline: self.idle_deadline,
+            waited_before_accept_us: self.waited_before_accept_us,
+            requests_served: self.requests_served,
+            context: self.context.as_deref().map(|context| context.to_vec()),
+            seated: self.seated,
+            place,
+        }
+    }
+
     /// What its next worker is told with the descriptor.
     pub(crate) fn record(&self, loan: LoanId) -> LendRecord {
         LendRecord {

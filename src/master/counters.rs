@@ -69,6 +69,22 @@ pub(crate) struct Counters {
     seated: Vec<u64>,
 }
 
+impl Outcome {
+    fn name(self) -> &'static str {
+        match self {
+            Outcome::Finished => "finished",
+            Outcome::LeftIdle => "left_idle",
+            Outcome::DiedUnanswered => "died_unanswered",
+            Outcome::DiedAnswering => "died_answering",
+            Outcome::MadeRoom => "made_room",
+            Outcome::ShedTooOld => "shed_too_old",
+            Outcome::ShedTooMany => "shed_too_many",
+            Outcome::ServerEnded => "server_ended",
+            Outcome::SystemRefused => "system_refused",
+        }
+    }
+}
+
 impl Counters {
     /// A connection has left the table.
     pub(crate) fn count(&mut self, outcome: Outcome) {
@@ -88,6 +104,49 @@ impl Counters {
     pub(crate) fn seated(&self) -> String {
         let numbers: Vec<_> = self.seated.iter().map(u64::to_string).collect();
         numbers.join(" ")
+    }
+
+    /// Every counter, by the name under which another image of this process finds it again.
+    pub(crate) fn by_name(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let gone = OUTCOMES.iter().map(|outcome| (outcome.name(), self.of(*outcome)));
+        let others = [
+            ("accepted", self.accepted),
+            ("lent", self.lent),
+            ("recalled", self.recalled),
+            ("rescued_idle", self.rescued_idle),
+            ("refused", self.refused),
+            ("given", self.given),
+            ("rescued", self.rescued),
+            ("protocol_errors", self.protocol_errors),
+        ];
+        gone.chain(others)
+    }
+
+    /// Sets a counter that another image of this process has kept. A name that is not known here is
+    /// of a reason that does not exist any more: the rest would not add up without it.
+    pub(crate) fn restore(&mut self, name: &str, count: u64) {
+        let outcome = OUTCOMES.iter().find(|outcome| outcome.name() == name);
+        let counter = match (name, outcome) {
+            (_, Some(outcome)) => &mut self.outcomes[*outcome as usize],
+            ("accepted", _) => &mut self.accepted,
+            ("lent", _) => &mut self.lent,
+            ("recalled", _) => &mut self.recalled,
+            ("rescued_idle", _) => &mut self.rescued_idle,
+            ("refused", _) => &mut self.refused,
+            ("given", _) => &mut self.given,
+            ("rescued", _) => &mut self.rescued,
+            ("protocol_errors", _) => &mut self.protocol_errors,
+            _ => &mut self.outcomes[Outcome::Finished as usize],
+        };
+        *counter += count;
+    }
+
+    pub(crate) fn seated_by_slot(&self) -> &[u64] {
+        &self.seated
+    }
+
+    pub(crate) fn restore_seated(&mut self, seated: Vec<u64>) {
+        self.seated = seated;
     }
 
     /// How many have left so.

@@ -27,9 +27,11 @@ pub(super) const SIGNALS: [i32; 9] =
     [SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2];
 
 impl Master {
-    pub(super) fn handle_signals(&mut self) {
+    /// True if there were some.
+    pub(super) fn handle_signals(&mut self) -> bool {
         let pending: Vec<_> = self.signals.pending().collect();
-        for signal in pending {
+        for signal in &pending {
+            let signal = *signal;
             match signal {
                 SIGCHLD => self.hear_children(),
                 SIGHUP => {
@@ -42,10 +44,11 @@ impl Master {
                 SIGINT => self.stop(Duration::ZERO),
                 SIGQUIT => self.stop_fast(),
                 SIGUSR1 => self.tell_all(&ToWorker::Reopen),
-                SIGUSR2 => warn!("this version does not upgrade in place; the signal is ignored"),
+                SIGUSR2 => self.begin_upgrade(),
                 _ => {}
             }
         }
+        !pending.is_empty()
     }
 
     /// Something has happened to a process that a pidfd reports.

@@ -60,6 +60,29 @@ impl Lingering {
         Linger::Waiting
     }
 
+    /// Until when one lingers, and how much of it has been thrown away.
+    pub(crate) fn allowance(&self, id: ConnectionId) -> Option<(Nanos, u64)> {
+        let entry = self.queue.iter().find(|(_, other, _)| *other == id);
+        entry.map(|(until, _, discarded)| (*until, *discarded))
+    }
+
+    /// Goes on with one that another image of this process has answered. False: close it now.
+    pub(crate) fn resume(
+        &mut self,
+        registry: &Registry,
+        id: ConnectionId,
+        connection: &mut Connection,
+        until: Nanos,
+        discarded: u64,
+    ) -> bool {
+        if connection.watch_once(registry, Source::Lingering(id)).is_err() {
+            return false;
+        }
+        let at = self.queue.partition_point(|(other, ..)| *other <= until);
+        self.queue.insert(at, (until, id, discarded));
+        true
+    }
+
     /// The client has sent more, or gone.
     pub(crate) fn handle_readable(
         &mut self,

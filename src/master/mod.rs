@@ -25,6 +25,7 @@ mod shedding;
 mod stopping;
 mod taking_in;
 mod tokens;
+pub(crate) mod upgrade;
 mod watching;
 
 use std::io;
@@ -52,10 +53,13 @@ use crate::master::roster::Roster;
 use crate::master::shedding::ShedLog;
 use crate::master::stopping::{Step, Stopping};
 use crate::master::tokens::Source;
+use crate::master::upgrade::Upgrade;
+use crate::master::upgrade::state::State;
 use crate::supervise::hang::HangJudge;
 use crate::supervise::{SuperviseSettings, Supervisor};
 use crate::sys::alarm::Alarm;
 use crate::sys::launch::LaunchCommand;
+use crate::sys::upgrade::{Adopter, StateFile, unblock_signals};
 use crate::sys::{clock, epoll, limits, stream};
 use crate::time::Nanos;
 
@@ -63,15 +67,28 @@ use crate::time::Nanos;
 ///
 /// # Errors
 /// An address cannot be listened on, the kernel is too old, or no worker starts.
-pub fn run(settings: Settings, launch: LaunchCommand) -> Result<Exit, RunError> {
+///
+/// `left` is what another image of this process has left; signals may be blocked, and are not any
+/// more once they are caught. `flush_log` is called before this image is replaced.
+pub fn run(
+    settings: Settings,
+    launch: LaunchCommand,
+    left: Option<StateFile>,
+    flush_log: Box<dyn Fn()>,
+) -> Result<Exit, RunError> {
     check_kernel()?;
     let descriptors = limits::raise_descriptor_limit().map_err(system("raising RLIMIT_NOFILE"))?;
     debug!(descriptors, "limit on open descriptors");
-    Master::new(settings, launch, descriptors)?.run()
+    let left = left.map(|mut file| upgrade::read(&mut file)).transpose()?;
+    Master::new(settings, launch, descriptors, left, flush_log)?.run()
 }
 
 struct Master {
     settings: Settings,
+    flush_log: Box<dyn Fn()>,
+    upgrade: Upgrade,
+    /// How often this process has been upgraded.
+    upgrades: u32,
     launch: LaunchCommand,
     poll: Poll,
     signals: Signals,
@@ -104,15 +121,27 @@ struct Master {
 }
 
 impl Master {
-    fn new(settings: Settings, launch: LaunchCommand, descriptors: u64) -> Result<Self, RunError> {
+    fn new(
+        settings: Settings,
+        launch: LaunchCommand,
+        descriptors: u64,
+        left: Option<State>,
+        flush_log: Box<dyn Fn()>,
+    ) -> Result<Self, RunError> {
         let poll = Poll::new().map_err(system("creating an epoll instance"))?;
         let mut signals = Signals::new(lifecycle::SIGNALS).map_err(system("catching signals"))?;
         poll.registry()
             .register(&mut signals, Source::Signals.token(), Interest::READABLE)
             .map_err(system("watching signals"))?;
+        unblock_signals().map_err(system("unblocking signals"))?;
         let registry = poll.registry().try_clone().map_err(system("sharing epoll"))?;
-        let acceptor = Acceptor::open(&settings.binds, &settings.listen, registry)
-            .map_err(|error| RunError::Listen(Box::new(error)))?;
+        let mut adopter = Adopter::default();
+        let (binds, listen) = (&settings.binds, &settings.listen);
+        let acceptor = match &left {
+            None => Acceptor::open(binds, listen, registry),
+            Some(left) => Acceptor::resume(binds, listen, registry, &left.listeners, &mut adopter),
+        };
+        let acceptor = acceptor.map_err(|error| RunError::Listen(Box::new(error)))?;
         let look = Alarm::create().map_err(system("creating a timer"))?;
         epoll::watch_edge(poll.registry(), look.as_fd(), Source::Look.token())
             .map_err(system("watching a timer"))?;
@@ -129,14 +158,18 @@ impl Master {
             max_queue: settings.max_queue,
             seed,
         });
-        let supervisor = Supervisor::new(SuperviseSettings {
-            workers: settings.workers,
-            lifecycle: settings.lifecycle,
-            seed,
-        });
+        let supervise =
+            SuperviseSettings { workers: settings.workers, lifecycle: settings.lifecycle, seed };
+        let supervisor = match &left {
+            None => Supervisor::new(supervise),
+            Some(left) => Supervisor::resume(supervise, left.supervisor.clone()),
+        };
         let hang = settings.lifecycle.timeout.map(|timeout| (HangJudge::new(timeout), now));
-        Ok(Master {
+        let mut master = Master {
             settings,
+            flush_log,
+            upgrade: Upgrade::None,
+            upgrades: 0,
             launch,
             poll,
             signals,
@@ -160,13 +193,28 @@ impl Master {
             announced: false,
             let_go: Vec::new(),
             outcome: None,
-        })
+        };
+        master.reserve.refill();
+        match left {
+            None => master.supervisor.start(now),
+            Some(left) => {
+                let from = left.header.made_by.clone();
+                master.resume(left, &mut adopter)?;
+                info!(
+                    from,
+                    to = env!("CARGO_PKG_VERSION"),
+                    upgrades = master.upgrades,
+                    connections = master.connections.len(),
+                    "upgraded: workers are replaced now"
+                );
+                master.supervisor.reload(now);
+            }
+        }
+        Ok(master)
     }
 
     fn run(mut self) -> Result<Exit, RunError> {
         let mut events = Events::with_capacity(EVENTS_PER_TURN_MAX);
-        self.reserve.refill();
-        self.supervisor.start(self.now);
         self.supervise();
         loop {
             if let Some(outcome) = self.outcome.take() {
@@ -180,6 +228,9 @@ impl Master {
             }
             self.now = clock::now();
             self.turn(&events);
+            if self.upgrade.is_leaving() {
+                self.leave();
+            }
         }
     }
 
@@ -188,7 +239,10 @@ impl Master {
         self.dispatcher.handle_time(self.now);
         for event in events {
             match Source::of(event.token()) {
-                Some(Source::Signals) => self.handle_signals(),
+                Some(Source::Signals) => {
+                    self.handle_signals();
+                }
+                Some(Source::Preflight) => self.hear_preflight(),
                 Some(Source::Listener(id)) => {
                     let wanted = self.dispatcher.accept_budget(false) > 0;
                     self.acceptor.handle_ready(id, wanted);
@@ -222,7 +276,7 @@ impl Master {
 
     /// How long the loop may wait, now that everything has been decided.
     fn rest(&mut self) -> Option<Duration> {
-        if self.outcome.is_some() || self.watches_missing {
+        if self.outcome.is_some() || self.watches_missing || self.upgrade.is_leaving() {
             return Some(Duration::ZERO);
         }
         let mut rounds = 0;
@@ -251,6 +305,7 @@ impl Master {
             self.lingering.next_deadline(),
             self.acceptor.next_deadline(),
             self.stopping.next_deadline(),
+            self.upgrade.next_deadline(),
             self.hang.as_ref().map(|(_, at)| *at),
             shed,
             ring_look.then_some(self.ring_look.0),
@@ -288,6 +343,7 @@ impl Master {
             self.close_counted(id);
         }
         self.judge_hangs();
+        self.hear_preflight();
         while let Some(step) = self.stopping.poll(now, self.connections.is_empty()) {
             match step {
                 Step::StopHandshakes => self.acceptor.stop_handshakes(),

@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::process::Command;
 use std::sync::Arc;
 
@@ -21,6 +21,7 @@ use crate::handoff::{MasterEnd, ReportRecord, ToWorker};
 use crate::ident::{ConnectionId, Incarnation, LoanId, Slot};
 use crate::loan::LoanState;
 use crate::master::tokens::Source;
+use crate::master::upgrade::state::MemberState;
 use crate::master::watching::IdleWatch;
 use crate::sys::alarm::Alarm;
 use crate::sys::bell::Bell;
@@ -32,6 +33,7 @@ use crate::sys::inherit::{
 };
 use crate::sys::process::Child;
 use crate::sys::shm::SharedMemory;
+use crate::sys::upgrade::Adopter;
 use crate::time::Nanos;
 
 /// A page in memory that this process and its worker share.
@@ -110,7 +112,7 @@ impl Roster {
     pub(crate) fn start(
         &mut self,
         registry: &Registry,
-        command: Command,
+        mut command: Command,
         who: Incarnation,
     ) -> io::Result<u32> {
         let (ours, theirs) = fdpass::socketpair()?;
@@ -123,7 +125,10 @@ impl Roster {
             (ALARM_VARIABLE, alarm.as_fd()),
             (BELL_VARIABLE, bell.as_fd()),
         ];
-        let child = spawn(command, who, &inherited)?;
+        command
+            .env(SLOT_VARIABLE, who.slot.to_string())
+            .env(GENERATION_VARIABLE, who.generation.to_string());
+        let child = Child::spawn_with(command, &inherited)?;
         // The worker's end lives in the worker alone from here on; otherwise this master would
         // never notice that it has closed.
         drop(theirs);
@@ -149,14 +154,32 @@ impl Roster {
             memory,
         };
         let entry = self.members.vacant_entry();
-        let place = entry.key() as u32;
-        epoll::watch_level(registry, member.channel.as_fd(), Source::Channel(place).token())?;
-        epoll::watch_edge(registry, member.alarm.as_fd(), Source::Alarm(place).token())?;
-        epoll::watch_edge(registry, member.bell.as_fd(), Source::Bell(place).token())?;
-        epoll::watch_level(registry, member.child.as_fd(), Source::Process(place).token())?;
+        member.listen(registry, entry.key() as u32)?;
         let pid = member.child.pid();
         entry.insert(member);
         Ok(pid)
+    }
+
+    /// Takes over the workers that another image of this process has started. None of them serves
+    /// yet ([`Roster::serve_with`]).
+    ///
+    /// # Errors
+    /// A descriptor or a child is not there, or the system refuses a mapping or a watch.
+    pub(crate) fn resume(
+        &mut self,
+        registry: &Registry,
+        states: Vec<MemberState>,
+        adopter: &mut Adopter,
+    ) -> io::Result<()> {
+        let mut members = Vec::with_capacity(states.len());
+        for state in states {
+            let place = state.place;
+            let member = Member::resume(state, adopter)?;
+            member.listen(registry, place)?;
+            members.push((place as usize, member));
+        }
+        self.members = members.into_iter().collect();
+        Ok(())
     }
 }
 
@@ -235,6 +258,54 @@ impl Roster {
 }
 
 impl Member {
+    fn resume(state: MemberState, adopter: &mut Adopter) -> io::Result<Member> {
+        let channel = MasterEnd::new(adopter.adopt(state.channel)?);
+        let memory = adopter.adopt(state.memory)?;
+        let memory = Arc::new(SharedMemory::adopt(memory, page_bytes(LOANS_MAX))?);
+        let page =
+            MasterPage::resume(Arc::clone(&memory), &state.page).map_err(io::Error::other)?;
+        // Whatever it was asked to ring for, it is asked again.
+        page.lower_bell();
+        let frames = state.frames_owed.iter().map(|bytes| ToWorker::decode(bytes));
+        let mut member = Member {
+            who: state.who,
+            child: Child::adopt(state.pid)?,
+            channel,
+            page,
+            proxy: None,
+            stage: state.stage.into(),
+            shape: state.shape,
+            unclaimed: state.unclaimed.into(),
+            claimed_at: Nanos(0),
+            outbox: Vec::new(),
+            recalls_owed: state.recalls_owed.into(),
+            frames_owed: frames.collect::<Result<_, _>>().map_err(io::Error::other)?,
+            stopped_at: state.stopped_at,
+            call: Call::NOTHING,
+            idle: IdleWatch::new()?,
+            alarm: Alarm::adopt(adopter.adopt(state.alarm)?)?,
+            bell: Bell::adopt(adopter.adopt(state.bell)?),
+            reported: state.reported,
+            memory,
+        };
+        if state.proxy {
+            member.play_worker_side()?;
+        }
+        Ok(member)
+    }
+
+    fn listen(&self, registry: &Registry, place: u32) -> io::Result<()> {
+        epoll::watch_level(registry, self.channel.as_fd(), Source::Channel(place).token())?;
+        epoll::watch_edge(registry, self.alarm.as_fd(), Source::Alarm(place).token())?;
+        epoll::watch_edge(registry, self.bell.as_fd(), Source::Bell(place).token())?;
+        epoll::watch_level(registry, self.child.as_fd(), Source::Process(place).token())
+    }
+
+    /// What stays open for another image of this process: channel, page, alarm and bell.
+    pub(crate) fn kept(&self) -> [BorrowedFd<'_>; 4] {
+        [self.channel.as_fd(), self.memory.as_fd(), self.alarm.as_fd(), self.bell.as_fd()]
+    }
+
     /// The worker has said that it does not use the page: the master keeps the worker's side too.
     pub(crate) fn play_worker_side(&mut self) -> io::Result<()> {
         let page = WorkerPage::attach(Arc::clone(&self.memory)).map_err(io::Error::other)?;
@@ -288,19 +359,4 @@ impl Member {
         }
         Ok(true)
     }
-}
-
-fn spawn(
-    mut command: Command,
-    who: Incarnation,
-    inherited: &[(&str, BorrowedFd<'_>)],
-) -> io::Result<Child> {
-    for (variable, descriptor) in inherited {
-        command.env(variable, descriptor.as_raw_fd().to_string());
-    }
-    command
-        .env(SLOT_VARIABLE, who.slot.to_string())
-        .env(GENERATION_VARIABLE, who.generation.to_string());
-    let descriptors: Vec<_> = inherited.iter().map(|(_, descriptor)| *descriptor).collect();
-    Child::spawn(command, &descriptors)
 }

@@ -27,6 +27,8 @@ pub(crate) enum Source {
     Watched(u32),
     /// The master's own alarm: it is time for a look.
     Look,
+    /// The program that an upgrade asks has ended.
+    Preflight,
     /// A worker has rung its bell: it has room, or has given loans back; by its place in the roster.
     Bell(u32),
 }
@@ -46,6 +48,7 @@ impl Source {
             Source::Alarm(place) => (6, place),
             Source::Watched(place) => (7, place),
             Source::Look => (8, 0),
+            Source::Preflight => (10, 0),
             Source::Bell(place) => (9, place),
         };
         Token((kind << KIND_SHIFT) | number as usize)
@@ -64,6 +67,7 @@ impl Source {
             6 => Some(Source::Alarm(number)),
             7 => Some(Source::Watched(number)),
             8 => Some(Source::Look),
+            10 => Some(Source::Preflight),
             9 => Some(Source::Bell(number)),
             _ => None,
         }
@@ -86,11 +90,12 @@ mod tests {
             Source::Alarm(3),
             Source::Watched(u32::MAX),
             Source::Look,
+            Source::Preflight,
             Source::Bell(u32::MAX),
         ];
         for source in sources {
             assert_eq!(Source::of(source.token()), Some(source));
         }
-        assert_eq!(Source::of(Token(10 << KIND_SHIFT)), None);
+        assert_eq!(Source::of(Token(11 << KIND_SHIFT)), None);
     }
 }

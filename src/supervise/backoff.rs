@@ -4,11 +4,13 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::{RESTART_PAUSE_MAX, RESTART_PAUSE_MIN, STABLE_AFTER};
 
 /// Doubles with each failure in a row, with jitter, so that workers that fail together do not
 /// start together; begins anew after a worker that served for a while.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Backoff {
     failures: u32,
 }

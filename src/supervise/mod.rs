@@ -25,9 +25,12 @@
 mod backoff;
 pub mod hang;
 mod reason;
+mod state;
 
 use std::collections::VecDeque;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::config::{Lifecycle, START_FAILURES_MAX, WORKERS_MAX};
 use crate::ident::{Generation, Incarnation, Slot};
@@ -35,6 +38,7 @@ use crate::supervise::backoff::Backoff;
 use crate::time::Nanos;
 
 pub use reason::{Cause, Exit, StartFailure};
+pub use state::SupervisorState;
 
 /// The exit code by which a worker says that its application does not load (`exit::Exit`): another
 /// try would end the same way.
@@ -80,7 +84,7 @@ pub enum Reload {
     Failed,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Stage {
     Starting {
         kill_at: Nanos,
@@ -102,7 +106,7 @@ enum Stage {
 }
 
 /// What a worker was before it was killed: that decides what follows its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Was {
     Starting,
     Serving,
@@ -110,7 +114,7 @@ enum Was {
     Leaving,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Life {
     who: Incarnation,
     stage: Stage,
@@ -119,7 +123,7 @@ struct Life {
 }
 
 /// A slot that is wanted.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Place {
     slot: Slot,
     backoff: Backoff,

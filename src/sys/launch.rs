@@ -34,6 +34,28 @@ impl LaunchCommand {
         Ok(LaunchCommand { program, arguments: arguments.collect() })
     }
 
+    /// A program by its file.
+    pub fn of(program: PathBuf, arguments: Vec<OsString>) -> Self {
+        LaunchCommand { program, arguments }
+    }
+
+    /// The program's file.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// What it was given, the program itself left out.
+    pub fn arguments(&self) -> &[OsString] {
+        &self.arguments
+    }
+
+    /// The same program with the same arguments. The file may hold another version by now.
+    pub fn same_command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments);
+        command
+    }
+
     /// The same program as a worker: `worker` in the place of `serve`, the same arguments behind.
     pub fn worker_command(&self) -> Command {
         let mut command = Command::new(&self.program);

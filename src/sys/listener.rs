@@ -75,6 +75,18 @@ fn identity(metadata: &fs::Metadata) -> Identity {
     (metadata.dev(), metadata.ino(), metadata.mtime(), metadata.mtime_nsec())
 }
 
+impl UnixSocketFile {
+    /// One that another image of this process has made, by what [`UnixSocketFile::identity`] said.
+    pub fn resume(path: PathBuf, identity: (u64, u64, i64, i64)) -> Self {
+        UnixSocketFile { path, identity }
+    }
+
+    /// Device, inode, and when it was made, in seconds and nanoseconds.
+    pub fn identity(&self) -> (u64, u64, i64, i64) {
+        self.identity
+    }
+}
+
 impl Drop for UnixSocketFile {
     fn drop(&mut self) {
         let ours = fs::symlink_metadata(&self.path)

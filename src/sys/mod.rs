@@ -17,6 +17,7 @@
 //! | `process` | children, by pidfd |
 //! | `launch` | how this process was started |
 //! | `inherit` | what a worker was started with |
+//! | `upgrade` | another program image in this process, and what it is left |
 //! | `limits` | the kernel's version and this process's limits |
 //!
 //! Not here: what any of it is for (`master`, `worker`).
@@ -34,3 +35,4 @@ pub mod listener;
 pub mod process;
 pub mod shm;
 pub mod stream;
+pub mod upgrade;

@@ -59,6 +59,34 @@ impl Child {
         Ok(Child { pid, pidfd })
     }
 
+    /// As [`Child::spawn`], with a variable for each descriptor that says its number.
+    ///
+    /// # Errors
+    /// As [`Child::spawn`].
+    pub fn spawn_with(
+        mut command: Command,
+        inherited: &[(&str, BorrowedFd<'_>)],
+    ) -> io::Result<Self> {
+        for (variable, descriptor) in inherited {
+            command.env(variable, descriptor.as_raw_fd().to_string());
+        }
+        let descriptors: Vec<_> = inherited.iter().map(|(_, descriptor)| *descriptor).collect();
+        Child::spawn(command, &descriptors)
+    }
+
+    /// A child that another image of this process has started, and that nobody has reaped.
+    ///
+    /// # Errors
+    /// There is no such child.
+    pub fn adopt(pid: u32) -> io::Result<Self> {
+        let number = Pid::from_raw(pid.cast_signed()).ok_or(io::ErrorKind::InvalidData)?;
+        let child = Child { pid, pidfd: pidfd_open(number, PidfdFlags::empty())? };
+        // Asked, and not taken: fails where it is no child of ours (ECHILD).
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        waitid(WaitId::PidFd(child.pidfd.as_fd()), options)?;
+        Ok(child)
+    }
+
     /// The number that logs and users know it by.
     pub fn pid(&self) -> u32 {
         self.pid

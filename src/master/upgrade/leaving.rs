@@ -1,0 +1,87 @@
+//! Filling in the state: everything that the next image must know, and what it must find open.
+//!
+//! Not here: the format (`state`), the way back (`resuming`).
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use crate::master::Master;
+use crate::master::connections::{Connection, Place};
+use crate::master::roster::{Member, Stage};
+use crate::master::upgrade::state::{Header, MemberState, PlaceState, StageState, State};
+
+impl Master {
+    /// This master, between two turns: what has been decided is done, and no outbox is filled.
+    pub(super) fn state(&self) -> State {
+        let connections = self.connections.iter();
+        State {
+            header: Header::ours(),
+            upgrades: self.upgrades + 1,
+            listeners: self.acceptor.state(),
+            connections: connections
+                .map(|(id, connection)| {
+                    let place = self.place_state(id, connection);
+                    connection.state(id, place)
+                })
+                .collect(),
+            waiting: self.dispatcher.waiting().collect(),
+            members: self
+                .roster
+                .iter()
+                .map(|(place, member)| member_state(place, member))
+                .collect(),
+            supervisor: self.supervisor.state(),
+            counters: self.counters.by_name().map(|(name, count)| (name.into(), count)).collect(),
+            seated: self.counters.seated_by_slot().to_vec(),
+        }
+    }
+
+    /// The descriptors that the state names.
+    pub(super) fn kept(&self) -> Vec<BorrowedFd<'_>> {
+        let connections = self.connections.iter().map(|(_, connection)| connection.descriptor());
+        let members = self.roster.iter().flat_map(|(_, member)| member.kept());
+        self.acceptor.descriptors().chain(connections).chain(members).collect()
+    }
+
+    fn place_state(&self, id: crate::ident::ConnectionId, connection: &Connection) -> PlaceState {
+        match connection.place {
+            Place::Queued => PlaceState::Queued,
+            Place::Parked => PlaceState::Parked,
+            Place::OnLoan { member, loan } => PlaceState::OnLoan { member, loan },
+            Place::Lingering => {
+                let (until, discarded) = self.lingering.allowance(id).unwrap_or_default();
+                PlaceState::Lingering { until, discarded }
+            }
+        }
+    }
+}
+
+fn member_state(place: u32, member: &Member) -> MemberState {
+    let [channel, memory, alarm, bell] = member.kept().map(|kept| kept.as_raw_fd());
+    let frames = member.frames_owed.iter().map(|frame| {
+        let mut bytes = Vec::new();
+        frame.encode(&mut bytes);
+        bytes
+    });
+    MemberState {
+        place,
+        who: member.who,
+        pid: member.child.pid(),
+        channel,
+        memory,
+        alarm,
+        bell,
+        stage: match member.stage {
+            Stage::Starting => StageState::Starting,
+            Stage::Serving => StageState::Serving,
+            Stage::Leaving => StageState::Leaving,
+        },
+        shape: member.shape,
+        proxy: member.proxy.is_some(),
+        page: member.page.state(),
+        unclaimed: member.unclaimed.iter().copied().collect(),
+        recalls_owed: member.recalls_owed.iter().copied().collect(),
+        frames_owed: frames.collect(),
+        stopped_at: member.stopped_at,
+        reported: member.reported,
+    }
+}
