@@ -1,0 +1,113 @@
+//! States of this release and of past ones, and states that no honest image leaves.
+
+use super::*;
+use crate::ident::{Generation, Slot};
+
+/// What the releases so far have left, in order: a server with two workers, one of which is being
+/// replaced, and a connection in every place. A release adds its own, and changes none.
+const PAST: [(&str, &str); 1] =
+    [("0.1.0", include_str!("../../../../tests/upgrade-states/0.1.0.json"))];
+
+#[test]
+fn the_states_of_past_releases_are_read() {
+    for (version, text) in PAST {
+        let state =
+            State::decode(text.as_bytes()).unwrap_or_else(|error| panic!("{version}: {error}"));
+        assert_eq!(state.header.made_by, version);
+        assert_eq!(state.connections.len(), 5, "{version}");
+        assert_eq!(state.members.len(), 3, "{version}");
+        let loans: usize = state.members.iter().map(|one| one.page.on_loan().count()).sum();
+        assert_eq!(loans, 2, "{version}");
+        assert!(state.connections.iter().any(|one| one.context.is_some()), "{version}");
+        // What was read is written again: by the next upgrade.
+        let again = State::decode(&state.encode().unwrap()).unwrap();
+        assert_eq!(format!("{again:?}"), format!("{state:?}"), "{version}");
+    }
+}
+
+fn latest() -> State {
+    State::decode(PAST[PAST.len() - 1].1.as_bytes()).unwrap()
+}
+
+fn refused(change: impl FnOnce(&mut State)) -> String {
+    let mut state = latest();
+    change(&mut state);
+    let bytes = serde_json::to_vec(&state).unwrap();
+    State::decode(&bytes).expect_err("it is refused").to_string()
+}
+
+#[test]
+fn a_state_that_this_program_cannot_go_on_from_is_refused_by_name() {
+    let newer = refused(|state| {
+        state.header.format = FORMAT + 1;
+        state.header.made_by = "9.9.9".into();
+    });
+    assert_eq!(newer, "state format 2 of 9.9.9; this program reads 1");
+    let workers = refused(|state| state.header.page_layout += 1);
+    assert!(workers.contains("pages and frames"), "{workers}");
+    let workers = refused(|state| state.header.protocol += 1);
+    assert!(workers.contains("pages and frames"), "{workers}");
+    assert!(State::decode(b"").is_err());
+    assert!(State::decode(b"{}").is_err());
+}
+
+#[test]
+fn a_state_that_contradicts_itself_is_neither_written_nor_read() {
+    type Change = fn(&mut State);
+    let changes: [(&str, Change); 7] = [
+        ("descriptor", |state| state.connections[1].descriptor = state.connections[0].descriptor),
+        ("workers", |state| state.members.truncate(1)),
+        ("workers", |state| {
+            let stranger = Incarnation { slot: Slot(9), generation: Generation(99) };
+            state.members[0].who = stranger;
+        }),
+        ("twice", |state| state.connections[1].id = state.connections[0].id),
+        ("on loan", |state| {
+            let loan = LoanId { index: 7, sequence: 7 };
+            let parked = state.connections.iter_mut().find(|one| one.place == PlaceState::Parked);
+            parked.unwrap().place = PlaceState::OnLoan { member: 0, loan };
+        }),
+        ("its worker", |state| {
+            for one in &mut state.connections {
+                if matches!(one.place, PlaceState::OnLoan { .. }) {
+                    one.place = PlaceState::Parked;
+                }
+            }
+        }),
+        ("waits", |state| state.waiting.clear()),
+    ];
+    for (word, change) in changes {
+        let mut state = latest();
+        change(&mut state);
+        assert!(state.encode().is_err(), "{word}");
+        let said = refused(change);
+        assert!(said.contains(word), "{said}");
+    }
+}
+
+/// A new release reads what an old one could not know, and the other way round.
+#[test]
+fn fields_that_are_new_or_missing_do_not_matter() {
+    let mut value: serde_json::Value = serde_json::from_str(PAST[0].1).unwrap();
+    value["a_field_of_tomorrow"] = serde_json::json!({ "with": [1, 2] });
+    value["connections"][0]["another"] = serde_json::json!(true);
+    assert!(State::decode(value.to_string().as_bytes()).is_ok());
+}
+
+/// Bytes at random never panic: each cut, and each byte changed, of a real state.
+#[test]
+fn damaged_states_are_refused_or_read_and_never_panic() {
+    let bytes = PAST[0].1.as_bytes();
+    let mut rng = fastrand::Rng::with_seed(7);
+    for length in (0..bytes.len()).step_by(37) {
+        assert!(State::decode(&bytes[..length]).is_err());
+    }
+    for _ in 0..500 {
+        let mut damaged = bytes.to_vec();
+        let at = rng.usize(..damaged.len());
+        damaged[at] = rng.u8(..);
+        if let Ok(state) = State::decode(&damaged) {
+            assert!(state.encode().is_ok(), "what is accepted holds together");
+        }
+    }
+}
