@@ -60,6 +60,8 @@ fn main() -> io::Result<()> {
                     serve(&channel, &record[..8], connection)?;
                 }
             }
+            // Mode 1: the server ends, and until it stops listening there are more loans.
+            DRAIN if packet[HEADER_SIZE] == 1 => {}
             // One that serves one after the other has nothing left to finish here.
             DRAIN => return Ok(()),
             _ => {}
