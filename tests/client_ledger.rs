@@ -11,7 +11,7 @@ mod ledger;
 mod request;
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
@@ -46,8 +46,7 @@ fn book_until(
             thread::spawn(move || serve(&mut connection, number));
         }
     });
-    let answer_within = Duration::from_millis(500);
-    let load = Load::start(Plan { address, rate: 200.0, way, ask, answer_within, seed: 7 });
+    let load = Load::start(plan(address, way, ask, Duration::from_millis(500)));
     let mut book = Book::default();
     eventually(DEADLINE, "enough requests have ended", || {
         book.add(load.take_book());
@@ -55,6 +54,10 @@ fn book_until(
     });
     book.add(load.stop());
     book
+}
+
+fn plan(address: SocketAddr, way: Way, ask: Ask, answer_within: Duration) -> Plan {
+    Plan { address, rate: 200.0, way, ask, sleeps_one_in: 0, answer_within, seed: 7 }
 }
 
 /// Reads one request whole; none if the client has gone.
@@ -263,9 +266,7 @@ fn nobody_there_is_refused() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("there is a port");
     let address = listener.local_addr().expect("it has an address");
     drop(listener);
-    let answer_within = Duration::from_secs(5);
-    let plan = Plan { address, rate: 200.0, way: NEW, ask: Ask::Echo, answer_within, seed: 7 };
-    let load = Load::start(plan);
+    let load = Load::start(plan(address, NEW, Ask::Echo, DEADLINE));
     let mut book = Book::default();
     eventually(DEADLINE, "some requests have ended", || {
         book.add(load.take_book());

@@ -58,7 +58,7 @@ pub(crate) const OUTCOMES: [Outcome; 13] = [
     Outcome::TimedOut,
 ];
 
-/// A request that was answered in full.
+/// The latency of a request that was answered in full.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Answered {
     pub(crate) due: Nanos,
@@ -95,9 +95,10 @@ pub(crate) struct Book {
 }
 
 impl Book {
-    pub(crate) fn note_full(&mut self, due: Nanos, now: Nanos) {
+    /// `due` where its latency is of interest.
+    pub(crate) fn note_full(&mut self, due: Option<Nanos>, now: Nanos) {
         self.counts[Outcome::Full as usize] += 1;
-        self.answered.push(Answered { due, took: now.since(due) });
+        self.answered.extend(due.map(|due| Answered { due, took: now.since(due) }));
     }
 
     pub(crate) fn note_failed(&mut self, failed: Failed) {
@@ -138,6 +139,12 @@ impl Book {
     /// Requests without their own full answer.
     pub(crate) fn failed(&self) -> u64 {
         self.ended() - self.of(Outcome::Full)
+    }
+
+    /// What can be the price of a worker's death: 502, and every end of a connection without a full
+    /// answer.
+    pub(crate) fn aborted(&self) -> u64 {
+        self.of(Outcome::BadGateway) + self.resets() + self.closed()
     }
 
     /// Resets before, within and instead of an answer, and ends within one.

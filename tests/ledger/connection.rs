@@ -40,7 +40,7 @@ pub(crate) enum Happening {
     /// It is connected.
     Opened,
     /// Its request has its own full answer; whether the connection can carry another.
-    Answered { due: Nanos, keeps: bool },
+    Answered { asked: Asked, keeps: bool },
     /// Its request has failed. The connection is of no further use.
     Failed(Outcome, String),
     /// It ended with no request on it.
@@ -209,7 +209,7 @@ impl Connection {
 
     /// A request waits for its answer: is it here, or will it never be?
     fn judge(&mut self, end: Option<End>) -> Happening {
-        let Some(asked) = &self.asked else { return Happening::Nothing };
+        let Some(asked) = self.asked.clone() else { return Happening::Nothing };
         let had = self.incoming.len();
         match answer::take(&mut self.incoming) {
             Err(story) => Happening::Failed(Outcome::Wrong, story),
@@ -222,11 +222,10 @@ impl Connection {
                         let closes = answer
                             .header("connection")
                             .is_some_and(|value| value.eq_ignore_ascii_case("close"));
-                        let due = asked.due;
                         self.asked = None;
                         self.answers += 1;
                         self.phase = Phase::Idle;
-                        Happening::Answered { due, keeps: !closes && end.is_none() }
+                        Happening::Answered { asked, keeps: !closes && end.is_none() }
                     }
                     Err(story) => Happening::Failed(Outcome::Wrong, story),
                 },

@@ -35,6 +35,9 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// Pause of a place whose connection could not be made, so that nobody is hammered.
 const REOPEN_PAUSE: Duration = Duration::from_millis(5);
 
+/// The longest of the requests that sleep.
+const SLEEP_MAX_MS: u64 = 5;
+
 /// One body in so many is large enough to come and go in several pieces.
 const LARGE_ONE_IN: usize = 16;
 
@@ -69,6 +72,9 @@ pub(crate) struct Plan {
     pub(crate) rate: f64,
     pub(crate) way: Way,
     pub(crate) ask: Ask,
+    /// One request in so many sleeps for some milliseconds in its handler, so that somebody is
+    /// always being served; none with 0. Latencies are of the others.
+    pub(crate) sleeps_one_in: usize,
     /// From when a request is due.
     pub(crate) answer_within: Duration,
     pub(crate) seed: u64,
@@ -98,6 +104,11 @@ impl Load {
     /// Requests that were answered in full since the book was last taken.
     pub(crate) fn answered(&self) -> u64 {
         self.shared.book().of(Outcome::Full)
+    }
+
+    /// The same of any outcome.
+    pub(crate) fn count(&self, outcome: Outcome) -> u64 {
+        self.shared.book().of(outcome)
     }
 
     /// Requests that are due and have no outcome yet.
@@ -239,8 +250,10 @@ impl Client {
 
     fn draw(&mut self) -> Request {
         self.next_id += 1;
+        let sleeps = self.sleeps();
         let kind = match self.plan.ask {
             Ask::Named => Kind::Named,
+            Ask::Echo if sleeps => Kind::Sleep { whole_ms: self.random.u64(1..=SLEEP_MAX_MS) },
             Ask::Echo => {
                 let is_large = self.random.usize(..LARGE_ONE_IN) == 0;
                 let max = if is_large { LARGE_MAX } else { SMALL_MAX };
@@ -248,6 +261,11 @@ impl Client {
             }
         };
         Request { id: self.next_id, kind }
+    }
+
+    fn sleeps(&mut self) -> bool {
+        let one_in = self.plan.sleeps_one_in;
+        one_in > 0 && self.random.usize(..one_in) == 0
     }
 
     /// A free place takes a request.
@@ -284,10 +302,11 @@ impl Client {
                     self.pausing.push_back((clock::now() + pause, place, id));
                 }
             }
-            Happening::Answered { due, keeps } => {
+            Happening::Answered { asked, keeps } => {
                 let mut book = self.shared.book();
                 book.in_flight -= 1;
-                book.note_full(due, clock::now());
+                let is_quick = !matches!(asked.request.kind, Kind::Sleep { .. });
+                book.note_full(is_quick.then_some(asked.due), clock::now());
                 drop(book);
                 let keeps = keeps && matches!(self.plan.way, Way::Kept(_));
                 if !keeps {
