@@ -1,5 +1,6 @@
-//! A worker that shares no code with maitred: the hand-off protocol (docs/handoff.md) in a hundred
-//! lines on the sendfd crate, without a page. `maitred serve -- target/debug/examples/foreign_worker`
+//! A worker that shares no code with maitred: the hand-off protocol (docs/handoff.md) in about a
+//! hundred lines on the sendfd crate, without a page:
+//! `maitred serve -- target/debug/examples/foreign_worker`
 //!
 //! It serves one connection at a time and closes it after one answer; what matters is the order:
 //! Ready, then for each loan Taken before the first read and Ended after the shutdown.
@@ -59,6 +60,8 @@ fn main() -> io::Result<()> {
                     serve(&channel, &record[..8], connection)?;
                 }
             }
+            // Mode 1: the server ends, and until it stops listening there are more loans.
+            DRAIN if packet[HEADER_SIZE] == 1 => {}
             // One that serves one after the other has nothing left to finish here.
             DRAIN => return Ok(()),
             _ => {}
@@ -87,7 +90,12 @@ fn answer(connection: &mut TcpStream) -> io::Result<()> {
         head.push(byte[0]);
     }
     let slot = std::env::var("MAITRED_SLOT").unwrap_or_default();
-    let body = format!("{{\"slot\":{slot},\"pid\":{}}}\n", std::process::id());
+    // The target is named, so that a client can tell its own answer from another's.
+    let mut words = head.split(|&byte| byte == b' ');
+    let target =
+        String::from_utf8_lossy(words.nth(1).unwrap_or_default()).replace(['"', '\\'], "?");
+    let pid = std::process::id();
+    let body = format!("{{\"slot\":{slot},\"pid\":{pid},\"target\":\"{target}\"}}\n");
     let length = body.len();
     write!(
         connection,

@@ -6,6 +6,7 @@
 mod common;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use common::client::Client;
 use common::load::{Load, Mode};
@@ -51,6 +52,20 @@ fn a_worker_without_a_page_is_replaced_and_its_unread_connections_are_served() {
     let ledger = load.stop();
     // The one that it had taken may be cut off; whatever waited is served by the other.
     assert!(ledger.failed() <= 1, "{ledger:?}");
+}
+
+/// The first form of the protocol's page said that a worker leaves at any `Drain`; so after TERM a
+/// server of such workers had none left for the connections of its last second, and reset them.
+#[test]
+fn it_serves_to_the_end_of_a_server_that_ends() {
+    let mut server = Server::start(&["serve", "-w", "2", "--", &foreign_worker()]);
+    let mode = Mode::NewConnectionPausing(Duration::from_millis(20));
+    let load = Load::start(server.address(), 300, "/", mode);
+    eventually(DEADLINE, "the load flows", || load.answered() > 50);
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait_exit(DEADLINE).code(), Some(0));
+    let ledger = load.stop();
+    assert_eq!(ledger.failed(), ledger.refused, "{ledger:?}");
 }
 
 #[test]

@@ -86,7 +86,7 @@ pub(crate) fn cores() -> usize {
 
 /// Time on a CPU of all threads of a process, in nanoseconds: the first field of each schedstat.
 /// /proc/PID/stat counts ticks of 10 ms, too coarse for a run of half a second.
-fn cpu(pid: u32) -> Duration {
+pub(crate) fn cpu(pid: u32) -> Duration {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let texts = tasks.filter_map(|task| fs::read_to_string(task.path().join("schedstat")).ok());
     let times = texts.filter_map(|text| text.split_whitespace().next()?.parse::<u64>().ok());

@@ -58,7 +58,7 @@ pub mod limits;
 pub mod plan;
 pub mod report;
 mod run;
-mod timer;
+pub mod timer;
 
 pub use arrivals::Arrivals;
 pub use generator::{Generator, GeneratorError, Opening};

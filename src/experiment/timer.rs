@@ -20,7 +20,7 @@ use crate::time::Nanos;
 
 /// A timer on the clock of [`clock::now`](crate::sys::clock::now).
 #[derive(Debug)]
-pub(super) struct Timer {
+pub struct Timer {
     fd: OwnedFd,
     /// What it is set to, so that it is not set again for the same.
     set_to: Nanos,
@@ -28,7 +28,10 @@ pub(super) struct Timer {
 
 impl Timer {
     /// A timer that is not set, and is an event of this loop when it fires.
-    pub(super) fn new(registry: &Registry, token: Token) -> io::Result<Timer> {
+    ///
+    /// # Errors
+    /// The system has no descriptor, or no memory.
+    pub fn new(registry: &Registry, token: Token) -> io::Result<Timer> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let fd = timerfd_create(TimerfdClockId::Monotonic, flags)?;
         registry.register(&mut SourceFd(&fd.as_raw_fd()), token, Interest::READABLE)?;
@@ -36,7 +39,7 @@ impl Timer {
     }
 
     /// It has fired.
-    pub(super) fn handle_fired(&mut self) {
+    pub fn handle_fired(&mut self) {
         self.set_to = Nanos::NEVER;
     }
 
@@ -44,7 +47,10 @@ impl Timer {
     ///
     /// The timer is never read: setting it clears what has expired (timerfd_create(2)), and the
     /// registration is edge-triggered.
-    pub(super) fn set(&mut self, at: Nanos) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// None that the system documents for this use.
+    pub fn set(&mut self, at: Nanos) -> io::Result<()> {
         if at == self.set_to {
             return Ok(());
         }

@@ -1,11 +1,15 @@
 //! Requests that know their answers: whoever holds one can tell an answer to it from an answer to
 //! any other.
 //!
+//! Shared by `tests/rebalancing_chaos.rs` and the ledger (`tests/ledger`).
+//!
 //! The body of an echo is its id, a checksum, and bytes that follow from the id; so an answer is
 //! checked byte by byte, and one that belongs elsewhere still says where. The times of sleeps and
 //! spins carry the id in their microseconds.
 //!
 //! Not here: cutting an answer out of what has been read (`answer`).
+
+#![allow(dead_code, reason = "each user has its kinds of requests")]
 
 /// Digits of the id and of the checksum in front of a body.
 const PREFIX: usize = 32;
@@ -33,20 +37,29 @@ pub(crate) enum Kind {
     Sleep { whole_ms: u64 },
     /// An answer after so many milliseconds of CPU time.
     Spin { whole_ms: u64 },
+    /// An answer that names the request's target: what a worker can give that reads no body.
+    Named,
 }
 
 impl Request {
     /// The request as it is sent.
     pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.bytes_with("")
+    }
+
+    /// The same with further field lines, each with its line end.
+    pub(crate) fn bytes_with(&self, fields: &str) -> Vec<u8> {
         match self.kind {
             Kind::Echo { size, is_chunked: false } => {
-                let head =
-                    format!("POST /echo HTTP/1.1\r\nHost: chaos\r\nContent-Length: {size}\r\n\r\n");
+                let head = format!(
+                    "POST /echo HTTP/1.1\r\nHost: chaos\r\n{fields}Content-Length: {size}\r\n\r\n"
+                );
                 [head.as_bytes(), &self.body(size)].concat()
             }
-            Kind::Echo { size, is_chunked: true } => self.chunked(size),
-            Kind::Sleep { whole_ms } => self.get("sleep", whole_ms),
-            Kind::Spin { whole_ms } => self.get("spin", whole_ms),
+            Kind::Echo { size, is_chunked: true } => self.chunked(size, fields),
+            Kind::Sleep { whole_ms } => get(&format!("/sleep/{}", self.time(whole_ms)), fields),
+            Kind::Spin { whole_ms } => get(&format!("/spin/{}", self.time(whole_ms)), fields),
+            Kind::Named => get(&self.name(), fields),
         }
     }
 
@@ -56,6 +69,13 @@ impl Request {
             Kind::Echo { size, .. } => self.body(size),
             Kind::Sleep { whole_ms } => format!("slept {} ms\n", self.time(whole_ms)).into_bytes(),
             Kind::Spin { whole_ms } => format!("spun {} ms\n", self.time(whole_ms)).into_bytes(),
+            Kind::Named => {
+                let named = format!("\"target\":\"{}\"}}\n", self.name());
+                return match answer.ends_with(named.as_bytes()) {
+                    true => Ok(()),
+                    false => Err(format!("{named:?} is not in {}", describe(answer))),
+                };
+            }
         };
         if expected == answer {
             return Ok(());
@@ -68,9 +88,9 @@ impl Request {
         ))
     }
 
-    fn get(&self, what: &str, whole_ms: u64) -> Vec<u8> {
-        let time = self.time(whole_ms);
-        format!("GET /{what}/{time} HTTP/1.1\r\nHost: chaos\r\n\r\n").into_bytes()
+    /// A target that no other request has, nor any damaged one.
+    fn name(&self) -> String {
+        format!("/{:016x}{:016x}", self.id, checksum(&self.id.to_le_bytes()))
     }
 
     /// Milliseconds with the last digits of the id as microseconds.
@@ -87,12 +107,13 @@ impl Request {
     }
 
     /// The request with its body in chunks of many sizes.
-    fn chunked(&self, size: usize) -> Vec<u8> {
-        const HEAD: &[u8] =
-            b"POST /echo HTTP/1.1\r\nHost: chaos\r\nTransfer-Encoding: chunked\r\n\r\n";
+    fn chunked(&self, size: usize, fields: &str) -> Vec<u8> {
+        let head = format!(
+            "POST /echo HTTP/1.1\r\nHost: chaos\r\n{fields}Transfer-Encoding: chunked\r\n\r\n"
+        );
         let mut random = fastrand::Rng::with_seed(!self.id);
         let body = self.body(size);
-        let mut out = HEAD.to_vec();
+        let mut out = head.into_bytes();
         let mut rest = body.as_slice();
         while !rest.is_empty() {
             let (chunk, behind) = rest.split_at(random.usize(1..=rest.len()));
@@ -104,6 +125,10 @@ impl Request {
         out.extend(b"0\r\n\r\n");
         out
     }
+}
+
+fn get(target: &str, fields: &str) -> Vec<u8> {
+    format!("GET {target} HTTP/1.1\r\nHost: chaos\r\n{fields}\r\n").into_bytes()
 }
 
 /// FNV-1a.

@@ -164,6 +164,11 @@ impl Client {
         }
     }
 
+    /// Waits until an answer has begun.
+    pub(crate) fn first_bytes(&mut self) -> Result<(), Failure> {
+        self.read_more(false)
+    }
+
     /// Reads one answer; an interim one (100) counts as one, without a body.
     pub(crate) fn try_answer(&mut self, is_to_head: bool) -> Result<Answer, Failure> {
         let head_end = self.read_until(b"\r\n\r\n", false)?;

@@ -302,7 +302,8 @@ pub(crate) fn is_asleep(pid: u32) -> bool {
     state(pid) == Some('S')
 }
 
-fn state(pid: u32) -> Option<char> {
+/// The state letter of proc_pid_stat(5); none of a process that is not there.
+pub(crate) fn state(pid: u32) -> Option<char> {
     stat_field(pid, 3)?.chars().next()
 }
 

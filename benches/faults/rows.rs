@@ -1,0 +1,87 @@
+//! The rows: which fault, in which variants, how often.
+//!
+//! Not here: carrying them out (`deaths`, `endings`, …).
+
+use crate::found::Found;
+use crate::stage::Run;
+use crate::variant::{self, Variant};
+use crate::{deaths, endings};
+
+/// A row of the matrix.
+pub(crate) struct Row {
+    pub(crate) name: &'static str,
+    pub(crate) what: &'static str,
+    /// Rounds of the full form and of the short one.
+    pub(crate) rounds: (u32, u32),
+    /// The same of seconds, where the fault lasts.
+    pub(crate) seconds: (f64, f64),
+    pub(crate) full: fn() -> Vec<Variant>,
+    pub(crate) short: fn() -> Vec<Variant>,
+    pub(crate) run: fn(&Run) -> Found,
+}
+
+pub(crate) const ROWS: &[Row] = &[
+    Row {
+        name: "none",
+        what: "nothing happens: the reference",
+        rounds: (1, 1),
+        seconds: (10.0, 0.5),
+        full: variant::all,
+        short: variant::in_auto,
+        run: deaths::nothing,
+    },
+    Row {
+        name: "kill",
+        what: "kill -9 of a random worker",
+        rounds: (100, 3),
+        seconds: (0.0, 0.0),
+        full: variant::all,
+        short: variant::in_auto,
+        run: deaths::kill,
+    },
+    Row {
+        name: "hup",
+        what: "HUP: all workers are replaced",
+        rounds: (100, 2),
+        seconds: (0.0, 0.0),
+        full: variant::all,
+        short: variant::in_auto,
+        run: deaths::reload,
+    },
+    Row {
+        name: "scale",
+        what: "TTIN and TTOU at random, faster than workers start",
+        rounds: (100, 12),
+        seconds: (0.0, 0.0),
+        full: variant::all,
+        short: variant::loop_kept,
+        run: deaths::scale,
+    },
+    Row {
+        name: "usr2",
+        what: "USR2: the master executes itself anew",
+        rounds: (20, 1),
+        seconds: (0.0, 0.0),
+        full: variant::ours_in_auto,
+        short: variant::loop_kept,
+        run: deaths::upgrade,
+    },
+    Row {
+        name: "term",
+        what: "TERM, a fresh server each time; new connections pause 20 ms before they speak",
+        rounds: (100, 1),
+        seconds: (0.0, 0.0),
+        full: variant::in_auto,
+        short: variant::in_auto,
+        run: endings::terminate,
+    },
+    Row {
+        name: "master-kill",
+        what: "kill -9 of the master: workers finish and go, the port is free",
+        rounds: (20, 1),
+        seconds: (0.0, 0.0),
+        full: variant::ours_in_auto,
+        short: variant::loop_kept,
+        run: endings::kill_master,
+    },
+];
