@@ -45,6 +45,8 @@ mod deaths;
 mod endings;
 #[path = "faults/found.rs"]
 mod found;
+#[path = "faults/limits.rs"]
+mod limits;
 #[path = "faults/rows.rs"]
 mod rows;
 #[path = "faults/stage.rs"]
@@ -95,11 +97,8 @@ fn main() -> ExitCode {
     allow_descriptors(DESCRIPTORS_MAX);
     println!("{}\n", header(&arguments));
     let mut table = Table::new(arguments.is_markdown);
-    for row in ROWS {
-        let is_wanted = |part: &String| row.name.contains(part.as_str());
-        if arguments.rows.is_empty() || arguments.rows.iter().any(is_wanted) {
-            run_row(row, &arguments, &mut table);
-        }
+    for row in ROWS.iter().filter(|row| arguments.wants(row)) {
+        run_row(row, &arguments, &mut table);
     }
     table.finish()
 }
@@ -189,6 +188,17 @@ impl Arguments {
             return Err(format!("no row {row:?} among {}", names.join(" ")));
         }
         Ok(arguments)
+    }
+}
+
+impl Arguments {
+    /// A row by its whole name, or by a part where none has it as its whole one.
+    fn wants(&self, row: &Row) -> bool {
+        let is_meant = |part: &String| {
+            let is_a_name = ROWS.iter().any(|row| row.name == part);
+            if is_a_name { row.name == part } else { row.name.contains(part.as_str()) }
+        };
+        self.rows.is_empty() || self.rows.iter().any(is_meant)
     }
 }
 

@@ -5,7 +5,7 @@
 use crate::found::Found;
 use crate::stage::Run;
 use crate::variant::{self, Variant};
-use crate::{deaths, endings};
+use crate::{deaths, endings, limits};
 
 /// A row of the matrix.
 pub(crate) struct Row {
@@ -83,5 +83,41 @@ pub(crate) const ROWS: &[Row] = &[
         full: variant::ours_in_auto,
         short: variant::loop_kept,
         run: endings::kill_master,
+    },
+    Row {
+        name: "stop",
+        what: "SIGSTOP of a worker; nobody is killed for it",
+        rounds: (1, 1),
+        seconds: (30.0, 0.5),
+        full: variant::that_take_back,
+        short: variant::threads_kept,
+        run: limits::stop,
+    },
+    Row {
+        name: "emfile",
+        what: "the master has no descriptor left",
+        rounds: (1, 1),
+        seconds: (5.0, 0.7),
+        full: variant::new_in_auto,
+        short: variant::loop_new,
+        run: limits::master_descriptors,
+    },
+    Row {
+        name: "emfile-worker",
+        what: "half of the workers have none left",
+        rounds: (1, 1),
+        seconds: (5.0, 0.5),
+        full: variant::ours_new_in_auto,
+        short: variant::loop_new,
+        run: limits::worker_descriptors,
+    },
+    Row {
+        name: "log",
+        what: "the log goes to a full device, to a pipe that nobody reads, nowhere",
+        rounds: (1, 1),
+        seconds: (5.0, 0.5),
+        full: variant::ours_in_auto,
+        short: variant::threads_new,
+        run: limits::log,
     },
 ];

@@ -113,6 +113,22 @@ pub(crate) fn ours_in_auto() -> Vec<Variant> {
     in_auto().into_iter().filter(|variant| variant.kind != Kind::Foreign).collect()
 }
 
+/// The same with new connections alone.
+pub(crate) fn ours_new_in_auto() -> Vec<Variant> {
+    ours_in_auto().into_iter().filter(|variant| variant.usage == Use::New).collect()
+}
+
+/// All kinds with new connections.
+pub(crate) fn new_in_auto() -> Vec<Variant> {
+    in_auto().into_iter().filter(|variant| variant.usage == Use::New).collect()
+}
+
+/// Those in which no request waits for a stopped worker: what is new, and what may move.
+pub(crate) fn that_take_back() -> Vec<Variant> {
+    let moves = |variant: &Variant| variant.usage == Use::New || variant.rebalance != "never";
+    all().into_iter().filter(|one| one.kind != Kind::Foreign && moves(one)).collect()
+}
+
 pub(crate) fn loop_kept() -> Vec<Variant> {
     vec![Variant { kind: Kind::Loop, usage: Use::Kept, rebalance: "auto" }]
 }

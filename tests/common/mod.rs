@@ -13,7 +13,8 @@ pub(crate) mod load;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,7 +40,15 @@ const FOREIGN_VARIABLES: [&str; 4] = ["PORT", "WEB_CONCURRENCY", "LISTEN_FDS", "
 pub(crate) struct Server {
     child: Child,
     stderr: Arc<Mutex<String>>,
+    /// Where it listens, if it was told and cannot say it.
+    told: Option<SocketAddr>,
     exited: Option<ExitStatus>,
+}
+
+/// Where a server's standard output and error go instead of to us.
+pub(crate) enum Output {
+    To(OwnedFd),
+    Closed,
 }
 
 impl Server {
@@ -97,7 +106,39 @@ impl Server {
                 line.clear();
             }
         });
-        Server { child, stderr, exited: None }
+        Server { child, stderr, told: None, exited: None }
+    }
+
+    /// Starts `maitred ARGUMENTS…` at a free port of 127.0.0.1, with all that it says going
+    /// elsewhere, and waits until it accepts.
+    pub(crate) fn start_silent(arguments: &[String], output: Output) -> Server {
+        // Nobody else is given this port before we use it: the kernel takes them in turn.
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let address = free.expect("there is a port");
+        let (command, rest) = arguments.split_first().expect("a subcommand comes first");
+        // Rust has no safe way to start a program with a descriptor closed; the shell has.
+        let script = match output {
+            Output::To(_) => r#"exec "$0" "$@""#,
+            Output::Closed => r#"exec "$0" "$@" >&- 2>&-"#,
+        };
+        let mut all = vec!["-c", script, binary().to_str().expect("a path in UTF-8"), command];
+        let bind = address.to_string();
+        all.extend(["-b", &bind]);
+        all.extend(rest.iter().map(String::as_str));
+        let mut shell = Command::new("sh");
+        shell.args(all).stdin(Stdio::null());
+        if let Output::To(descriptor) = output {
+            let copy = descriptor.try_clone().expect("a descriptor can be duplicated");
+            shell.stdout(copy).stderr(descriptor);
+        }
+        let child = shell.spawn().expect("the shell can be started");
+        let stderr = Arc::new(Mutex::new(String::new()));
+        let mut server = Server { child, stderr, told: Some(address), exited: None };
+        eventually(DEADLINE, "the server accepts", || {
+            assert_eq!(server.poll_exit(), None, "the server ended");
+            TcpStream::connect(address).is_ok()
+        });
+        server
     }
 
     /// Sends a signal to the master.
@@ -121,6 +162,9 @@ impl Server {
 
     /// Where it listens: the first TCP address.
     pub(crate) fn address(&self) -> SocketAddr {
+        if let Some(address) = self.told {
+            return address;
+        }
         *self.addresses().first().expect("it listens on TCP")
     }
 
