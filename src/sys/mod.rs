@@ -18,6 +18,8 @@
 //! | `launch` | how this process was started |
 //! | `inherit` | what a worker was started with |
 //! | `limits` | the kernel's version and this process's limits |
+//! | `memory` | how much memory a process has |
+//! | `notify` | the service manager's socket |
 //!
 //! Not here: what any of it is for (`master`, `worker`).
 
@@ -31,6 +33,8 @@ pub mod inherit;
 pub mod launch;
 pub mod limits;
 pub mod listener;
+pub mod memory;
+pub mod notify;
 pub mod process;
 pub mod shm;
 pub mod stream;
