@@ -19,7 +19,7 @@ use crate::ident::Incarnation;
 use crate::master::Master;
 use crate::master::looking::busy_since;
 use crate::master::roster::{Member, Stage};
-use crate::supervise::{Effect, Exit, StartFailure};
+use crate::supervise::{Effect, Exit, ReloadReport, StartFailure};
 use crate::sys::process::{Change, ChildSignal};
 
 /// The signals that the master answers.
@@ -33,7 +33,8 @@ impl Master {
             match signal {
                 SIGCHLD => self.hear_children(),
                 SIGHUP => {
-                    info!("reloading: workers are replaced one by one");
+                    let parallel = self.settings.lifecycle.reload_parallel;
+                    info!(parallel, "reloading: workers are replaced");
                     self.supervisor.reload(self.now);
                 }
                 SIGTTIN => self.scale(1),
@@ -118,6 +119,11 @@ impl Master {
                         }
                     }
                 }
+                Effect::GivenAgain(who) => warn!(
+                    worker = who.slot.0, gen = who.generation.0,
+                    "a deadline was found late, and is given again: this master was stopped"
+                ),
+                Effect::ReloadEnded(report) => log_reload(&report),
                 Effect::Failed(failure) => {
                     self.outcome.get_or_insert(Err(start_failure(failure)));
                     self.supervisor.kill_all();
@@ -135,6 +141,14 @@ impl Master {
         let Some(member) = self.roster.get_mut(place) else { return };
         let slot = member.who.slot;
         member.shape = Some(shape);
+        member.ready_at = self.now;
+        info!(
+            worker = slot.0, gen = member.who.generation.0, pid = member.child.pid(),
+            boot_ms = self.now.since(member.started_at).as_millis() as u64, "worker is ready"
+        );
+        if let Some(recycling) = &mut self.recycling {
+            recycling.handle_ready(member.who, self.now);
+        }
         if let Some(before) = self.roster.serve_with(place) {
             self.unwatch(before);
         }
@@ -309,6 +323,17 @@ impl Master {
             self.acceptor.addresses().map(|address| format!("listening on {address}\n")).collect();
         let _ = std::io::stderr().lock().write_all(lines.as_bytes());
     }
+}
+
+fn log_reload(report: &ReloadReport) {
+    let ReloadReport { replaced, of, .. } = *report;
+    let Some(failure) = report.failure else { return info!(replaced, of, "reload done") };
+    let killed = failure.cause.map(tracing::field::display);
+    error!(
+        worker = failure.who.slot.0, gen = failure.who.generation.0,
+        how = %failure.how, killed, replaced, of,
+        "reload failed: a new worker did not become ready, the old ones go on"
+    );
 }
 
 fn start_failure(failure: StartFailure) -> RunError {

@@ -17,6 +17,7 @@ mod lifecycle;
 mod lingering;
 mod looking;
 mod parked;
+mod recycling;
 mod reserve;
 mod returning;
 mod roster;
@@ -53,6 +54,7 @@ use crate::master::shedding::ShedLog;
 use crate::master::stopping::{Step, Stopping};
 use crate::master::tokens::Source;
 use crate::supervise::hang::HangJudge;
+use crate::supervise::recycling::Recycling;
 use crate::supervise::{SuperviseSettings, Supervisor};
 use crate::sys::alarm::Alarm;
 use crate::sys::bell::Bell;
@@ -84,6 +86,9 @@ struct Master {
     dispatcher: Dispatcher,
     supervisor: Supervisor,
     hang: Option<(HangJudge, Nanos)>,
+    recycling: Option<Recycling>,
+    /// When the next worker without a page must have taken what it was lent.
+    handoff_due: Option<Nanos>,
     stopping: Stopping,
     counters: Counters,
     shed_log: ShedLog,
@@ -140,6 +145,7 @@ impl Master {
             lifecycle: settings.lifecycle,
             seed,
         });
+        let recycling = Recycling::new(settings.recycle, seed, now);
         let hang = settings.lifecycle.timeout.map(|timeout| (HangJudge::new(timeout), now));
         Ok(Master {
             settings,
@@ -154,6 +160,8 @@ impl Master {
             dispatcher,
             supervisor,
             hang,
+            recycling,
+            handoff_due: None,
             stopping: Stopping::default(),
             counters: Counters::default(),
             shed_log: ShedLog::default(),
@@ -216,6 +224,7 @@ impl Master {
         self.pay_debts();
         self.harvest();
         self.hear_clock();
+        self.recycle();
         self.supervise();
         self.look_at_board();
         self.look_at_backlog();
@@ -259,6 +268,8 @@ impl Master {
             self.acceptor.next_deadline(),
             self.stopping.next_deadline(),
             self.hang.as_ref().map(|(_, at)| *at),
+            self.recycling.as_ref().and_then(Recycling::next_deadline),
+            self.handoff_due,
             shed,
             ring_look.then_some(self.ring_look.0),
             owes.then(|| self.now + DEBTS_PAUSE),

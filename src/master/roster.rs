@@ -24,6 +24,7 @@ use crate::master::tokens::Source;
 use crate::master::watching::IdleWatch;
 use crate::sys::alarm::Alarm;
 use crate::sys::bell::Bell;
+use crate::sys::clock;
 use crate::sys::epoll;
 use crate::sys::fdpass;
 use crate::sys::inherit::{
@@ -47,6 +48,12 @@ pub(crate) struct Member {
     pub(crate) proxy: Option<WorkerPage<Arc<SharedMemory>>>,
     pub(crate) stage: Stage,
     pub(crate) shape: Option<Shape>,
+    pub(crate) started_at: Nanos,
+    /// Since when it serves.
+    pub(crate) ready_at: Nanos,
+    /// From when on it is judged by `--handoff-timeout`: later than the loan itself where the master
+    /// was stopped meanwhile.
+    pub(crate) handoff_from: Nanos,
     /// Loans that were LENT when last looked at, oldest first.
     pub(crate) unclaimed: VecDeque<(LoanId, Nanos)>,
     /// When it was last seen to have claimed one.
@@ -133,6 +140,9 @@ impl Roster {
             proxy: None,
             stage: Stage::Starting,
             shape: None,
+            started_at: clock::now(),
+            ready_at: Nanos(0),
+            handoff_from: Nanos(0),
             unclaimed: VecDeque::new(),
             claimed_at: Nanos(0),
             outbox: Vec::new(),
