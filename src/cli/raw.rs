@@ -165,6 +165,10 @@ pub struct RawServe {
     #[arg(long, value_name = "SIZE", help_heading = "Workers")]
     pub max_rss: Option<String>,
 
+    /// File that holds the master's process id while it serves
+    #[arg(long, value_name = "PATH", alias = "pid", help_heading = "Workers")]
+    pub pid_file: Option<OsString>,
+
     /// Seed of every random choice
     #[arg(long, value_name = "N", help_heading = "Workers")]
     pub seed: Option<String>,

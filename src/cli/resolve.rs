@@ -75,6 +75,7 @@ pub fn resolve(raw: &RawServe, surroundings: &Surroundings<'_>) -> Result<Resolv
     let seed = reader.value("--seed", raw.seed.as_deref(), values::seed);
     let lifecycle = lifecycle(raw, default.lifecycle, threads, &mut reader);
     let recycle = lives::recycle(raw, &mut reader);
+    let pid_file = lives::pid_file(raw, &mut reader);
     let http = http(raw, default.http, &mut reader);
     let worker_header =
         reader.value_or("--worker-header", raw.worker_header.as_deref(), false, values::switch);
@@ -96,6 +97,7 @@ pub fn resolve(raw: &RawServe, surroundings: &Surroundings<'_>) -> Result<Resolv
         stall_after,
         lifecycle,
         recycle,
+        pid_file,
         http,
         worker_header,
         access_log,

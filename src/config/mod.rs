@@ -46,6 +46,8 @@ pub struct Settings {
     pub lifecycle: Lifecycle,
     /// When a worker that serves well is replaced all the same.
     pub recycle: RecycleLimits,
+    /// Where the master writes its process id.
+    pub pid_file: Option<PathBuf>,
     /// What one HTTP connection may cost.
     pub http: HttpLimits,
     /// Adds `x-maitred-worker: SLOT` to every response.
@@ -210,6 +212,7 @@ impl Default for Settings {
             stall_after: Duration::from_millis(1),
             lifecycle: Lifecycle::default(),
             recycle: RecycleLimits::default(),
+            pid_file: None,
             http: HttpLimits::default(),
             worker_header: false,
             access_log: false,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use signal_hook::consts::signal::{
     SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2,
 };
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::config::{App, Rebalance};
 use crate::dispatch::Shape;
@@ -20,7 +20,8 @@ use crate::master::Master;
 use crate::master::looking::busy_since;
 use crate::master::roster::{Member, Stage};
 use crate::supervise::{Effect, Exit, ReloadReport, StartFailure};
-use crate::sys::process::{Change, ChildSignal};
+use crate::sys::notify;
+use crate::sys::process::{self, Change, ChildSignal};
 
 /// The signals that the master answers.
 pub(super) const SIGNALS: [i32; 9] =
@@ -35,7 +36,9 @@ impl Master {
                 SIGHUP => {
                     let parallel = self.settings.lifecycle.reload_parallel;
                     info!(parallel, "reloading: workers are replaced");
-                    self.supervisor.reload(self.now);
+                    if self.supervisor.reload(self.now) {
+                        self.service.reloading(self.now);
+                    }
                 }
                 SIGTTIN => self.scale(1),
                 SIGTTOU => self.scale(-1),
@@ -86,6 +89,13 @@ impl Master {
         for place in self.roster.places() {
             self.hear_process(place);
         }
+        if self.adopts_orphans {
+            let ours = |pid| self.roster.iter().any(|(_, member)| member.child.pid() == pid);
+            let reaped = process::reap_strangers(ours);
+            if reaped > 0 {
+                debug!(reaped, "orphans reaped");
+            }
+        }
     }
 
     /// Carries out what the supervisor asks for.
@@ -123,7 +133,10 @@ impl Master {
                     worker = who.slot.0, gen = who.generation.0,
                     "a deadline was found late, and is given again: this master was stopped"
                 ),
-                Effect::ReloadEnded(report) => log_reload(&report),
+                Effect::ReloadEnded(report) => {
+                    log_reload(&report);
+                    self.service.reloaded();
+                }
                 Effect::Failed(failure) => {
                     self.outcome.get_or_insert(Err(start_failure(failure)));
                     self.supervisor.kill_all();
@@ -134,6 +147,8 @@ impl Master {
             }
         }
         self.announce();
+        let (serving, wanted) = (self.supervisor.serving(), self.supervisor.workers());
+        self.service.workers(serving, wanted, &self.supervisor.reload_report());
     }
 
     /// This member serves its slot from now on.
@@ -253,7 +268,8 @@ impl Master {
             command.env("MAITRED_QUIET_START", "1");
         }
         // The sockets that systemd passed are this process's alone (sd_listen_fds(3)).
-        for variable in ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"] {
+        let systemd = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
+        for variable in systemd.into_iter().chain(notify::VARIABLES) {
             command.env_remove(variable);
         }
         command.stdin(Stdio::null());
@@ -272,6 +288,7 @@ impl Master {
             return self.stop_fast();
         }
         info!("stopping: what has been accepted is answered");
+        self.service.stopping();
         self.supervisor.stop();
         self.acceptor.stop_deferring();
         let frame = self.finish_frame();
@@ -280,6 +297,7 @@ impl Master {
 
     fn stop_fast(&mut self) {
         info!("stopping at once");
+        self.service.stopping();
         self.stopping = super::Stopping::Leaving;
         self.acceptor.close();
         self.supervisor.kill_all();
@@ -322,6 +340,7 @@ impl Master {
         let lines: String =
             self.acceptor.addresses().map(|address| format!("listening on {address}\n")).collect();
         let _ = std::io::stderr().lock().write_all(lines.as_bytes());
+        self.service.ready();
     }
 }
 

@@ -1,10 +1,11 @@
-//! The flags that bound a worker's life.
+//! The flags that bound a worker's life, and the file that names the master.
 //!
 //! Not here: deadlines of starting and stopping (`resolve`).
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::cli::faults::Reader;
+use crate::cli::faults::{Given, Reader};
 use crate::cli::raw::RawServe;
 use crate::cli::values::{self, Refusal};
 use crate::config::{self, RecycleLimits};
@@ -40,6 +41,22 @@ pub(super) fn recycle(raw: &RawServe, reader: &mut Reader<'_>) -> RecycleLimits 
         reader.refuse("--max-lifetime-jitter", None, "needs --max-lifetime");
     }
     limits
+}
+
+/// Where the master writes its process id; any bytes that can name a file.
+pub(super) fn pid_file(raw: &RawServe, reader: &mut Reader<'_>) -> Option<PathBuf> {
+    let typed = raw.pid_file.clone();
+    let typed = typed.map(|value| Given { name: "--pid-file".to_owned(), value, typed: true });
+    let given = typed.or_else(|| reader.variable("MAITRED_PID_FILE"))?;
+    let path = reader.parsed_raw(given, |path| {
+        let path = PathBuf::from(path);
+        if path.file_name().is_some() {
+            Ok(path)
+        } else {
+            Err("must be the path of a file".to_owned())
+        }
+    });
+    path.map(|given| given.value)
 }
 
 fn requests_or_off(text: &str) -> Result<Option<u64>, Refusal> {

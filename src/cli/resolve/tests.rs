@@ -180,6 +180,14 @@ const CASES: &[Case] = &[
         |s| format!("{:?}", s.recycle.rss_max),
     ),
     (
+        "--pid-file",
+        "None",
+        &[("/run/a b.pid", "Some(\"/run/a b.pid\")"), ("x.pid", "Some(\"x.pid\")")],
+        &["/", ".."],
+        "must be the path of a file",
+        |s| format!("{:?}", s.pid_file),
+    ),
+    (
         "--backlog",
         "2048",
         &[("1", "1"), ("65535", "65535")],
