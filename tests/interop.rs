@@ -10,15 +10,8 @@ use std::time::Duration;
 
 use common::client::Client;
 use common::load::{Load, Mode};
-use common::{DEADLINE, Server, binary, eventually, signal_process};
+use common::{DEADLINE, Server, eventually, foreign_worker, signal_process};
 use nix::sys::signal::Signal;
-
-fn foreign_worker() -> String {
-    let directory = binary().parent().expect("a binary stands in a directory");
-    let example = directory.join("examples").join("foreign_worker");
-    assert!(example.exists(), "not built: cargo build --examples");
-    example.to_str().expect("a path in UTF-8").to_owned()
-}
 
 #[test]
 fn a_worker_on_sendfd_alone_serves_requests() {

@@ -141,6 +141,34 @@ pub struct RawServe {
     #[arg(long, value_name = "TIME", help_heading = "Workers")]
     pub stall_after: Option<String>,
 
+    /// Workers that a reload, or recycling, replaces at the same time
+    #[arg(long, value_name = "N", help_heading = "Workers")]
+    pub reload_parallel: Option<String>,
+
+    /// A worker is replaced after so many requests; 0 never
+    #[arg(long, value_name = "N", alias = "limit-max-requests", help_heading = "Workers")]
+    pub max_requests: Option<String>,
+
+    /// Up to so many more, drawn for each worker
+    #[arg(long, value_name = "N", help_heading = "Workers")]
+    pub max_requests_jitter: Option<String>,
+
+    /// A worker is replaced after so long a service; 0 never
+    #[arg(long, value_name = "TIME", help_heading = "Workers")]
+    pub max_lifetime: Option<String>,
+
+    /// Up to so much longer, drawn for each worker
+    #[arg(long, value_name = "TIME", help_heading = "Workers")]
+    pub max_lifetime_jitter: Option<String>,
+
+    /// A worker is replaced once it has more than this in memory; 0 never
+    #[arg(long, value_name = "SIZE", help_heading = "Workers")]
+    pub max_rss: Option<String>,
+
+    /// File that holds the master's process id while it serves
+    #[arg(long, value_name = "PATH", alias = "pid", help_heading = "Workers")]
+    pub pid_file: Option<OsString>,
+
     /// Seed of every random choice
     #[arg(long, value_name = "N", help_heading = "Workers")]
     pub seed: Option<String>,
@@ -293,6 +321,10 @@ fn default_of(id: &str) -> Option<String> {
         "rebalance" => "auto".to_owned(),
         "credit" => "by threads".to_owned(),
         "queue_timeout" | "max_queue" => "off".to_owned(),
+        "reload_parallel" => settings.lifecycle.reload_parallel.to_string(),
+        "max_requests" | "max_lifetime" | "max_rss" => "off".to_owned(),
+        "max_requests_jitter" => settings.recycle.requests_jitter.to_string(),
+        "max_lifetime_jitter" => show_duration(settings.recycle.lifetime_jitter),
         "stall_after" => show_duration(settings.stall_after),
         "timeout" => {
             format!("off; {} with --threads 0", show_duration(crate::cli::resolve::TIMEOUT_ON_LOOP))

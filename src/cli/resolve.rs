@@ -3,7 +3,10 @@
 //! Pure: variables, host names and the number of cores come with [`Surroundings`], so that tests
 //! hold them in their hand. Every fault is collected; who has three typing errors hears of three.
 //!
-//! Not here: the parsers (`values`, `addresses`), which address wins (`binds`).
+//! Not here: the parsers (`values`, `addresses`), which address wins (`binds`), what ends a worker's
+//! life (`lives`).
+
+mod lives;
 
 use std::ffi::OsString;
 use std::ops::RangeInclusive;
@@ -71,6 +74,8 @@ pub fn resolve(raw: &RawServe, surroundings: &Surroundings<'_>) -> Result<Resolv
         });
     let seed = reader.value("--seed", raw.seed.as_deref(), values::seed);
     let lifecycle = lifecycle(raw, default.lifecycle, threads, &mut reader);
+    let recycle = lives::recycle(raw, &mut reader);
+    let pid_file = lives::pid_file(raw, &mut reader);
     let http = http(raw, default.http, &mut reader);
     let worker_header =
         reader.value_or("--worker-header", raw.worker_header.as_deref(), false, values::switch);
@@ -91,6 +96,8 @@ pub fn resolve(raw: &RawServe, surroundings: &Surroundings<'_>) -> Result<Resolv
         max_queue,
         stall_after,
         lifecycle,
+        recycle,
+        pid_file,
         http,
         worker_header,
         access_log,
@@ -250,6 +257,7 @@ fn lifecycle(
             values::duration(text, bounds.clone())
         })
     };
+    let parallel = 1..=u64::from(config::WORKERS_MAX);
     let lifecycle = Lifecycle {
         boot_timeout: read("--boot-timeout", &raw.boot_timeout, default.boot_timeout, &deadline),
         timeout: None,
@@ -266,11 +274,18 @@ fn lifecycle(
             default.handoff_timeout,
             &deadline,
         ),
+        reload_parallel: default.reload_parallel,
     };
+    let reload_parallel = reader.value_or(
+        "--reload-parallel",
+        raw.reload_parallel.as_deref(),
+        default.reload_parallel,
+        |text| number_u16(text, parallel),
+    );
     let timeout = reader.value_or("--timeout", raw.timeout.as_deref(), timeout_default, |text| {
         values::duration_or_off(text, deadline)
     });
-    Lifecycle { timeout, ..lifecycle }
+    Lifecycle { timeout, reload_parallel, ..lifecycle }
 }
 
 fn http(raw: &RawServe, default: HttpLimits, reader: &mut Reader<'_>) -> HttpLimits {

@@ -208,6 +208,16 @@ pub const DEADLINE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Every deadline that is a flag and may not be zero, at the least: the resolution of the timers.
 pub const DEADLINE_MIN: Duration = Duration::from_millis(1);
 
+/// `--max-requests` and its jitter at the most. Gunicorn and Uvicorn have no bound; past this a
+/// number is a typing error.
+pub const MAX_REQUESTS_MAX: u64 = u32::MAX as u64;
+
+/// `--max-rss` at the least: below, a worker is over it as soon as it has started.
+pub const MAX_RSS_MIN: u64 = 1 << 20;
+
+/// `--max-rss` at the most.
+pub const MAX_RSS_MAX: u64 = 1 << 40;
+
 /// `--stall-after` at the least: below, a wake-up alone looks like a stall.
 pub const STALL_AFTER_MIN: Duration = Duration::from_micros(100);
 
@@ -270,3 +280,15 @@ pub const RING_LOOK_MAX: Duration = Duration::from_secs(1);
 
 /// How soon the master looks again after a turn in which workers let go of connections.
 pub const RING_LOOK_MIN: Duration = Duration::from_millis(20);
+
+/// A deadline of a worker that the master finds overdue by more than this is the master's own fault:
+/// it was stopped (SIGSTOP, a debugger, a paused machine), and the worker may have been too. A loop
+/// that is only busy is late by milliseconds.
+pub const DEADLINE_LATE_MAX: Duration = Duration::from_secs(1);
+
+/// How often the resident sets of workers are read with `--max-rss`, and how soon a worker that is
+/// due, and could not be replaced, is looked at again. Reading one costs about 10 µs.
+pub const RECYCLE_LOOK: Duration = Duration::from_secs(1);
+
+/// How often requests are counted with `--max-requests` at the most, in turns that there are anyway.
+pub const RECYCLE_COUNT: Duration = Duration::from_millis(100);

@@ -45,6 +45,10 @@ pub struct Settings {
     pub stall_after: Duration,
     /// Deadlines of the worker processes.
     pub lifecycle: Lifecycle,
+    /// When a worker that serves well is replaced all the same.
+    pub recycle: RecycleLimits,
+    /// Where the master writes its process id.
+    pub pid_file: Option<PathBuf>,
     /// What one HTTP connection may cost.
     pub http: HttpLimits,
     /// Adds `x-maitred-worker: SLOT` to every response.
@@ -152,6 +156,30 @@ pub struct Lifecycle {
     pub drain_delay: Duration,
     /// A worker without a page that does not take a connection for so long is killed.
     pub handoff_timeout: Duration,
+    /// How many slots a reload, or recycling, replaces at the same time.
+    pub reload_parallel: u16,
+}
+
+/// When a worker that serves well is replaced all the same; nothing is set by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RecycleLimits {
+    /// After so many requests.
+    pub requests_max: Option<u64>,
+    /// Up to so many more, drawn for each incarnation.
+    pub requests_jitter: u64,
+    /// After so long a service.
+    pub lifetime_max: Option<Duration>,
+    /// Up to so much longer, drawn for each incarnation.
+    pub lifetime_jitter: Duration,
+    /// With more bytes than this in memory (resident set).
+    pub rss_max: Option<u64>,
+}
+
+impl RecycleLimits {
+    /// Whether any of them is set.
+    pub fn is_set(&self) -> bool {
+        self.requests_max.is_some() || self.lifetime_max.is_some() || self.rss_max.is_some()
+    }
 }
 
 /// What one HTTP connection may cost.
@@ -195,6 +223,8 @@ impl Default for Settings {
             max_queue: None,
             stall_after: Duration::from_millis(1),
             lifecycle: Lifecycle::default(),
+            recycle: RecycleLimits::default(),
+            pid_file: None,
             http: HttpLimits::default(),
             worker_header: false,
             access_log: false,
@@ -217,6 +247,7 @@ impl Default for Lifecycle {
             graceful_timeout: Duration::from_secs(30),
             drain_delay: Duration::from_secs(1),
             handoff_timeout: Duration::from_secs(10),
+            reload_parallel: 1,
         }
     }
 }

@@ -149,6 +149,7 @@ impl Master {
         }
         let shape =
             Shape { threads: ready.threads, credit: ready.credit, recallable: ready.has_page };
+        self.note_ready(place, shape);
         self.start_lending_to(place, shape);
         self.supervisor.handle_ready(who, self.now);
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use signal_hook::consts::signal::{
     SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2,
 };
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::config::{App, Rebalance};
 use crate::dispatch::Shape;
@@ -19,8 +19,9 @@ use crate::ident::Incarnation;
 use crate::master::Master;
 use crate::master::looking::busy_since;
 use crate::master::roster::{Member, Stage};
-use crate::supervise::{Effect, Exit, StartFailure};
-use crate::sys::process::{Change, ChildSignal};
+use crate::supervise::{Effect, Exit, ReloadReport, StartFailure};
+use crate::sys::notify;
+use crate::sys::process::{self, Change, ChildSignal};
 
 /// The signals that the master answers.
 pub(super) const SIGNALS: [i32; 9] =
@@ -35,8 +36,11 @@ impl Master {
             match signal {
                 SIGCHLD => self.hear_children(),
                 SIGHUP => {
-                    info!("reloading: workers are replaced one by one");
-                    self.supervisor.reload(self.now);
+                    let parallel = self.settings.lifecycle.reload_parallel;
+                    info!(parallel, "reloading: workers are replaced");
+                    if self.supervisor.reload(self.now) {
+                        self.service.reloading(self.now);
+                    }
                 }
                 SIGTTIN => self.scale(1),
                 SIGTTOU => self.scale(-1),
@@ -88,6 +92,16 @@ impl Master {
         for place in self.roster.places() {
             self.hear_process(place);
         }
+        if self.adopts_orphans {
+            let ours = |pid| {
+                self.roster.iter().any(|(_, member)| member.child.pid() == pid)
+                    || self.upgrade.is_asking(pid)
+            };
+            let reaped = process::reap_strangers(ours);
+            if reaped > 0 {
+                debug!(reaped, "orphans reaped");
+            }
+        }
     }
 
     /// Carries out what the supervisor asks for.
@@ -121,6 +135,14 @@ impl Master {
                         }
                     }
                 }
+                Effect::GivenAgain(who) => warn!(
+                    worker = who.slot.0, gen = who.generation.0,
+                    "a deadline was found late, and is given again: this master was stopped"
+                ),
+                Effect::ReloadEnded(report) => {
+                    log_reload(&report);
+                    self.service.reloaded();
+                }
                 Effect::Failed(failure) => {
                     self.outcome.get_or_insert(Err(start_failure(failure)));
                     self.supervisor.kill_all();
@@ -131,13 +153,28 @@ impl Master {
             }
         }
         self.announce();
+        let (serving, wanted) = (self.supervisor.serving(), self.supervisor.workers());
+        self.service.workers(serving, wanted, &self.supervisor.reload_report());
+    }
+
+    /// This member has said that it can serve.
+    pub(super) fn note_ready(&mut self, place: u32, shape: Shape) {
+        let Some(member) = self.roster.get_mut(place) else { return };
+        member.shape = Some(shape);
+        member.ready_at = self.now;
+        info!(
+            worker = member.who.slot.0, gen = member.who.generation.0, pid = member.child.pid(),
+            boot_ms = self.now.since(member.started_at).as_millis() as u64, "worker is ready"
+        );
     }
 
     /// This member serves its slot from now on.
     pub(super) fn start_lending_to(&mut self, place: u32, shape: Shape) {
-        let Some(member) = self.roster.get_mut(place) else { return };
+        let Some(member) = self.roster.get(place) else { return };
         let slot = member.who.slot;
-        member.shape = Some(shape);
+        if let Some(recycling) = &mut self.recycling {
+            recycling.handle_ready(member.who, member.ready_at);
+        }
         if let Some(before) = self.roster.serve_with(place) {
             self.unwatch(before);
         }
@@ -242,7 +279,8 @@ impl Master {
             command.env("MAITRED_QUIET_START", "1");
         }
         // The sockets that systemd passed are this process's alone (sd_listen_fds(3)).
-        for variable in ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"] {
+        let systemd = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
+        for variable in systemd.into_iter().chain(notify::VARIABLES) {
             command.env_remove(variable);
         }
         command.stdin(Stdio::null());
@@ -261,6 +299,7 @@ impl Master {
             return self.stop_fast();
         }
         info!("stopping: what has been accepted is answered");
+        self.service.stopping();
         self.supervisor.stop();
         self.acceptor.stop_deferring();
         let frame = self.finish_frame();
@@ -269,6 +308,7 @@ impl Master {
 
     fn stop_fast(&mut self) {
         info!("stopping at once");
+        self.service.stopping();
         self.stopping = super::Stopping::Leaving;
         self.acceptor.close();
         self.supervisor.kill_all();
@@ -311,7 +351,19 @@ impl Master {
         let lines: String =
             self.acceptor.addresses().map(|address| format!("listening on {address}\n")).collect();
         let _ = std::io::stderr().lock().write_all(lines.as_bytes());
+        self.service.ready();
     }
+}
+
+fn log_reload(report: &ReloadReport) {
+    let ReloadReport { replaced, of, .. } = *report;
+    let Some(failure) = report.failure else { return info!(replaced, of, "reload done") };
+    let killed = failure.cause.map(tracing::field::display);
+    error!(
+        worker = failure.who.slot.0, gen = failure.who.generation.0,
+        how = %failure.how, killed, replaced, of,
+        "reload failed: a new worker did not become ready, the old ones go on"
+    );
 }
 
 fn start_failure(failure: StartFailure) -> RunError {

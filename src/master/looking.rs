@@ -2,6 +2,8 @@
 //!
 //! Not here: what follows from it (`dispatch`), the pages themselves (`crate::board`).
 
+use std::time::Duration;
+
 use tracing::{debug, error};
 
 use crate::board::Call;
@@ -9,6 +11,7 @@ use crate::config::Rebalance;
 use crate::dispatch::Sample;
 use crate::master::Master;
 use crate::master::roster::{Member, Stage};
+use crate::supervise::is_late;
 use crate::sys::clock;
 use crate::time::Nanos;
 
@@ -17,15 +20,23 @@ impl Master {
     pub(super) fn look_at_board(&mut self) {
         let now = self.now;
         let mut overdue = Vec::new();
+        self.handoff_due = None;
         for (_, member) in self.roster.iter_mut() {
             if member.stage != Stage::Serving {
                 continue;
             }
             let sample = sample(member, now);
-            let recallable = member.proxy.is_none();
-            let timeout = self.settings.lifecycle.handoff_timeout;
-            if !recallable && sample.oldest_waiting.is_some_and(|at| now.since(at) > timeout) {
-                overdue.push(member.who);
+            if member.proxy.is_some()
+                && let Some(lent_at) = sample.oldest_waiting
+            {
+                let timeout = self.settings.lifecycle.handoff_timeout;
+                match judge_handoff(lent_at, &mut member.handoff_from, timeout, now) {
+                    Handoff::Due(at) => {
+                        self.handoff_due =
+                            Some(self.handoff_due.map_or(at, |earlier: Nanos| earlier.min(at)));
+                    }
+                    Handoff::Overdue => overdue.push(member.who),
+                }
             }
             self.dispatcher.handle_sample(member.who.slot, &sample, now);
         }
@@ -90,6 +101,30 @@ impl Master {
     }
 }
 
+/// How a hand-off to a worker without a page stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Handoff {
+    /// It must be taken by then.
+    Due(Nanos),
+    /// It was not.
+    Overdue,
+}
+
+/// Judges the oldest loan that has not been taken. One that is found long overdue is the fault of a
+/// master that was stopped: its time counts from now, once.
+fn judge_handoff(lent_at: Nanos, from: &mut Nanos, timeout: Duration, now: Nanos) -> Handoff {
+    let given_again = *from > lent_at;
+    let due_at = lent_at.max(*from) + timeout;
+    if now < due_at {
+        return Handoff::Due(due_at);
+    }
+    if given_again || !is_late(due_at, now) {
+        return Handoff::Overdue;
+    }
+    *from = now;
+    Handoff::Due(now + timeout)
+}
+
 /// What the dispatcher is told of a worker. The claim words are read before the counters: a request
 /// that begins meanwhile is counted twice then, and never not at all.
 fn sample(member: &mut Member, now: Nanos) -> Sample {
@@ -143,4 +178,36 @@ pub(super) fn busy_since(member: &Member) -> Nanos {
         .filter(|stamp| *stamp != Nanos(0))
         .min()
         .unwrap_or(Nanos(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+    const TIMEOUT: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn a_hand_off_that_is_not_taken_in_time_is_overdue() {
+        let (lent_at, mut from) = (Nanos(SECOND), Nanos(0));
+        let due_at = Nanos(11 * SECOND);
+        let before = judge_handoff(lent_at, &mut from, TIMEOUT, Nanos(due_at.0 - 1));
+        assert_eq!(before, Handoff::Due(due_at));
+        assert_eq!(judge_handoff(lent_at, &mut from, TIMEOUT, due_at), Handoff::Overdue);
+    }
+
+    #[test]
+    fn a_master_that_was_stopped_gives_the_time_again_once_for_each_loan() {
+        let (lent_at, mut from) = (Nanos(SECOND), Nanos(0));
+        let back_at = Nanos(100 * SECOND);
+        let again = Handoff::Due(back_at + TIMEOUT);
+        assert_eq!(judge_handoff(lent_at, &mut from, TIMEOUT, back_at), again);
+        let soon = back_at + TIMEOUT / 2;
+        assert_eq!(judge_handoff(lent_at, &mut from, TIMEOUT, soon), again);
+        let late = Nanos(200 * SECOND);
+        assert_eq!(judge_handoff(lent_at, &mut from, TIMEOUT, late), Handoff::Overdue);
+        // Another one, lent since.
+        let (lent_at, late) = (Nanos(150 * SECOND), Nanos(300 * SECOND));
+        assert_eq!(judge_handoff(lent_at, &mut from, TIMEOUT, late), Handoff::Due(late + TIMEOUT));
+    }
 }

@@ -17,9 +17,12 @@ mod lifecycle;
 mod lingering;
 mod looking;
 mod parked;
+mod pid_file;
+mod recycling;
 mod reserve;
 mod returning;
 mod roster;
+mod service;
 mod settling;
 mod shedding;
 mod stopping;
@@ -30,6 +33,7 @@ mod watching;
 
 use std::io;
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::time::Duration;
 
 use mio::{Events, Interest, Poll};
@@ -48,19 +52,22 @@ use crate::master::connections::{Connections, Place};
 use crate::master::counters::{Counters, Outcome};
 use crate::master::lingering::{Linger, Lingering};
 use crate::master::parked::Parked;
+use crate::master::pid_file::PidFile;
 use crate::master::reserve::Reserve;
 use crate::master::roster::Roster;
+use crate::master::service::Service;
 use crate::master::shedding::ShedLog;
 use crate::master::stopping::{Step, Stopping};
 use crate::master::tokens::Source;
 use crate::master::upgrade::Upgrade;
 use crate::master::upgrade::state::State;
 use crate::supervise::hang::HangJudge;
+use crate::supervise::recycling::Recycling;
 use crate::supervise::{SuperviseSettings, Supervisor};
 use crate::sys::alarm::Alarm;
 use crate::sys::launch::LaunchCommand;
 use crate::sys::upgrade::{Adopter, StateFile, unblock_signals};
-use crate::sys::{clock, epoll, limits, stream};
+use crate::sys::{clock, epoll, limits, process, stream};
 use crate::time::Nanos;
 
 /// Serves until it is told to end.
@@ -100,6 +107,14 @@ struct Master {
     dispatcher: Dispatcher,
     supervisor: Supervisor,
     hang: Option<(HangJudge, Nanos)>,
+    recycling: Option<Recycling>,
+    /// When the next worker without a page must have taken what it was lent.
+    handoff_due: Option<Nanos>,
+    service: Service,
+    /// Removed at the end.
+    _pid_file: Option<PidFile>,
+    /// Other processes' orphans become this one's children.
+    adopts_orphans: bool,
     stopping: Stopping,
     counters: Counters,
     shed_log: ShedLog,
@@ -142,6 +157,8 @@ impl Master {
             Some(left) => Acceptor::resume(binds, listen, registry, &left.listeners, &mut adopter),
         };
         let acceptor = acceptor.map_err(|error| RunError::Listen(Box::new(error)))?;
+        // After the listeners: whoever reads it finds a server that can be reached.
+        let pid_file = settings.pid_file.as_deref().map(write_pid_file).transpose()?;
         let look = Alarm::create().map_err(system("creating a timer"))?;
         epoll::watch_edge(poll.registry(), look.as_fd(), Source::Look.token())
             .map_err(system("watching a timer"))?;
@@ -164,6 +181,9 @@ impl Master {
             None => Supervisor::new(supervise),
             Some(left) => Supervisor::resume(supervise, left.supervisor.clone()),
         };
+        let service =
+            Service::from_environment(now).map_err(system("finding the service manager"))?;
+        let recycling = Recycling::new(settings.recycle, seed, now);
         let hang = settings.lifecycle.timeout.map(|timeout| (HangJudge::new(timeout), now));
         let mut master = Master {
             settings,
@@ -181,6 +201,11 @@ impl Master {
             dispatcher,
             supervisor,
             hang,
+            recycling,
+            handoff_due: None,
+            service,
+            _pid_file: pid_file,
+            adopts_orphans: process::adopts_orphans(),
             stopping: Stopping::default(),
             counters: Counters::default(),
             shed_log: ShedLog::default(),
@@ -263,6 +288,7 @@ impl Master {
         self.pay_debts();
         self.harvest();
         self.hear_clock();
+        self.recycle();
         self.supervise();
         self.look_at_board();
         self.look_at_backlog();
@@ -307,6 +333,9 @@ impl Master {
             self.stopping.next_deadline(),
             self.upgrade.next_deadline(),
             self.hang.as_ref().map(|(_, at)| *at),
+            self.recycling.as_ref().and_then(Recycling::next_deadline),
+            self.service.next_deadline(),
+            self.handoff_due,
             shed,
             ring_look.then_some(self.ring_look.0),
             owes.then(|| self.now + DEBTS_PAUSE),
@@ -344,6 +373,7 @@ impl Master {
         }
         self.judge_hangs();
         self.hear_preflight();
+        self.service.handle_time(now);
         while let Some(step) = self.stopping.poll(now, self.connections.is_empty()) {
             match step {
                 Step::StopHandshakes => self.acceptor.stop_handshakes(),
@@ -417,6 +447,13 @@ impl Master {
 fn parked_max(descriptors: u64) -> usize {
     let (share, of) = PARKED_SHARE;
     usize::try_from(descriptors / of * share).unwrap_or(usize::MAX).max(1)
+}
+
+fn write_pid_file(path: &Path) -> Result<PidFile, RunError> {
+    PidFile::write(path).map_err(|error| RunError::System {
+        doing: format!("writing the pid file {}", path.display()),
+        source: error.into(),
+    })
 }
 
 fn check_kernel() -> Result<(), RunError> {

@@ -25,6 +25,7 @@ use crate::master::upgrade::state::MemberState;
 use crate::master::watching::IdleWatch;
 use crate::sys::alarm::Alarm;
 use crate::sys::bell::Bell;
+use crate::sys::clock;
 use crate::sys::epoll;
 use crate::sys::fdpass;
 use crate::sys::inherit::{
@@ -49,6 +50,12 @@ pub(crate) struct Member {
     pub(crate) proxy: Option<WorkerPage<Arc<SharedMemory>>>,
     pub(crate) stage: Stage,
     pub(crate) shape: Option<Shape>,
+    pub(crate) started_at: Nanos,
+    /// Since when it serves.
+    pub(crate) ready_at: Nanos,
+    /// From when on it is judged by `--handoff-timeout`: later than the loan itself where the master
+    /// was stopped meanwhile.
+    pub(crate) handoff_from: Nanos,
     /// Loans that were LENT when last looked at, oldest first.
     pub(crate) unclaimed: VecDeque<(LoanId, Nanos)>,
     /// When it was last seen to have claimed one.
@@ -140,6 +147,9 @@ impl Roster {
             proxy: None,
             stage: Stage::Starting,
             shape: None,
+            started_at: clock::now(),
+            ready_at: Nanos(0),
+            handoff_from: Nanos(0),
             unclaimed: VecDeque::new(),
             claimed_at: Nanos(0),
             outbox: Vec::new(),
@@ -275,6 +285,9 @@ impl Member {
             proxy: None,
             stage: state.stage.into(),
             shape: state.shape,
+            started_at: state.started_at,
+            ready_at: state.ready_at,
+            handoff_from: Nanos(0),
             unclaimed: state.unclaimed.into(),
             claimed_at: Nanos(0),
             outbox: Vec::new(),

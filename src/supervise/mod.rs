@@ -25,6 +25,8 @@
 mod backoff;
 pub mod hang;
 mod reason;
+pub mod recycling;
+mod reload;
 mod state;
 
 use std::collections::VecDeque;
@@ -32,12 +34,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Lifecycle, START_FAILURES_MAX, WORKERS_MAX};
+use crate::config::{DEADLINE_LATE_MAX, Lifecycle, START_FAILURES_MAX, WORKERS_MAX};
 use crate::ident::{Generation, Incarnation, Slot};
 use crate::supervise::backoff::Backoff;
+use crate::supervise::reload::Round;
 use crate::time::Nanos;
 
 pub use reason::{Cause, Exit, StartFailure};
+pub use reload::{Reload, ReloadFailure, ReloadReport};
 pub use state::SupervisorState;
 
 /// The exit code by which a worker says that its application does not load (`exit::Exit`): another
@@ -66,22 +70,15 @@ pub enum Effect {
     Withdraw(Incarnation, Cause),
     /// End it at once.
     Kill(Incarnation, Cause),
+    /// Nothing to do but to say so: the master was late for a deadline of this worker, which has
+    /// been given the time again.
+    GivenAgain(Incarnation),
+    /// Nothing to do but to say so: a reload is complete, or has been given up.
+    ReloadEnded(ReloadReport),
     /// The server cannot begin.
     Failed(StartFailure),
     /// No child is left, and none is wanted.
     Finished,
-}
-
-/// How far a reload has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Reload {
-    /// None was asked for, or the last one is complete.
-    #[default]
-    Done,
-    /// Slots are being replaced.
-    Running,
-    /// A new worker did not become Ready: the old ones go on.
-    Failed,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,9 +96,10 @@ enum Stage {
         kill_at: Nanos,
         cause: Cause,
     },
-    /// Killed, not reaped yet; and what it was before.
+    /// Killed, not reaped yet; what it was before, and why.
     Ending {
         was: Was,
+        cause: Cause,
     },
 }
 
@@ -120,6 +118,9 @@ struct Life {
     stage: Stage,
     /// It takes over from one that serves: if it fails, the old one goes on.
     replaces: bool,
+    /// The deadline of its stage was found late, and has been given again.
+    #[serde(default)]
+    given_again: bool,
 }
 
 /// A slot that is wanted.
@@ -132,6 +133,11 @@ struct Place {
     failures: u32,
     /// Still to be replaced by the reload that runs.
     reload: bool,
+    /// How long the next recycling pauses after a replacement that did not start, and until when.
+    #[serde(default)]
+    replacing: Backoff,
+    #[serde(default)]
+    recycle_at: Nanos,
 }
 
 /// Whether workers are still wanted.
@@ -151,7 +157,7 @@ pub struct Supervisor {
     lives: Vec<Life>,
     generation: u32,
     phase: Phase,
-    reload: Reload,
+    round: Round,
     /// Some worker has been Ready since the server began.
     ever_ready: bool,
     rng: fastrand::Rng,
@@ -167,7 +173,7 @@ impl Supervisor {
             lives: Vec::new(),
             generation: 0,
             phase: Phase::Running,
-            reload: Reload::Done,
+            round: Round::default(),
             ever_ready: false,
             rng: fastrand::Rng::with_seed(settings.seed),
             effects: VecDeque::new(),
@@ -181,16 +187,18 @@ impl Supervisor {
         }
     }
 
-    /// Replaces every worker, one slot at a time. Asked for during a reload, the round begins anew.
-    pub fn reload(&mut self, now: Nanos) {
+    /// Replaces every worker, `reload_parallel` slots at a time. Asked for during a reload, the round
+    /// begins anew. False where the server ends.
+    pub fn reload(&mut self, now: Nanos) -> bool {
         if self.phase != Phase::Running {
-            return;
+            return false;
         }
         for place in &mut self.places {
             place.reload = true;
         }
-        self.reload = Reload::Running;
+        self.round = Round::begin(Generation(self.generation), self.workers());
         self.go_on_reloading(now);
+        true
     }
 
     /// Adds slots, or takes the highest ones out, within the bounds of `--workers`. Returns how many
@@ -203,17 +211,36 @@ impl Supervisor {
         }
         while self.phase == Phase::Running && self.places.len() > wanted {
             let Some(place) = self.places.pop() else { break };
+            self.round.report.of -= u16::from(place.reload);
             self.leave_slot(place.slot, now);
         }
         self.places.len() as u16
     }
 
-    /// A worker asks for leave, or has served for long enough: its replacement is started first.
+    /// A worker asks for leave: its replacement is started first.
     pub fn recycle(&mut self, who: Incarnation, now: Nanos) {
         if self.phase == Phase::Running && self.is_serving(who) && !self.is_being_replaced(who.slot)
         {
             self.spawn(who.slot, true, now);
         }
+    }
+
+    /// A worker has served for long enough. True if its replacement is started now: not while as many
+    /// are being replaced as may be at a time, nor during a reload, which replaces it anyway, nor
+    /// soon after a replacement that did not start.
+    pub fn recycle_in_turn(&mut self, who: Incarnation, now: Nanos) -> bool {
+        let waits =
+            self.places.iter().any(|place| place.slot == who.slot && place.recycle_at > now);
+        let admitted = self.phase == Phase::Running
+            && !self.round.is_running()
+            && !waits
+            && self.is_serving(who)
+            && !self.is_being_replaced(who.slot)
+            && self.replacements() < usize::from(self.settings.lifecycle.reload_parallel);
+        if admitted {
+            self.spawn(who.slot, true, now);
+        }
+        admitted
     }
 
     /// The server is going to end: those that serve go on until they are told to drain, and none
@@ -257,6 +284,7 @@ impl Supervisor {
             return;
         }
         life.stage = Stage::Serving { since: now };
+        life.given_again = false;
         life.replaces = false;
         self.ever_ready = true;
         let older: Vec<_> = self
@@ -269,13 +297,18 @@ impl Supervisor {
         for old in older {
             self.drain(old, now);
         }
+        let is_new = self.round.includes(who);
+        let mut replaced = false;
         if let Some(place) = self.place_mut(who.slot) {
-            place.reload = false;
+            replaced = place.reload && is_new;
+            place.reload &= !is_new;
             place.failures = 0;
+            place.replacing = Backoff::default();
         } else {
             // Its slot was scaled away while it started.
             self.drain(who, now);
         }
+        self.round.report.replaced += u16::from(replaced);
         self.go_on_reloading(now);
     }
 
@@ -284,15 +317,17 @@ impl Supervisor {
         let Some(at) = self.lives.iter().position(|life| life.who == who) else { return };
         let life = self.lives.remove(at);
         match life.stage {
-            Stage::Starting { .. } | Stage::Ending { was: Was::Starting } => {
-                self.start_failed(life, how, now);
+            Stage::Starting { .. } => self.start_failed(life, how, None, now),
+            Stage::Ending { was: Was::Starting, cause } => {
+                self.start_failed(life, how, Some(cause), now);
             }
             Stage::Serving { since } => self.restart(who.slot, Some(since), now),
-            Stage::Ending { was: Was::Serving } => self.restart(who.slot, None, now),
+            Stage::Ending { was: Was::Serving, .. } => self.restart(who.slot, None, now),
             Stage::Draining { .. }
             | Stage::Withdrawn { .. }
-            | Stage::Ending { was: Was::Leaving } => {}
+            | Stage::Ending { was: Was::Leaving, .. } => {}
         }
+        self.go_on_reloading(now);
         self.check_finished();
     }
 
@@ -304,6 +339,7 @@ impl Supervisor {
             && matches!(life.stage, Stage::Serving { .. })
         {
             life.stage = Stage::Withdrawn { kill_at, cause: Cause::Hung };
+            life.given_again = false;
             self.effects.push_back(Effect::Withdraw(who, Cause::Hung));
             self.restart(who.slot, None, now);
         }
@@ -314,11 +350,14 @@ impl Supervisor {
         self.kill(who, Cause::Misbehaved);
     }
 
-    /// What is due by now.
+    /// What is due by now. A deadline that is found long overdue says more of this master than of the
+    /// worker: it is given again, once.
     pub fn handle_time(&mut self, now: Nanos) {
         let due: Vec<_> = self.lives.iter().filter_map(|life| due(life, now)).collect();
-        for (who, cause) in due {
-            self.kill(who, cause);
+        for (who, at, cause) in due {
+            if !is_late(at, now) || !self.give_again(who, now) {
+                self.kill(who, cause);
+            }
         }
         let starts: Vec<_> = self
             .places
@@ -363,7 +402,12 @@ impl Supervisor {
 
     /// How the last reload stands.
     pub fn reload_state(&self) -> Reload {
-        self.reload
+        self.round.report.state
+    }
+
+    /// The same in numbers.
+    pub fn reload_report(&self) -> ReloadReport {
+        self.round.report
     }
 
     /// Panics unless every slot that is wanted has exactly one of: an incarnation on its way to
@@ -383,10 +427,8 @@ impl Supervisor {
                     .count()
             };
             let ending = self.lives.iter().any(|life| {
-                let comes_back = matches!(
-                    life.stage,
-                    Stage::Ending { was: Was::Starting } | Stage::Ending { was: Was::Serving }
-                );
+                let comes_back =
+                    matches!(life.stage, Stage::Ending { was: Was::Starting | Was::Serving, .. });
                 life.who.slot == place.slot && comes_back && !life.replaces
             });
             let count = here(false) + usize::from(place.start_at.is_some());
@@ -394,6 +436,11 @@ impl Supervisor {
             assert!(here(true) <= 1, "slot {} is replaced twice", place.slot);
         }
         assert!(self.places.is_sorted_by_key(|place| place.slot), "slots rise");
+        let report = self.round.report;
+        let owed = self.places.iter().filter(|place| place.reload).count();
+        assert_eq!(owed > 0, report.state == Reload::Running, "{report:?}");
+        let sum = usize::from(report.replaced) + owed;
+        assert!(sum <= usize::from(report.of), "{report:?}, and {owed} are owed");
     }
 
     fn add_place(&mut self, slot: Slot, now: Nanos) {
@@ -403,6 +450,8 @@ impl Supervisor {
             start_at: None,
             failures: 0,
             reload: false,
+            replacing: Backoff::default(),
+            recycle_at: Nanos(0),
         });
         self.spawn(slot, false, now);
     }
@@ -411,7 +460,8 @@ impl Supervisor {
         self.generation += 1;
         let who = Incarnation { slot, generation: Generation(self.generation) };
         let kill_at = now + self.settings.lifecycle.boot_timeout;
-        self.lives.push(Life { who, stage: Stage::Starting { kill_at }, replaces });
+        let stage = Stage::Starting { kill_at };
+        self.lives.push(Life { who, stage, replaces, given_again: false });
         self.effects.push_back(Effect::Spawn(who));
     }
 
@@ -430,6 +480,7 @@ impl Supervisor {
         match life.stage {
             Stage::Serving { .. } => {
                 life.stage = Stage::Draining { kill_at };
+                life.given_again = false;
                 self.effects.push_back(Effect::Drain(who));
             }
             // It has nothing to finish.
@@ -446,7 +497,7 @@ impl Supervisor {
             Stage::Draining { .. } | Stage::Withdrawn { .. } => Was::Leaving,
             Stage::Ending { .. } => return,
         };
-        life.stage = Stage::Ending { was };
+        life.stage = Stage::Ending { was, cause };
         self.effects.push_back(Effect::Kill(who, cause));
     }
 
@@ -456,8 +507,7 @@ impl Supervisor {
             return;
         }
         if self.is_taken(slot) {
-            let serves = |life: &Life| matches!(life.stage, Stage::Serving { .. });
-            if !self.lives.iter().any(|life| life.who.slot == slot && serves(life)) {
+            if !self.serves(slot) {
                 // The one that was to replace it is the only one now.
                 for life in self.lives.iter_mut().filter(|life| life.who.slot == slot) {
                     if matches!(life.stage, Stage::Starting { .. }) {
@@ -479,25 +529,43 @@ impl Supervisor {
 
     /// Whether an incarnation serves this slot, or is on its way to.
     fn is_taken(&self, slot: Slot) -> bool {
-        self.lives.iter().any(|life| {
-            life.who.slot == slot
-                && matches!(life.stage, Stage::Starting { .. } | Stage::Serving { .. })
-        })
+        self.serves(slot) || self.is_starting(slot)
+    }
+
+    /// Gives the deadline of a worker's stage again, unless that has been done before.
+    fn give_again(&mut self, who: Incarnation, now: Nanos) -> bool {
+        let lifecycle = self.settings.lifecycle;
+        let Some(life) = self.life_mut(who) else { return false };
+        if life.given_again {
+            return false;
+        }
+        match &mut life.stage {
+            Stage::Starting { kill_at } => *kill_at = now + lifecycle.boot_timeout,
+            Stage::Draining { kill_at } | Stage::Withdrawn { kill_at, .. } => {
+                *kill_at = now + lifecycle.graceful_timeout;
+            }
+            Stage::Serving { .. } | Stage::Ending { .. } => return false,
+        }
+        life.given_again = true;
+        self.effects.push_back(Effect::GivenAgain(who));
+        true
     }
 
     /// A worker has ended before it was Ready.
-    fn start_failed(&mut self, life: Life, how: Exit, now: Nanos) {
+    fn start_failed(&mut self, life: Life, how: Exit, cause: Option<Cause>, now: Nanos) {
         if self.phase != Phase::Running {
             return;
         }
-        let old_serves = self.lives.iter().any(|other| {
-            other.who.slot == life.who.slot && matches!(other.stage, Stage::Serving { .. })
-        });
-        if life.replaces && old_serves {
+        let slot = life.who.slot;
+        let owed = self.places.iter().any(|place| place.slot == slot && place.reload);
+        if owed && self.round.includes(life.who) {
+            self.give_reload_up(ReloadFailure { who: life.who, how, cause });
+        }
+        if life.replaces && self.serves(slot) {
             // A new worker that does not start must not cost the old one.
-            self.reload = Reload::Failed;
-            for place in &mut self.places {
-                place.reload = false;
+            let jitter = self.rng.f64();
+            if let Some(place) = self.place_mut(slot) {
+                place.recycle_at = now + place.replacing.after_failure(jitter);
             }
             return;
         }
@@ -523,29 +591,48 @@ impl Supervisor {
         }
     }
 
-    /// Starts the replacement of the next slot, once no other is under way.
+    /// Starts the replacement of the next slots, as far as may be at a time.
     fn go_on_reloading(&mut self, now: Nanos) {
-        if self.reload != Reload::Running
-            || self
-                .lives
-                .iter()
-                .any(|life| life.replaces && matches!(life.stage, Stage::Starting { .. }))
-        {
+        if !self.round.is_running() || self.phase != Phase::Running {
             return;
         }
-        while let Some(place) = self.places.iter_mut().find(|place| place.reload) {
-            let slot = place.slot;
-            place.reload = false;
-            let serves = self
-                .lives
-                .iter()
-                .any(|life| life.who.slot == slot && matches!(life.stage, Stage::Serving { .. }));
-            if serves {
-                return self.spawn(slot, true, now);
-            }
-            // Nothing serves there: whatever is started next is new anyway.
+        let owed = self.places.iter().filter(|place| place.reload).map(|place| place.slot);
+        let owed: Vec<_> = owed.collect();
+        if owed.is_empty() {
+            self.round.report.state = Reload::Done;
+            self.effects.push_back(Effect::ReloadEnded(self.round.report));
         }
-        self.reload = Reload::Done;
+        for slot in owed {
+            if self.replacements() >= usize::from(self.settings.lifecycle.reload_parallel) {
+                return;
+            }
+            // Where nothing serves, what is started next is new anyway; what is starting already is
+            // replaced when it is Ready, if it is older than the round.
+            if self.serves(slot) && !self.is_starting(slot) {
+                self.spawn(slot, true, now);
+            }
+        }
+    }
+
+    /// A new worker did not become Ready: no further slot is begun, what is under way is ended, and
+    /// the old ones stay.
+    fn give_reload_up(&mut self, failure: ReloadFailure) {
+        self.round.report.state = Reload::Failed;
+        self.round.report.failure = Some(failure);
+        for place in &mut self.places {
+            place.reload = false;
+        }
+        let of_it: Vec<_> = self
+            .lives
+            .iter()
+            .filter(|life| life.replaces && self.round.includes(life.who))
+            .filter(|life| matches!(life.stage, Stage::Starting { .. }))
+            .map(|life| life.who)
+            .collect();
+        for who in of_it {
+            self.kill(who, Cause::ReloadFailed);
+        }
+        self.effects.push_back(Effect::ReloadEnded(self.round.report));
     }
 
     fn check_finished(&mut self) {
@@ -553,6 +640,22 @@ impl Supervisor {
             self.phase = Phase::Finished;
             self.effects.push_back(Effect::Finished);
         }
+    }
+
+    /// How many workers are being started in the places of others that serve.
+    fn replacements(&self) -> usize {
+        let starts = |life: &&Life| life.replaces && matches!(life.stage, Stage::Starting { .. });
+        self.lives.iter().filter(starts).count()
+    }
+
+    fn serves(&self, slot: Slot) -> bool {
+        let serves = |life: &Life| matches!(life.stage, Stage::Serving { .. });
+        self.lives.iter().any(|life| life.who.slot == slot && serves(life))
+    }
+
+    fn is_starting(&self, slot: Slot) -> bool {
+        let starts = |life: &Life| matches!(life.stage, Stage::Starting { .. });
+        self.lives.iter().any(|life| life.who.slot == slot && starts(life))
     }
 
     fn is_being_replaced(&self, slot: Slot) -> bool {
@@ -581,12 +684,17 @@ fn kill_at(stage: Stage) -> Option<Nanos> {
     }
 }
 
-fn due(life: &Life, now: Nanos) -> Option<(Incarnation, Cause)> {
+fn due(life: &Life, now: Nanos) -> Option<(Incarnation, Nanos, Cause)> {
     let cause = match life.stage {
         Stage::Starting { .. } => Cause::BootTimeout,
         Stage::Draining { .. } => Cause::GracefulTimeout,
         Stage::Withdrawn { cause, .. } => cause,
         Stage::Serving { .. } | Stage::Ending { .. } => return None,
     };
-    kill_at(life.stage).filter(|at| *at <= now).map(|_| (life.who, cause))
+    kill_at(life.stage).filter(|at| *at <= now).map(|at| (life.who, at, cause))
+}
+
+/// Whether a deadline is found so long overdue that the finder must have been stopped.
+pub fn is_late(deadline: Nanos, now: Nanos) -> bool {
+    now.since(deadline) > DEADLINE_LATE_MAX
 }

@@ -30,6 +30,8 @@ pub enum Cause {
     Misbehaved,
     /// The server ends, or the slot is not wanted any more.
     Stop,
+    /// Another worker of the same reload did not become Ready.
+    ReloadFailed,
 }
 
 /// Why the server cannot begin.
@@ -60,6 +62,7 @@ impl fmt::Display for Cause {
             Cause::Hung => "it produced nothing within --timeout",
             Cause::Misbehaved => "it broke the hand-off protocol",
             Cause::Stop => "it is not wanted any more",
+            Cause::ReloadFailed => "another worker of its reload did not become ready",
         })
     }
 }

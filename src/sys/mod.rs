@@ -19,6 +19,8 @@
 //! | `inherit` | what a worker was started with |
 //! | `upgrade` | another program image in this process, and what it is left |
 //! | `limits` | the kernel's version and this process's limits |
+//! | `memory` | how much memory a process has |
+//! | `notify` | the service manager's socket |
 //!
 //! Not here: what any of it is for (`master`, `worker`).
 
@@ -32,6 +34,8 @@ pub mod inherit;
 pub mod launch;
 pub mod limits;
 pub mod listener;
+pub mod memory;
+pub mod notify;
 pub mod process;
 pub mod shm;
 pub mod stream;

@@ -12,6 +12,8 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use nix::libc;
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid as wait_for, waitpid};
+use nix::unistd::Pid as NixPid;
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, pidfd_send_signal,
     waitid,
@@ -122,6 +124,39 @@ impl AsFd for Child {
     }
 }
 
+/// Whether orphans become children of this process: it is the first of its PID namespace (a
+/// container's only program), or was made a subreaper (PR_SET_CHILD_SUBREAPER(2const)).
+pub fn adopts_orphans() -> bool {
+    std::process::id() == 1 || nix::sys::prctl::get_child_subreaper().unwrap_or(false)
+}
+
+/// Reaps children that have ended and are nobody's here: orphans that this process has inherited.
+/// Returns how many. One of ours that has just ended stands in front of what came after it: it is
+/// left to its pidfd, and its own SIGCHLD is a reason to call again.
+pub fn reap_strangers(is_ours: impl Fn(u32) -> bool) -> u32 {
+    // WNOWAIT: it is looked at, and reaped only when it is known whose it is.
+    let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    let mut reaped = 0;
+    while let Ok(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, _, _)) =
+        wait_for(Id::All, look)
+    {
+        if is_ours(pid.as_raw().cast_unsigned())
+            || waitpid(pid, Some(WaitPidFlag::WNOHANG)).is_err()
+        {
+            break;
+        }
+        reaped += 1;
+    }
+    reaped
+}
+
+/// Whether a process of this number exists, anybody's.
+pub fn exists(pid: u32) -> bool {
+    let number = NixPid::from_raw(pid.cast_signed());
+    // Zero and negative numbers are groups (kill(2)).
+    number.as_raw() > 0 && nix::sys::signal::kill(number, None) != Err(nix::errno::Errno::ESRCH)
+}
+
 fn change(status: &WaitIdStatus) -> Option<Change> {
     if let Some(code) = status.exit_status() {
         Some(Change::Exited(code))
@@ -175,6 +210,31 @@ mod tests {
         child.signal(Signal::KILL).unwrap();
         assert_eq!(next_change(&child), Change::Killed(9));
         child.signal(Signal::KILL).unwrap();
+    }
+
+    #[test]
+    fn an_orphan_is_reaped_and_a_child_of_ours_is_not() {
+        nix::sys::prctl::set_child_subreaper(true).unwrap();
+        assert!(adopts_orphans());
+        // The shell ends, and what it has started in the background is ours then.
+        let shell = shell("sleep 0.01 & echo $!").stdout(std::process::Stdio::piped()).spawn();
+        let output = shell.unwrap().wait_with_output().unwrap();
+        let orphan: u32 = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
+        let ours = Child::spawn(self::shell("exit 3"), &[]).unwrap();
+        // Other tests of this process have children too: all but the orphan are spared. One of
+        // theirs may stand in front of it for a moment.
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while reap_strangers(|pid| pid != orphan) == 0 {
+            assert!(std::time::Instant::now() < deadline, "the orphan is not reaped");
+            if let Some(change) = ours.poll_change().unwrap_or(Some(Change::Exited(3))) {
+                assert_eq!(change, Change::Exited(3), "ours is still here to be heard");
+            }
+            std::thread::yield_now();
+        }
+        assert!(!exists(orphan));
+        assert!(exists(std::process::id()));
+        assert!(!exists(0) && !exists(u32::MAX));
+        nix::sys::prctl::set_child_subreaper(false).unwrap();
     }
 
     #[test]

@@ -33,7 +33,15 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Variables that would change what a server does; a developer may have them set.
-const FOREIGN_VARIABLES: [&str; 4] = ["PORT", "WEB_CONCURRENCY", "LISTEN_FDS", "LISTEN_PID"];
+const FOREIGN_VARIABLES: [&str; 7] = [
+    "PORT",
+    "WEB_CONCURRENCY",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+];
 
 /// A running server. When it goes out of scope it is told to quit, and the test fails if it does
 /// not, if a worker outlives it, or if anything in it panicked.
@@ -60,6 +68,15 @@ impl Server {
 
     /// The same with another program that has our command line.
     pub(crate) fn start_program(program: &Path, arguments: &[&str]) -> Server {
+        Server::start_in(&[], program, arguments)
+    }
+
+    /// The same in an environment that has these variables too.
+    pub(crate) fn start_in(
+        environment: &[(&str, &str)],
+        program: &Path,
+        arguments: &[&str],
+    ) -> Server {
         let binds = arguments.iter().filter(|argument| **argument == "-b").count();
         let (command, rest) = arguments.split_first().expect("a subcommand comes first");
         let mut all = vec![*command];
@@ -68,7 +85,7 @@ impl Server {
             all.extend(["-b", "127.0.0.1:0"]);
         }
         all.extend(rest);
-        let mut server = Server::spawn_program(program, &all);
+        let mut server = Server::spawn_program(environment, program, &all);
         eventually(DEADLINE, "the server listens", || {
             if let Some(status) = server.poll_exit() {
                 panic!("the server ended with {status}");
@@ -80,10 +97,10 @@ impl Server {
 
     /// Starts `maitred ARGUMENTS…` and waits for nothing.
     pub(crate) fn spawn(arguments: &[&str]) -> Server {
-        Server::spawn_program(binary(), arguments)
+        Server::spawn_program(&[], binary(), arguments)
     }
 
-    fn spawn_program(program: &Path, arguments: &[&str]) -> Server {
+    fn spawn_program(environment: &[(&str, &str)], program: &Path, arguments: &[&str]) -> Server {
         let mut command = Command::new(program);
         command.args(arguments).env("NO_COLOR", "1").stdin(Stdio::null()).stdout(Stdio::null());
         for (name, _) in std::env::vars_os() {
@@ -92,6 +109,7 @@ impl Server {
                 command.env_remove(name);
             }
         }
+        command.envs(environment.iter().copied());
         let mut child = command.stderr(Stdio::piped()).spawn().expect("the program can be started");
         let pipe = child.stderr.take().expect("standard error was piped");
         let stderr = Arc::new(Mutex::new(String::new()));
@@ -182,15 +200,7 @@ impl Server {
 
     /// The master's children, sorted.
     pub(crate) fn worker_pids(&self) -> Vec<u32> {
-        let parent = self.pid().to_string();
-        let mut pids = Vec::new();
-        // Not /proc/PID/task/TID/children, which may miss some while others end (proc(5)).
-        for entry in fs::read_dir("/proc").expect("/proc is mounted").flatten() {
-            let pid = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
-            pids.extend(pid.filter(|&pid| stat_field(pid, 4).as_ref() == Some(&parent)));
-        }
-        pids.sort_unstable();
-        pids
+        children_of(self.pid())
     }
 
     /// How many descriptors the master has open.
@@ -306,6 +316,27 @@ pub(crate) fn signal_process(pid: u32, signal: Signal) {
     if let Err(error) = kill(process(pid), signal) {
         panic!("sending {signal} to {pid}: {error}");
     }
+}
+
+/// The children of a process, zombies among them, sorted.
+pub(crate) fn children_of(parent: u32) -> Vec<u32> {
+    let parent = parent.to_string();
+    let mut pids = Vec::new();
+    // Not /proc/PID/task/TID/children, which may miss some while others end (proc(5)).
+    for entry in fs::read_dir("/proc").expect("/proc is mounted").flatten() {
+        let pid = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
+        pids.extend(pid.filter(|&pid| stat_field(pid, 4).as_ref() == Some(&parent)));
+    }
+    pids.sort_unstable();
+    pids
+}
+
+/// The example worker that speaks in frames alone.
+pub(crate) fn foreign_worker() -> String {
+    let directory = binary().parent().expect("the binary is in a folder");
+    let example = directory.join("examples").join("foreign_worker");
+    assert!(example.exists(), "{} is not built", example.display());
+    example.to_str().expect("the path is text").to_owned()
 }
 
 /// How many descriptors a process has open.

@@ -148,6 +148,46 @@ const CASES: &[Case] = &[
         |s| format!("{:?}", s.seed),
     ),
     (
+        "--reload-parallel",
+        "1",
+        &[("1", "1"), ("1024", "1024")],
+        &["0", "1025", "all"],
+        "must be a whole number from 1 to 1024",
+        |s| s.lifecycle.reload_parallel.to_string(),
+    ),
+    (
+        "--max-requests",
+        "None",
+        &[("0", "None"), ("1", "Some(1)"), ("4294967295", "Some(4294967295)")],
+        &["-1", "4294967296", "many"],
+        "must be a whole number from 0 to 4294967295; 0 switches it off",
+        |s| format!("{:?}", s.recycle.requests_max),
+    ),
+    (
+        "--max-lifetime",
+        "None",
+        &[("0", "None"), ("1ms", "Some(1ms)"), (WEEK, "Some(604800s)")],
+        &["999us", PAST_WEEK, "long"],
+        "must be a duration from 1ms to 168h, as in 1.5, 500ms, 2s, 1m; 0 switches it off",
+        |s| format!("{:?}", s.recycle.lifetime_max),
+    ),
+    (
+        "--max-rss",
+        "None",
+        &[("0", "None"), ("1M", "Some(1048576)"), ("1T", "Some(1099511627776)")],
+        &["1023K", "2T", "500MB"],
+        "must be a size from 1M to 1024G, as in 8190, 64K, 10M, 1GiB; 0 switches it off",
+        |s| format!("{:?}", s.recycle.rss_max),
+    ),
+    (
+        "--pid-file",
+        "None",
+        &[("/run/a b.pid", "Some(\"/run/a b.pid\")"), ("x.pid", "Some(\"x.pid\")")],
+        &["/", ".."],
+        "must be the path of a file",
+        |s| format!("{:?}", s.pid_file),
+    ),
+    (
         "--backlog",
         "2048",
         &[("1", "1"), ("65535", "65535")],
@@ -293,6 +333,8 @@ const APART: &[&str] = &[
     "--fd",
     "--browse",
     "--weights",
+    "--max-requests-jitter",
+    "--max-lifetime-jitter",
     "--log-format",
     "--log-level",
     "--help",
@@ -443,6 +485,30 @@ fn weights_belong_to_weighted_workers() {
     assert_eq!(refusal(&["--weights", "3,1"]), "--weights: needs --balance weighted");
     let set = [("MAITRED_WEIGHTS", "3,1")];
     assert_eq!(resolved(&[], &set).unwrap().settings.weights, [3, 1]);
+}
+
+#[test]
+fn a_jitter_belongs_to_its_limit() {
+    let recycle = |arguments: &[&str]| settings(arguments).recycle;
+    let requests = recycle(&["--max-requests", "100", "--max-requests-jitter", "20"]);
+    assert_eq!((requests.requests_max, requests.requests_jitter), (Some(100), 20));
+    let lifetime = recycle(&["--max-lifetime", "1h", "--max-lifetime-jitter", "1m"]);
+    assert_eq!(lifetime.lifetime_max, Some(Duration::from_secs(3600)));
+    assert_eq!(lifetime.lifetime_jitter, Duration::from_secs(60));
+    // Uvicorn's spelling.
+    assert_eq!(recycle(&["--limit-max-requests", "7"]).requests_max, Some(7));
+    assert!(!recycle(&[]).is_set());
+    for (flag, limit, bound) in [
+        ("--max-requests-jitter", "--max-requests", "a whole number from 0 to 4294967295"),
+        ("--max-lifetime-jitter", "--max-lifetime", "a duration from 0 to 168h"),
+    ] {
+        assert_eq!(refusal(&[flag, "5"]), format!("{flag}: needs {limit}"));
+        let refused = refusal(&[limit, "5", &format!("{flag}=-1")]);
+        assert!(refused.starts_with(&format!("{flag} \"-1\": must be {bound}")), "{refused}");
+        let set = [(crate::cli::faults::variable_of(flag), "5")];
+        let set: Vec<_> = set.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        assert!(resolved(&[], &set).is_ok(), "{flag} may be set for many servers");
+    }
 }
 
 #[test]

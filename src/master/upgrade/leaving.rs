@@ -70,6 +70,8 @@ fn member_state(place: u32, member: &Member) -> MemberState {
         memory,
         alarm,
         bell,
+        started_at: member.started_at,
+        ready_at: member.ready_at,
         stage: match member.stage {
             Stage::Starting => StageState::Starting,
             Stage::Serving => StageState::Serving,

@@ -91,6 +91,11 @@ impl Upgrade {
         }
     }
 
+    /// Whether this child of ours is the program that is asked.
+    pub(super) fn is_asking(&self, pid: u32) -> bool {
+        matches!(self, Upgrade::Asking(preflight) if preflight.child.pid() == pid)
+    }
+
     pub(super) fn is_leaving(&self) -> bool {
         matches!(self, Upgrade::Leaving)
     }
@@ -189,12 +194,14 @@ impl Master {
         let cause = match file {
             Ok(file) => {
                 info!(connections = self.connections.len(), "executing the new program");
+                self.service.reloading(self.now);
                 (self.flush_log)();
                 execute(&self.launch, &file, &self.kept())
             }
             Err(cause) => cause,
         };
         self.reserve.refill();
+        self.service.reloaded();
         self.stay(&cause);
         drop(blocked);
     }

@@ -70,6 +70,7 @@ impl Master {
         }
         self.counters.restore_seated(state.seated);
         self.announced = true;
+        self.service.resume();
         self.look_again_soon();
         Ok(())
     }

@@ -105,6 +105,8 @@ pub(crate) struct MemberState {
     pub(crate) memory: i32,
     pub(crate) alarm: i32,
     pub(crate) bell: i32,
+    pub(crate) started_at: Nanos,
+    pub(crate) ready_at: Nanos,
     pub(crate) stage: StageState,
     pub(crate) shape: Option<Shape>,
     /// It speaks in frames alone.
