@@ -53,8 +53,8 @@ struct Ear {
 
 impl Ear {
     fn at(path: &Path) -> Ear {
-        let socket = UnixDatagram::bind(path).unwrap();
-        socket.set_nonblocking(true).unwrap();
+        let socket = UnixDatagram::bind(path).expect("the path is free");
+        socket.set_nonblocking(true).expect("a socket can be");
         Ear { socket, heard: Vec::new() }
     }
 
@@ -69,7 +69,7 @@ impl Ear {
             found = self.heard.iter().skip(from).position(|heard| heard.starts_with(message));
             found.is_some()
         });
-        from + found.unwrap()
+        from + found.expect("it has just been found")
     }
 }
 

@@ -198,6 +198,17 @@ fn a_second_reload_replaces_what_the_first_had_begun_and_does_not_fail_with_it()
     assert_eq!(spawned(&effects(&mut supervisor))[0].slot, first[0].slot);
 }
 
+/// A worker that became Ready after the stop went on with the reload, and started another.
+#[test]
+fn a_reload_does_not_go_on_after_a_stop() {
+    let (mut supervisor, _) = two_that_serve();
+    supervisor.reload(Nanos(SECOND));
+    let new = spawned(&effects(&mut supervisor));
+    supervisor.stop();
+    supervisor.handle_ready(new[0], Nanos(2 * SECOND));
+    assert!(spawned(&effects(&mut supervisor)).is_empty());
+}
+
 #[test]
 fn one_that_is_due_is_replaced_in_turn_and_after_a_failure_only_after_a_pause() {
     let (mut supervisor, workers) = all_serve(supervisor_that_reloads(3, 1));

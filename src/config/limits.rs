@@ -287,7 +287,7 @@ pub const RING_LOOK_MIN: Duration = Duration::from_millis(20);
 pub const DEADLINE_LATE_MAX: Duration = Duration::from_secs(1);
 
 /// How often the resident sets of workers are read with `--max-rss`, and how soon a worker that is
-/// due, and could not be replaced, is looked at again. Reading one costs about 10 µs.
+/// due, and could not be replaced, is looked at again. Reading one takes some 20 µs.
 pub const RECYCLE_LOOK: Duration = Duration::from_secs(1);
 
 /// How often requests are counted with `--max-requests` at the most, in turns that there are anyway.

@@ -15,6 +15,7 @@
 use std::time::Duration;
 
 use crate::config::HANDSHAKES_SETTLE_FOR;
+use crate::supervise::is_late;
 use crate::time::Nanos;
 
 /// Where a server is on its way out.
@@ -24,13 +25,22 @@ pub(crate) enum Stopping {
     #[default]
     No,
     /// It answers with `Connection: close`, and goes on accepting until then.
-    Accepting { until: Nanos, finish_by: Nanos },
+    Accepting { until: Nanos, finish: Finish },
     /// No handshake begins; those under way are finished by then.
-    Settling { until: Nanos, finish_by: Nanos },
+    Settling { until: Nanos, finish: Finish },
     /// Nothing listens any more; connections finish.
-    Finishing { by: Nanos },
+    Finishing(Finish),
     /// Workers leave.
     Leaving,
+}
+
+/// When connections must have finished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Finish {
+    by: Nanos,
+    /// What they are given once more, if that is found long overdue: then the master itself was
+    /// stopped.
+    again: Option<Duration>,
 }
 
 /// What the master does next.
@@ -50,29 +60,36 @@ impl Stopping {
         if *self != Stopping::No {
             return false;
         }
-        *self = Stopping::Accepting { until: now + delay, finish_by: now + delay + graceful };
+        let finish = Finish { by: now + delay + graceful, again: Some(graceful) };
+        *self = Stopping::Accepting { until: now + delay, finish };
         true
     }
 
     /// What is due. `at_rest`: no connection is left.
     pub(crate) fn poll(&mut self, now: Nanos, at_rest: bool) -> Option<Step> {
         match *self {
-            Stopping::Accepting { until, finish_by } if now >= until => {
-                *self = Stopping::Settling { until: now + HANDSHAKES_SETTLE_FOR, finish_by };
+            Stopping::Accepting { until, finish } if now >= until => {
+                *self = Stopping::Settling { until: now + HANDSHAKES_SETTLE_FOR, finish };
                 Some(Step::StopHandshakes)
             }
-            Stopping::Settling { until, finish_by } if now >= until => {
-                *self = Stopping::Finishing { by: finish_by };
+            Stopping::Settling { until, finish } if now >= until => {
+                *self = Stopping::Finishing(finish);
                 Some(Step::CloseListeners)
             }
-            Stopping::Finishing { by } if at_rest || now >= by => {
+            Stopping::Finishing(Finish { by, again: Some(graceful) })
+                if !at_rest && is_late(by, now) =>
+            {
+                *self = Stopping::Finishing(Finish { by: now + graceful, again: None });
+                None
+            }
+            Stopping::Finishing(Finish { by, .. }) if at_rest || now >= by => {
                 *self = Stopping::Leaving;
                 Some(Step::DrainWorkers)
             }
             Stopping::No
             | Stopping::Accepting { .. }
             | Stopping::Settling { .. }
-            | Stopping::Finishing { .. }
+            | Stopping::Finishing(_)
             | Stopping::Leaving => None,
         }
     }
@@ -81,14 +98,14 @@ impl Stopping {
     pub(crate) fn next_deadline(self) -> Option<Nanos> {
         match self {
             Stopping::Accepting { until, .. } | Stopping::Settling { until, .. } => Some(until),
-            Stopping::Finishing { by } => Some(by),
+            Stopping::Finishing(finish) => Some(finish.by),
             Stopping::No | Stopping::Leaving => None,
         }
     }
 
     /// Whether the listeners are closed.
     pub(crate) fn has_closed(self) -> bool {
-        matches!(self, Stopping::Finishing { .. } | Stopping::Leaving)
+        matches!(self, Stopping::Finishing(_) | Stopping::Leaving)
     }
 
     pub(crate) fn is_stopping(self) -> bool {
@@ -126,5 +143,19 @@ mod tests {
         stopping.poll(Nanos(2) + HANDSHAKES_SETTLE_FOR, false);
         assert_eq!(stopping.next_deadline(), Some(Nanos(30_000_000_000)));
         assert_eq!(stopping.poll(Nanos(30_000_000_000), false), Some(Step::DrainWorkers));
+    }
+    #[test]
+    fn a_master_that_was_stopped_gives_connections_their_time_again_once() {
+        let graceful = Duration::from_secs(30);
+        let mut stopping = Stopping::default();
+        stopping.begin(Nanos(0), Duration::ZERO, graceful);
+        let back_at = Nanos(3_600_000_000_000);
+        assert_eq!(stopping.poll(back_at, false), Some(Step::StopHandshakes));
+        let settled = back_at + HANDSHAKES_SETTLE_FOR;
+        assert_eq!(stopping.poll(settled, false), Some(Step::CloseListeners));
+        assert_eq!(stopping.poll(settled, false), None);
+        assert_eq!(stopping.next_deadline(), Some(settled + graceful));
+        let late = settled + graceful * 2;
+        assert_eq!(stopping.poll(late, false), Some(Step::DrainWorkers));
     }
 }
