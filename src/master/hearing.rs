@@ -72,6 +72,12 @@ impl Master {
                 self.stop_lending_to(place);
                 Heard::Nothing
             }
+            Err(cause) if cause.is_shortage() => {
+                // Not the worker's doing, and what it said is still there: the next call is the next
+                // try, as often as frames are read in one go.
+                warn!(worker = who.slot.0, gen = who.generation.0, %cause, "hearing a worker");
+                Heard::Frame
+            }
             Err(cause) => {
                 error!(worker = who.slot.0, gen = who.generation.0, %cause, "protocol error");
                 self.counters.protocol_errors += 1;
