@@ -45,6 +45,8 @@ mod deaths;
 mod endings;
 #[path = "faults/found.rs"]
 mod found;
+#[path = "faults/injected.rs"]
+mod injected;
 #[path = "faults/limits.rs"]
 mod limits;
 #[path = "faults/rows.rs"]

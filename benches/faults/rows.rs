@@ -5,7 +5,7 @@
 use crate::found::Found;
 use crate::stage::Run;
 use crate::variant::{self, Variant};
-use crate::{deaths, endings, limits};
+use crate::{deaths, endings, injected, limits};
 
 /// A row of the matrix.
 pub(crate) struct Row {
@@ -119,5 +119,14 @@ pub(crate) const ROWS: &[Row] = &[
         full: variant::ours_in_auto,
         short: variant::threads_new,
         run: limits::log,
+    },
+    Row {
+        name: "injected",
+        what: "system calls of the master and of workers fail, every error in turn (strace)",
+        rounds: (1, 1),
+        seconds: (2.0, 0.15),
+        full: variant::of_each_traffic,
+        short: variant::of_both_languages,
+        run: injected::inject,
     },
 ];

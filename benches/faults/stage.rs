@@ -135,6 +135,7 @@ impl Stage {
         found.require(after.memory_kib <= before.memory_kib + MEMORY_SLACK_KIB, || {
             format!("{} KiB, {} before", after.memory_kib, before.memory_kib)
         });
+        found.keep_log(&server.stderr());
         let deaths = Deaths::of(&server.stderr());
         found.unfinished = deaths.unfinished;
         found.judge(price(deaths.unfinished));
