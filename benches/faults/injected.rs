@@ -10,7 +10,6 @@
 use std::fs;
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
-use std::thread;
 use std::time::Duration;
 
 use maitred::sys::clock;
@@ -38,50 +37,57 @@ enum Target {
     Workers,
 }
 
-/// A call that fails: which error, and at which calls (strace's `when=first+step`).
+/// The last call that is made to fail, in the full and in the short form. strace must not let go of
+/// a process in the middle of an injection: the call would end with ENOSYS, which no kernel says.
+const LAST_CALL: (usize, usize) = (200, 20);
+
+/// The first that is.
+const FIRST_CALL: usize = 2;
+
+/// A call that fails: which error, and at every how manieth call.
 #[derive(Clone, Copy, Debug)]
 struct Injection {
     target: Target,
     call: &'static str,
     error: &'static str,
-    when: &'static str,
+    every: usize,
 }
 
 /// Every error that these calls may have without a mistake of the caller's (their manual pages),
 /// and EAGAIN.
 const INJECTIONS: &[Injection] = &[
-    at_master("accept4", "EINTR", "2+3"),
-    at_master("accept4", "EAGAIN", "2+3"),
-    at_master("accept4", "ECONNABORTED", "2+3"),
-    at_master("accept4", "ENFILE", "2+40"),
-    at_master("accept4", "EMFILE", "2+40"),
-    at_master("accept4", "ENOBUFS", "2+40"),
-    at_master("accept4", "ENOMEM", "2+40"),
-    at_master("sendmsg", "EINTR", "2+3"),
-    at_master("sendmsg", "EAGAIN", "2+3"),
-    at_master("sendmsg", "ENOBUFS", "2+3"),
-    at_master("sendmsg", "ENOMEM", "2+3"),
-    at_master("sendmsg", "ETOOMANYREFS", "2+3"),
-    at_master("sendmsg", "EPIPE", "2+3"),
-    at_master("recvmsg", "EINTR", "2+2"),
-    at_master("recvmsg", "EAGAIN", "2+2"),
-    at_master("recvmsg", "ENOMEM", "2+3"),
-    at_master("epoll_wait", "EINTR", "2+2"),
-    at_workers("recvmsg", "EINTR", "2+2"),
-    at_workers("recvmsg", "EAGAIN", "2+3"),
-    at_workers("recvmsg", "ENOMEM", "2+3"),
-    at_workers("epoll_wait", "EINTR", "2+2"),
+    at_master("accept4", "EINTR", 3),
+    at_master("accept4", "EAGAIN", 3),
+    at_master("accept4", "ECONNABORTED", 3),
+    at_master("accept4", "ENFILE", 40),
+    at_master("accept4", "EMFILE", 40),
+    at_master("accept4", "ENOBUFS", 40),
+    at_master("accept4", "ENOMEM", 40),
+    at_master("sendmsg", "EINTR", 3),
+    at_master("sendmsg", "EAGAIN", 3),
+    at_master("sendmsg", "ENOBUFS", 3),
+    at_master("sendmsg", "ENOMEM", 3),
+    at_master("sendmsg", "ETOOMANYREFS", 3),
+    at_master("sendmsg", "EPIPE", 3),
+    at_master("recvmsg", "EINTR", 2),
+    at_master("recvmsg", "EAGAIN", 2),
+    at_master("recvmsg", "ENOMEM", 3),
+    at_master("epoll_wait", "EINTR", 2),
+    at_workers("recvmsg", "EINTR", 2),
+    at_workers("recvmsg", "EAGAIN", 3),
+    at_workers("recvmsg", "ENOMEM", 3),
+    at_workers("epoll_wait", "EINTR", 2),
 ];
 
-const fn at_master(call: &'static str, error: &'static str, when: &'static str) -> Injection {
-    Injection { target: Target::Master, call, error, when }
+const fn at_master(call: &'static str, error: &'static str, every: usize) -> Injection {
+    Injection { target: Target::Master, call, error, every }
 }
 
-const fn at_workers(call: &'static str, error: &'static str, when: &'static str) -> Injection {
-    Injection { target: Target::Workers, call, error, when }
+const fn at_workers(call: &'static str, error: &'static str, every: usize) -> Injection {
+    Injection { target: Target::Workers, call, error, every }
 }
 
-/// Every injection, `seconds` each.
+/// Every injection.
 pub(crate) fn inject(run: &Run) -> Found {
     if Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_err() {
         return Found::skipped("strace is not installed");
@@ -122,22 +128,22 @@ pub(crate) fn inject(run: &Run) -> Found {
 fn inject_in_turn(run: &Run, injections: &[Injection]) -> Found {
     let stage = Stage::begin(run, WORKERS, &[]);
     let workers = stage.server.worker_pids();
+    let last = if run.is_short { LAST_CALL.1 } else { LAST_CALL.0 };
     for injection in injections {
         let pids = match injection.target {
             Target::Master => vec![stage.server.pid()],
             // The others are there to take over.
             Target::Workers => workers[..WORKERS / 2].to_vec(),
         };
-        let tracers = pids.iter().map(|&pid| Tracer::attach(pid, injection));
+        let tracers = pids.iter().map(|&pid| Tracer::attach(pid, injection, last));
         let tracers = match tracers.collect::<Result<Vec<_>, _>>() {
             Ok(tracers) => tracers,
             Err(why) => return Found::skipped(&why),
         };
-        thread::sleep(run.duration());
         // Or a call has another name by now, and nothing is tried any more.
         let name = injection.name();
         eventually(DEADLINE, &format!("calls are made to fail: {name}"), || {
-            tracers.iter().map(Tracer::injected).sum::<usize>() > 0
+            tracers.iter().all(|tracer| tracer.calls() > last && tracer.injected() > 0)
         });
         tracers.into_iter().for_each(Tracer::detach);
     }
@@ -168,9 +174,10 @@ struct Tracer {
 
 impl Tracer {
     /// Attaches to all threads of a process, and waits until they are traced.
-    fn attach(pid: u32, injection: &Injection) -> Result<Tracer, String> {
+    fn attach(pid: u32, injection: &Injection, last: usize) -> Result<Tracer, String> {
         let log = NamedTempFile::new().map_err(|error| format!("a file for strace: {error}"))?;
-        let Injection { call, error, when, .. } = injection;
+        let Injection { call, error, every, .. } = injection;
+        let when = format!("{FIRST_CALL}..{last}+{every}");
         let mut child = Command::new("strace")
             .args(["-f", "-qq", "-p", &pid.to_string(), "-e", &format!("trace={call}")])
             .args(["-e", &format!("inject={call}:error={error}:when={when}"), "-o"])
@@ -194,7 +201,14 @@ impl Tracer {
         Ok(Tracer { child, log, pid })
     }
 
-    /// How many calls were made to fail so far.
+    /// How many calls were made so far. (Of all threads together: of ours, only one makes them.)
+    fn calls(&self) -> usize {
+        let log = fs::read_to_string(self.log.path()).unwrap_or_default();
+        // A call that was interrupted by another thread's stands on two lines.
+        log.lines().filter(|line| !line.contains("resumed>")).count()
+    }
+
+    /// How many of them were made to fail.
     fn injected(&self) -> usize {
         fs::read_to_string(self.log.path()).unwrap_or_default().matches("(INJECTED)").count()
     }

@@ -145,6 +145,16 @@ pub(crate) fn foreign() -> Vec<Variant> {
     vec![Variant { kind: Kind::Foreign, usage: Use::New, rebalance: "auto" }]
 }
 
+/// Every kind and every use, not each with each.
+pub(crate) fn a_few() -> Vec<Variant> {
+    [loop_kept(), threads_new(), foreign()].concat()
+}
+
+/// Kept and new, loop and threads.
+pub(crate) fn for_crowds() -> Vec<Variant> {
+    [loop_new(), threads_kept()].concat()
+}
+
 pub(crate) fn loop_kept() -> Vec<Variant> {
     vec![Variant { kind: Kind::Loop, usage: Use::Kept, rebalance: "auto" }]
 }

@@ -5,7 +5,7 @@
 
 use std::os::fd::AsFd;
 
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
 use crate::board::Call;
 use crate::config::{FRAMES_LEFT_MAX, FRAMES_PER_TURN_MAX};
@@ -75,7 +75,7 @@ impl Master {
             Err(cause) if cause.is_shortage() => {
                 // Not the worker's doing, and what it said is still there: the next call is the next
                 // try, as often as frames are read in one go.
-                warn!(worker = who.slot.0, gen = who.generation.0, %cause, "hearing a worker");
+                debug!(worker = who.slot.0, gen = who.generation.0, %cause, "hearing a worker");
                 Heard::Frame
             }
             Err(cause) => {
