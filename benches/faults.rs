@@ -39,12 +39,18 @@ mod request;
 #[allow(dead_code, reason = "only the time on a CPU is of interest here")]
 mod usage;
 
+#[path = "faults/crowd.rs"]
+mod crowd;
 #[path = "faults/deaths.rs"]
 mod deaths;
 #[path = "faults/endings.rs"]
 mod endings;
 #[path = "faults/found.rs"]
 mod found;
+#[path = "faults/hostile.rs"]
+mod hostile;
+#[path = "faults/injected.rs"]
+mod injected;
 #[path = "faults/limits.rs"]
 mod limits;
 #[path = "faults/rows.rs"]

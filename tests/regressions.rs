@@ -5,12 +5,14 @@
 
 mod common;
 
+use std::io;
 use std::time::Duration;
 
 use common::Server;
 use common::client::Client;
 use maitred::config::{Balance, Rebalance};
 use maitred::dispatch::{DispatchSettings, Dispatcher, Effect, Sample, Shape};
+use maitred::handoff::ChannelError;
 use maitred::ident::{ConnectionId, Slot};
 use maitred::time::Nanos;
 
@@ -71,6 +73,16 @@ fn a_body_streams_through_the_smallest_buffer() {
             assert_eq!(client.answer(false).text(), "1234", "--buffer-request {buffer}");
         }
     }
+}
+
+/// Found by the fault matrix (row `injected`, which repeats it with strace): a kernel that was short
+/// of memory while the master heard a worker was taken for a worker that breaks the protocol, and
+/// the worker was killed.
+#[test]
+fn a_shortage_of_memory_is_not_the_workers_fault() {
+    let of = |number| ChannelError::System(io::Error::from_raw_os_error(number));
+    assert!(of(nix::libc::ENOMEM).is_shortage() && of(nix::libc::ENOBUFS).is_shortage());
+    assert!(!of(nix::libc::EBADF).is_shortage() && !ChannelError::Unexpected(1).is_shortage());
 }
 
 fn dispatcher(balance: Balance) -> Dispatcher {

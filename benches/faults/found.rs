@@ -13,6 +13,9 @@ use crate::stage::Run;
 /// Failures of a row that are told one by one when it breaks its promise.
 const STORIES_SHOWN: usize = 5;
 
+/// Lines of a server's log that are shown then.
+const LOG_SHOWN: usize = 12;
+
 /// What a row found.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
@@ -29,6 +32,8 @@ pub(crate) struct Found {
     /// Times that are too long: on a machine that does other things, too, they mean nothing.
     pub(crate) late: Vec<String>,
     pub(crate) remarks: Vec<String>,
+    /// Lines of the server's log that are shown when a promise is broken.
+    pub(crate) log: Vec<String>,
     /// Why it could not be run.
     pub(crate) skipped: Option<String>,
 }
@@ -89,6 +94,26 @@ impl Found {
         self.require(idle_ended <= price.aborted, || {
             format!("{idle_ended} idle connections ended, of {} that may", price.aborted)
         });
+    }
+
+    /// Keeps the last lines that tell of something unusual.
+    pub(crate) fn keep_log(&mut self, log: &str) {
+        let is_unusual = |line: &&str| {
+            ["WARN", "ERROR", "panicked", "worker ended", "worker killed"]
+                .iter()
+                .any(|mark| line.contains(mark))
+        };
+        let lines = log.lines().rev().filter(is_unusual).take(LOG_SHOWN);
+        self.log.extend(lines.map(str::to_owned));
+    }
+
+    /// Adds another's counts and times; what it breaks is the caller's to name.
+    pub(crate) fn absorb(&mut self, other: Found) {
+        self.recoveries.extend(other.recoveries);
+        self.unfinished += other.unfinished;
+        self.lost += other.lost;
+        self.log.extend(other.log);
+        self.book.add(other.book);
     }
 
     pub(crate) fn recovery_max(&self) -> Option<Duration> {
@@ -178,6 +203,7 @@ impl Table {
         self.print(cells, &verdict);
         if !broken.is_empty() {
             found.stories().for_each(|story| println!("    {story}"));
+            found.log.iter().rev().for_each(|line| println!("    {line}"));
             self.broken.push(format!("{row} {}: {}", run.variant, broken.join("; ")));
         }
     }

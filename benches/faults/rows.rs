@@ -5,7 +5,7 @@
 use crate::found::Found;
 use crate::stage::Run;
 use crate::variant::{self, Variant};
-use crate::{deaths, endings, limits};
+use crate::{deaths, endings, hostile, injected, limits};
 
 /// A row of the matrix.
 pub(crate) struct Row {
@@ -27,7 +27,7 @@ pub(crate) const ROWS: &[Row] = &[
         rounds: (1, 1),
         seconds: (10.0, 0.5),
         full: variant::all,
-        short: variant::in_auto,
+        short: variant::a_few,
         run: deaths::nothing,
     },
     Row {
@@ -36,7 +36,7 @@ pub(crate) const ROWS: &[Row] = &[
         rounds: (100, 3),
         seconds: (0.0, 0.0),
         full: variant::all,
-        short: variant::in_auto,
+        short: variant::a_few,
         run: deaths::kill,
     },
     Row {
@@ -45,7 +45,7 @@ pub(crate) const ROWS: &[Row] = &[
         rounds: (100, 2),
         seconds: (0.0, 0.0),
         full: variant::all,
-        short: variant::in_auto,
+        short: variant::a_few,
         run: deaths::reload,
     },
     Row {
@@ -72,7 +72,7 @@ pub(crate) const ROWS: &[Row] = &[
         rounds: (100, 1),
         seconds: (0.0, 0.0),
         full: variant::in_auto,
-        short: variant::in_auto,
+        short: variant::a_few,
         run: endings::terminate,
     },
     Row {
@@ -120,4 +120,49 @@ pub(crate) const ROWS: &[Row] = &[
         short: variant::threads_new,
         run: limits::log,
     },
+    Row {
+        name: "injected",
+        what: "system calls of the master and of workers fail, every error in turn (strace)",
+        rounds: (1, 1),
+        seconds: (0.0, 0.0),
+        full: variant::of_each_traffic,
+        short: variant::of_both_languages,
+        run: injected::inject,
+    },
+    hostile(
+        "slow-heads",
+        "80 clients send a byte of a head each second; others' p99, ABBA",
+        hostile::slow_heads,
+    ),
+    hostile("slow-bodies", "80 clients send a byte of a body each second", hostile::slow_bodies),
+    hostile(
+        "slow-readers",
+        "80 clients read a byte of a large answer each second",
+        hostile::slow_readers,
+    ),
+    hostile(
+        "half-close",
+        "clients end sending behind each request, 8 at a time",
+        hostile::half_closes,
+    ),
+    hostile("reset", "clients connect and reset, 800 a second", hostile::resets),
+    hostile("head-bombs", "heads of more than is allowed, 8 clients", hostile::head_bombs),
+    hostile("silent", "10,000 connections without a byte", hostile::silent),
+    hostile(
+        "pipelines",
+        "16 requests at once, a hundred times a second, 4 clients",
+        hostile::pipelines,
+    ),
 ];
+
+const fn hostile(name: &'static str, what: &'static str, run: fn(&Run) -> Found) -> Row {
+    Row {
+        name,
+        what,
+        rounds: (5, 1),
+        seconds: (3.0, 0.1),
+        full: variant::for_crowds,
+        short: variant::threads_kept,
+        run,
+    }
+}

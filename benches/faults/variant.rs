@@ -99,7 +99,7 @@ pub(crate) fn all() -> Vec<Variant> {
             }
         }
     }
-    variants.push(Variant { kind: Kind::Foreign, usage: Use::New, rebalance: "auto" });
+    variants.extend(foreign());
     variants
 }
 
@@ -127,6 +127,32 @@ pub(crate) fn new_in_auto() -> Vec<Variant> {
 pub(crate) fn that_take_back() -> Vec<Variant> {
     let moves = |variant: &Variant| variant.usage == Use::New || variant.rebalance != "never";
     all().into_iter().filter(|one| one.kind != Kind::Foreign && moves(one)).collect()
+}
+
+/// One with new connections, where the master has most to do; one whose connections move all the
+/// time; and one whose workers speak in frames.
+pub(crate) fn of_each_traffic() -> Vec<Variant> {
+    let always = Variant { kind: Kind::Threads, usage: Use::Kept, rebalance: "always" };
+    [loop_new(), vec![always], foreign()].concat()
+}
+
+/// The first and the last of these.
+pub(crate) fn of_both_languages() -> Vec<Variant> {
+    [loop_new(), foreign()].concat()
+}
+
+pub(crate) fn foreign() -> Vec<Variant> {
+    vec![Variant { kind: Kind::Foreign, usage: Use::New, rebalance: "auto" }]
+}
+
+/// Every kind and every use, not each with each.
+pub(crate) fn a_few() -> Vec<Variant> {
+    [loop_kept(), threads_new(), foreign()].concat()
+}
+
+/// Kept and new, loop and threads.
+pub(crate) fn for_crowds() -> Vec<Variant> {
+    [loop_new(), threads_kept()].concat()
 }
 
 pub(crate) fn loop_kept() -> Vec<Variant> {

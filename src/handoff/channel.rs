@@ -9,6 +9,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::io::Errno;
 use thiserror::Error;
 
 use crate::handoff::frame::{
@@ -41,6 +42,12 @@ pub enum ChannelError {
 }
 
 impl ChannelError {
+    /// Whether the system was short of memory: nobody is at fault, and the packet is still there.
+    pub fn is_shortage(&self) -> bool {
+        let ChannelError::System(cause) = self else { return false };
+        matches!(Errno::from_io_error(cause), Some(Errno::NOMEM | Errno::NOBUFS))
+    }
+
     /// The loans that the master must be told of, so that it seats them elsewhere.
     pub fn refused(&self) -> Option<&[LoanId]> {
         match self {

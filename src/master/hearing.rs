@@ -5,7 +5,7 @@
 
 use std::os::fd::AsFd;
 
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
 use crate::board::Call;
 use crate::config::{FRAMES_LEFT_MAX, FRAMES_PER_TURN_MAX};
@@ -71,6 +71,12 @@ impl Master {
                 epoll::unwatch(self.poll.registry(), member.channel.as_fd());
                 self.stop_lending_to(place);
                 Heard::Nothing
+            }
+            Err(cause) if cause.is_shortage() => {
+                // Not the worker's doing, and what it said is still there: the next call is the next
+                // try, as often as frames are read in one go.
+                debug!(worker = who.slot.0, gen = who.generation.0, %cause, "hearing a worker");
+                Heard::Frame
             }
             Err(cause) => {
                 error!(worker = who.slot.0, gen = who.generation.0, %cause, "protocol error");
