@@ -102,6 +102,13 @@ fn the_service_manager_hears_that_it_is_ready_reloads_and_stops() {
     let reloaded = ear.wait_for(reloading, "READY=1");
     ear.wait_for(reloaded, "STATUS=2 of 2 workers serve");
 
+    // An upgrade is a reload of the same process.
+    let before = ear.heard.len();
+    server.signal(Signal::SIGUSR2);
+    let reloading = ear.wait_for(before, "RELOADING=1\nMONOTONIC_USEC=");
+    let reloaded = ear.wait_for(reloading, "READY=1");
+    ear.wait_for(reloaded, "STATUS=2 of 2 workers serve");
+
     // One that does not live gives no sign of life.
     let stopped = Stopped::stop(server.pid());
     ear.wait_for(0, "READY=1");
@@ -183,5 +190,15 @@ fn as_the_first_process_of_a_container_it_reaps_what_others_leave_behind() {
             now.len() == 2 && !now.contains(&victim) && workers(false).count() == 0
         });
     }
+    assert_eq!(Client::connect(server.address()).get("/").status, 200);
+    // Another image of the first process goes on: its end would be the container's.
+    let before: Vec<_> = workers(true).collect();
+    signal_process(master, Signal::SIGUSR2);
+    eventually(DEADLINE, "the new image has replaced the workers", || {
+        server.stderr_contains("upgraded: ") && {
+            let now: Vec<_> = children_of(master);
+            now.len() == 2 && now.iter().all(|pid| !before.contains(pid))
+        }
+    });
     assert_eq!(Client::connect(server.address()).get("/").status, 200);
 }

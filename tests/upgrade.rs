@@ -167,6 +167,18 @@ fn a_unix_sockets_file_stays_and_goes_with_the_server() {
 }
 
 #[test]
+fn the_pid_file_goes_on_naming_the_same_process() {
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("maitred.pid");
+    let server = Server::start(&["serve", "-w", "1", "--pid-file", path.to_str().expect("UTF-8")]);
+    upgrade(&server);
+    let text = fs::read_to_string(&path).expect("it is there");
+    assert_eq!(text.trim(), server.pid().to_string());
+    drop(server);
+    assert!(!path.exists(), "it goes with the server");
+}
+
+#[test]
 fn workers_without_a_page_and_scaled_and_stopped_ones_are_taken_over() {
     let example = binary().parent().expect("a folder").join("examples").join("foreign_worker");
     let server = Server::start(&["serve", "-w", "1", "--", example.to_str().expect("UTF-8")]);
