@@ -57,7 +57,7 @@ impl Master {
         match member.channel.receive() {
             Ok(FromWorker::Frame(ToMaster::Bell)) => {
                 // Waking up was its purpose. The worker has lowered its own flag.
-                member.bell = Call::NOTHING;
+                member.call = Call::NOTHING;
                 Heard::Bell
             }
             Ok(FromWorker::Frame(frame)) => {

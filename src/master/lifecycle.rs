@@ -213,7 +213,7 @@ impl Master {
     fn spawn(&mut self, who: Incarnation) {
         self.reserve.release();
         let command = self.worker_command(who);
-        let started = self.roster.start(self.poll.registry(), command, who, &self.bell);
+        let started = self.roster.start(self.poll.registry(), command, who);
         self.reserve.refill();
         match started {
             Ok(pid) => info!(worker = who.slot.0, gen = who.generation.0, pid, "worker started"),

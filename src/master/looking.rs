@@ -53,14 +53,14 @@ impl Master {
             // A worker that leaves gives back what becomes idle, in every mode.
             let when_given = member.page.on_loan() > 0 && (always || !serves);
             let call = Call { at_load, when_given };
-            if member.bell != Call::NOTHING && !member.page.bell_is_raised() {
+            if member.call != Call::NOTHING && !member.page.bell_is_raised() {
                 // The worker has rung, and lowered its flag.
-                member.bell = Call::NOTHING;
+                member.call = Call::NOTHING;
             }
-            if call == member.bell {
+            if call == member.call {
                 continue;
             }
-            member.bell = call;
+            member.call = call;
             if call == Call::NOTHING {
                 member.page.lower_bell();
             } else {

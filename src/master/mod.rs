@@ -55,7 +55,6 @@ use crate::master::tokens::Source;
 use crate::supervise::hang::HangJudge;
 use crate::supervise::{SuperviseSettings, Supervisor};
 use crate::sys::alarm::Alarm;
-use crate::sys::bell::Bell;
 use crate::sys::launch::LaunchCommand;
 use crate::sys::{clock, epoll, limits, stream};
 use crate::time::Nanos;
@@ -92,8 +91,6 @@ struct Master {
     now: Nanos,
     /// When rings are looked at next although nothing has happened, and after how long then.
     ring_look: (Nanos, Duration),
-    /// Rung by workers.
-    bell: Bell,
     /// The alarm of the dispatcher's next look, and when it rings.
     look: Alarm,
     look_at: Nanos,
@@ -119,9 +116,6 @@ impl Master {
         let look = Alarm::create().map_err(system("creating a timer"))?;
         epoll::watch_edge(poll.registry(), look.as_fd(), Source::Look.token())
             .map_err(system("watching a timer"))?;
-        let bell = Bell::create().map_err(system("creating an eventfd"))?;
-        epoll::watch_edge(poll.registry(), bell.as_fd(), Source::Bell.token())
-            .map_err(system("watching an eventfd"))?;
         let now = clock::now();
         let seed = settings.seed.unwrap_or_else(|| fastrand::u64(..));
         debug!(seed, "seed of random choices");
@@ -160,7 +154,6 @@ impl Master {
             reserve: Reserve::default(),
             now,
             ring_look: (now, RING_LOOK_MAX),
-            bell,
             look,
             look_at: Nanos(0),
             watches_missing: false,
@@ -209,7 +202,7 @@ impl Master {
                 Some(Source::Lingering(id)) => self.handle_lingering_event(id),
                 Some(Source::Watched(place)) => self.handle_watched(place),
                 // Waking up was its purpose: every turn looks at the board.
-                Some(Source::Alarm(_) | Source::Look | Source::Bell) => {}
+                Some(Source::Alarm(_) | Source::Look | Source::Bell(_)) => {}
                 None => {}
             }
         }

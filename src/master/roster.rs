@@ -60,11 +60,14 @@ pub(crate) struct Member {
     /// Since when it is stopped by a signal (SIGSTOP, a debugger).
     pub(crate) stopped_at: Option<Nanos>,
     /// What it was asked to ring for, and has not rung for.
-    pub(crate) bell: Call,
+    pub(crate) call: Call,
     /// How its idle loans are watched while it is stuck.
     pub(crate) idle: IdleWatch,
     /// How it wakes the master in time; the worker holds the same timer.
     alarm: Alarm,
+    /// By what it wakes the master when it has room, or has given back. One each, so that who rings
+    /// without end is known.
+    bell: Bell,
     /// The load of a worker without a page, as it last said.
     pub(crate) reported: Option<ReportRecord>,
     memory: Arc<SharedMemory>,
@@ -109,12 +112,11 @@ impl Roster {
         registry: &Registry,
         command: Command,
         who: Incarnation,
-        bell: &Bell,
     ) -> io::Result<u32> {
         let (ours, theirs) = fdpass::socketpair()?;
         let memory = Arc::new(SharedMemory::create(page_bytes(LOANS_MAX))?);
         let page = MasterPage::new(Arc::clone(&memory), LOANS_MAX).map_err(io::Error::other)?;
-        let alarm = Alarm::create()?;
+        let (alarm, bell) = (Alarm::create()?, Bell::create()?);
         let inherited = [
             (CHANNEL_VARIABLE, theirs.as_fd()),
             (PAGE_VARIABLE, memory.as_fd()),
@@ -139,9 +141,10 @@ impl Roster {
             recalls_owed: VecDeque::new(),
             frames_owed: VecDeque::new(),
             stopped_at: None,
-            bell: Call::NOTHING,
+            call: Call::NOTHING,
             idle: IdleWatch::new()?,
             alarm,
+            bell,
             reported: None,
             memory,
         };
@@ -149,6 +152,7 @@ impl Roster {
         let place = entry.key() as u32;
         epoll::watch_level(registry, member.channel.as_fd(), Source::Channel(place).token())?;
         epoll::watch_edge(registry, member.alarm.as_fd(), Source::Alarm(place).token())?;
+        epoll::watch_edge(registry, member.bell.as_fd(), Source::Bell(place).token())?;
         epoll::watch_level(registry, member.child.as_fd(), Source::Process(place).token())?;
         let pid = member.child.pid();
         entry.insert(member);
@@ -170,6 +174,7 @@ impl Roster {
         let member = self.members.try_remove(place as usize)?;
         epoll::unwatch(registry, member.channel.as_fd());
         epoll::unwatch(registry, member.alarm.as_fd());
+        epoll::unwatch(registry, member.bell.as_fd());
         epoll::unwatch(registry, member.child.as_fd());
         self.stop_serving(place);
         Some(member)

@@ -27,8 +27,8 @@ pub(crate) enum Source {
     Watched(u32),
     /// The master's own alarm: it is time for a look.
     Look,
-    /// A worker has rung the bell: it has room, or has given loans back.
-    Bell,
+    /// A worker has rung its bell: it has room, or has given loans back; by its place in the roster.
+    Bell(u32),
 }
 
 const KIND_SHIFT: u32 = 32;
@@ -46,7 +46,7 @@ impl Source {
             Source::Alarm(place) => (6, place),
             Source::Watched(place) => (7, place),
             Source::Look => (8, 0),
-            Source::Bell => (9, 0),
+            Source::Bell(place) => (9, place),
         };
         Token((kind << KIND_SHIFT) | number as usize)
     }
@@ -64,7 +64,7 @@ impl Source {
             6 => Some(Source::Alarm(number)),
             7 => Some(Source::Watched(number)),
             8 => Some(Source::Look),
-            9 => Some(Source::Bell),
+            9 => Some(Source::Bell(number)),
             _ => None,
         }
     }
@@ -86,7 +86,7 @@ mod tests {
             Source::Alarm(3),
             Source::Watched(u32::MAX),
             Source::Look,
-            Source::Bell,
+            Source::Bell(u32::MAX),
         ];
         for source in sources {
             assert_eq!(Source::of(source.token()), Some(source));

@@ -1,8 +1,8 @@
-//! A bell that all workers share: whoever rings it wakes the master's loop.
+//! A bell that two processes share: a worker rings it, the master's loop wakes up.
 //!
 //! An eventfd (eventfd(2)). Registered edge-triggered it never needs to be read, since every write is
 //! a new edge; so a ring costs one system call of the worker and none of the master, where a frame
-//! costs two and two. Who rang, and what for, the pages say.
+//! costs two and two. What it was rung for the page says.
 //!
 //! Not here: when it is rung (`board::bell`).
 
@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 
-/// The bell, or this process's share in it.
+/// A bell, or this process's share in one.
 #[derive(Debug)]
 pub struct Bell {
     eventfd: OwnedFd,

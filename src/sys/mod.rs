@@ -11,7 +11,7 @@
 //! | `stream` | a connected socket |
 //! | `epoll` | registrations that mio cannot make, and an instance that is asked now and then |
 //! | `alarm` | a timer that two processes share |
-//! | `bell` | an eventfd by which workers wake their master |
+//! | `bell` | an eventfd by which a worker wakes its master |
 //! | `fdpass` | descriptors over a Unix socketpair |
 //! | `shm` | sealed memory that two processes share |
 //! | `process` | children, by pidfd |
