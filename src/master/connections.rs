@@ -17,7 +17,7 @@ use crate::config::CONTEXT_SIZE;
 use crate::handoff::LendRecord;
 use crate::ident::{ConnectionId, ListenerId, LoanId, PeerAddress};
 use crate::master::tokens::Source;
-use crate::sys::epoll;
+use crate::sys::{epoll, stream};
 use crate::time::Nanos;
 
 /// One connection. An idle server holds thousands: kept below 128 bytes (asserted below).
@@ -103,7 +103,11 @@ impl Connections {
 
     /// Ends a connection: the master's copy is closed with it.
     pub(crate) fn remove(&mut self, id: ConnectionId) -> Option<Connection> {
-        self.slab.try_remove(id.0 as usize)
+        let connection = self.slab.try_remove(id.0 as usize)?;
+        if connection.seated {
+            stream::never_linger(connection.descriptor());
+        }
+        Some(connection)
     }
 
     pub(crate) fn get(&self, id: ConnectionId) -> Option<&Connection> {
