@@ -7,6 +7,7 @@
 //! Not here: requests (the workers' load reports).
 
 use crate::ident::Slot;
+use crate::supervise::Breach;
 
 /// How a connection has left the master's table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,8 +63,8 @@ pub(crate) struct Counters {
     pub(crate) given: u64,
     /// Connections of dead workers that were seated again or parked.
     pub(crate) rescued: u64,
-    /// Packets and ring entries that no honest worker sends.
-    pub(crate) protocol_errors: u64,
+    /// Workers that broke the protocol, by how they did.
+    breaches: [u64; Breach::ALL.len()],
     outcomes: [u64; OUTCOMES.len()],
     /// By slot: connections whose first worker was there.
     seated: Vec<u64>,
@@ -82,6 +83,16 @@ impl Counters {
             self.seated.resize(place + 1, 0);
         }
         self.seated[place] += 1;
+    }
+
+    /// A worker has broken the protocol.
+    pub(crate) fn count_breach(&mut self, breach: Breach) {
+        self.breaches[breach as usize] += 1;
+    }
+
+    /// Workers that broke the protocol, in whatever way.
+    pub(crate) fn protocol_errors(&self) -> u64 {
+        self.breaches.iter().sum()
     }
 
     /// First seatings by slot, as a list to read.

@@ -2,13 +2,14 @@
 //!
 //! Not here: what follows from it (`dispatch`), the pages themselves (`crate::board`).
 
-use tracing::{debug, error};
+use tracing::debug;
 
 use crate::board::Call;
 use crate::config::Rebalance;
 use crate::dispatch::Sample;
 use crate::master::Master;
 use crate::master::roster::{Member, Stage};
+use crate::supervise::Breach;
 use crate::sys::clock;
 use crate::time::Nanos;
 
@@ -17,7 +18,7 @@ impl Master {
     pub(super) fn look_at_board(&mut self) {
         let now = self.now;
         let mut overdue = Vec::new();
-        for (_, member) in self.roster.iter_mut() {
+        for (place, member) in self.roster.iter_mut() {
             if member.stage != Stage::Serving {
                 continue;
             }
@@ -25,14 +26,17 @@ impl Master {
             let recallable = member.proxy.is_none();
             let timeout = self.settings.lifecycle.handoff_timeout;
             if !recallable && sample.oldest_waiting.is_some_and(|at| now.since(at) > timeout) {
-                overdue.push(member.who);
+                overdue.push(place);
             }
             self.dispatcher.handle_sample(member.who.slot, &sample, now);
+            if member.refused_until > now {
+                // Until then it is as good as full.
+                self.dispatcher.handle_back_pressure(member.who.slot, &[]);
+            }
         }
-        for who in overdue {
-            // What it was lent cannot be taken back while it lives: it has no page.
-            error!(worker = who.slot.0, gen = who.generation.0, "a hand-off was not taken in time");
-            self.supervisor.handle_misbehaved(who);
+        for place in overdue {
+            // What it was lent cannot be taken back while it lives.
+            self.handle_breach(place, Breach::NotTaken, "it has no page");
         }
     }
 
@@ -42,8 +46,10 @@ impl Master {
         let kernel_waits = self.acceptor.kernel_waits();
         let always = self.settings.rebalance == Rebalance::Always;
         let mut raised = false;
+        self.uncalled = false;
         for (_, member) in self.roster.iter_mut() {
-            if member.stage == Stage::Starting || member.proxy.is_some() {
+            let heard = matches!(member.stage, Stage::Serving | Stage::Leaving);
+            if !heard || member.proxy.is_some() {
                 continue;
             }
             let serves = member.stage == Stage::Serving;
@@ -60,15 +66,24 @@ impl Master {
             if call == member.call {
                 continue;
             }
-            member.call = call;
             if call == Call::NOTHING {
+                member.call = call;
                 member.page.lower_bell();
-            } else {
+            } else if member.flood.call(self.now) {
+                member.call = call;
                 member.page.raise_bell(call);
                 raised = true;
+            } else {
+                self.uncalled = true;
             }
         }
         raised
+    }
+
+    /// When a worker that has refused a packet may be lent something again.
+    pub(super) fn next_refused(&self) -> Option<Nanos> {
+        let until = self.roster.iter().map(|(_, member)| member.refused_until);
+        until.filter(|until| *until > self.now).min()
     }
 
     /// Winds the master's own alarm for the dispatcher's next look: an epoll timeout has a resolution

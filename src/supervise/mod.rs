@@ -23,6 +23,8 @@
 //! Not here: pids, pidfds and signals (`sys::process`), connections (`master`).
 
 mod backoff;
+mod breach;
+pub mod flood;
 pub mod hang;
 mod reason;
 
@@ -34,6 +36,7 @@ use crate::ident::{Generation, Incarnation, Slot};
 use crate::supervise::backoff::Backoff;
 use crate::time::Nanos;
 
+pub use breach::Breach;
 pub use reason::{Cause, Exit, StartFailure};
 
 /// The exit code by which a worker says that its application does not load (`exit::Exit`): another
