@@ -223,3 +223,30 @@ fn what_is_rescued_goes_where_there_was_room_for_it() {
     assert_eq!(dispatcher.poll_effect(), Some(lent));
     assert_eq!(dispatcher.poll_effect(), None, "there is no more room");
 }
+
+/// A worker that said at each look that its turn had begun just `--stall-after` ago was looked at
+/// again a nanosecond later, and so on: the master never slept. What was not there at the last look
+/// has begun since.
+#[test]
+fn who_is_always_about_to_be_stuck_is_looked_at_twice_a_stall_at_the_most() {
+    let mut dispatcher = dispatcher(Balance::LeastLoaded);
+    let mut now = Nanos(1_000_000_000);
+    dispatcher.handle_time(now);
+    for slot in [Slot(0), Slot(1)] {
+        dispatcher.handle_worker_ready(slot, Shape { threads: 0, credit: 0, recallable: true });
+        dispatcher.handle_sample(slot, &Sample::default(), now);
+    }
+    let end = now + Duration::from_millis(20);
+    let mut looks = 0;
+    while now < end {
+        dispatcher.handle_time(now);
+        let turn_entered = Nanos(now.0 - 999_999);
+        let sample = Sample { turn_entered, open: 1, ..Sample::default() };
+        dispatcher.handle_sample(Slot(0), &sample, now);
+        dispatcher.handle_sample(Slot(1), &Sample::default(), now);
+        // Where nobody looks, its alarm would ring in time.
+        now = dispatcher.next_look().unwrap_or(now + Duration::from_millis(1));
+        looks += 1;
+    }
+    assert!(looks <= 41, "{looks} looks in twenty times --stall-after");
+}

@@ -51,6 +51,9 @@ pub enum PageError {
         /// Bytes there should be.
         needed: usize,
     },
+    /// For no loan at all: it would have no ring either.
+    #[error("a page without places")]
+    NoPlaces,
     /// Not written by a master of this version.
     #[error("a page of layout {found:#x}; this program knows {known:#x}")]
     Foreign {

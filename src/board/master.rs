@@ -149,8 +149,24 @@ impl<M: Words> MasterPage<M> {
         Some(loan)
     }
 
-    /// LENT or RECALLED → FREE: the packet was not sent, or the worker has refused it. Returns the
-    /// connection if it was still the master's to place; false ids return nothing.
+    /// LENT → FREE: the packet was not sent. The worker does not know of the loan, so that whatever
+    /// it has written over the word means nothing; the connection is the caller's.
+    pub fn withdraw(&mut self, loan: LoanId) {
+        if self.record(loan).is_some_and(|record| record.state == MasterState::OnLoan) {
+            self.release(loan);
+        }
+    }
+
+    /// Whether a worker may refuse this loan: one that it has not claimed, or that was taken back
+    /// before it could say so.
+    pub fn may_refuse(&self, loan: LoanId) -> bool {
+        self.record(loan).is_some_and(|record| {
+            record.state == MasterState::Recalled || self.look(loan) == LoanState::Lent
+        })
+    }
+
+    /// LENT or RECALLED → FREE: the worker has refused it. Returns the connection if it was still
+    /// the master's to place; false ids return nothing.
     pub fn undo_lend(&mut self, loan: LoanId) -> Option<ConnectionId> {
         let record = *self.record(loan)?;
         let state = self.look(loan);
@@ -467,6 +483,31 @@ mod tests {
         assert!(worker.give(second, LoanState::Lent));
         worker.let_go(second);
         assert_eq!(drain(&mut master)[0].how, LetGoHow::Given(terms()));
+    }
+
+    #[test]
+    fn what_was_never_sent_is_withdrawn_whatever_the_word_says() {
+        for lie in [0, 1, 2, 4, 8, u64::MAX] {
+            let (mut master, _worker) = page(2);
+            let loan = master.lend(ConnectionId(1), &terms()).unwrap();
+            master.word(loan).store(lie, Ordering::Relaxed);
+            master.withdraw(loan);
+            assert_eq!((master.on_loan(), master.connection(loan)), (0, None), "{lie:#x}");
+            master.check_invariants();
+            let next = master.lend(ConnectionId(2), &terms()).unwrap();
+            assert_ne!(next, loan);
+            master.withdraw(loan);
+            assert_eq!(master.on_loan(), 1, "a stale id withdraws nothing");
+        }
+    }
+
+    #[test]
+    fn a_page_without_places_is_none() {
+        let memory: Memory = Arc::new((0..page_bytes(4) / 8).map(|_| AtomicU64::new(0)).collect());
+        let _master = MasterPage::new(Arc::clone(&memory), 4).unwrap();
+        memory[AT_LOANS_MAX].store(0, Ordering::Relaxed);
+        assert_eq!(WorkerPage::attach(Arc::clone(&memory)).unwrap_err(), PageError::NoPlaces);
+        assert!(WorkerPage::play(memory, 4).is_ok(), "who knows does not ask the page");
     }
 
     #[test]

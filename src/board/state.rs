@@ -7,9 +7,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::board::layout::{AT_LOANS_MAX, AT_MAGIC, Layout, MAGIC, PageError, Words};
+use crate::board::layout::{Layout, MAGIC, PageError, Words};
 use crate::board::master::{MasterPage, Record};
-use crate::board::sync::Ordering;
 use crate::ident::ConnectionId;
 use crate::loan::MasterState;
 
@@ -45,21 +44,17 @@ impl<M: Words> MasterPage<M> {
         }
     }
 
-    /// Goes on with a page that is in use.
+    /// Goes on with a page for `loans_max` loans that is in use, and in [`PAGE_LAYOUT`]. What the
+    /// page says of itself is not asked: its worker can write to it.
     ///
     /// # Errors
-    /// The memory is no page of this layout, or the state is not one of a page of its size.
-    pub fn resume(memory: M, state: &PageState) -> Result<Self, PageError> {
-        let words = memory.words();
-        Layout { loans_max: 0 }.check(words)?;
-        let found = words[AT_MAGIC].load(Ordering::Acquire);
-        let loans_max = words[AT_LOANS_MAX].load(Ordering::Relaxed);
-        let foreign = PageError::Foreign { found, known: MAGIC };
-        if found != MAGIC || state.records.len() as u64 > loans_max {
-            return Err(foreign);
+    /// The memory is too short for so many loans, or the state has more.
+    pub fn resume(memory: M, loans_max: u32, state: &PageState) -> Result<Self, PageError> {
+        let layout = Layout { loans_max };
+        layout.check(memory.words())?;
+        if state.records.len() > loans_max as usize {
+            return Err(PageError::NoPlaces);
         }
-        let layout = Layout { loans_max: u32::try_from(loans_max).map_err(|_| foreign)? };
-        layout.check(words)?;
         let records: Vec<Record> = state
             .records
             .iter()
@@ -112,7 +107,7 @@ mod tests {
         worker.let_go(loans[2]);
         worker.let_go(loans[1]);
         let state: PageState = serde_json::from_str(&text).unwrap();
-        let mut next = MasterPage::resume(memory, &state).unwrap();
+        let mut next = MasterPage::resume(memory, 8, &state).unwrap();
         next.check_invariants();
         assert_eq!((next.on_loan(), next.owed()), (3, 1));
         let mut out = Vec::new();
@@ -131,7 +126,7 @@ mod tests {
         MasterPage::new(Arc::clone(&small), 2).unwrap();
         let records = vec![(ConnectionId(0), 0, MasterState::Free); 3];
         let state = PageState { records, ring_tail: 0 };
-        assert!(MasterPage::resume(Arc::clone(&small), &state).is_err());
-        assert!(MasterPage::resume(memory(2), &PageState::default()).is_err(), "never laid out");
+        assert!(MasterPage::resume(Arc::clone(&small), 2, &state).is_err());
+        assert!(MasterPage::resume(small, 4, &PageState::default()).is_err(), "too short");
     }
 }

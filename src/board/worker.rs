@@ -43,9 +43,21 @@ impl<M: Words> WorkerPage<M> {
         }
         let loans_max = u32::try_from(words[AT_LOANS_MAX].load(Ordering::Relaxed))
             .map_err(|_| PageError::Foreign { found, known: MAGIC })?;
+        WorkerPage::play(memory, loans_max)
+    }
+
+    /// The worker's side of a page, played by the master that has laid it out: it knows for how
+    /// many loans, and does not ask a page that its worker can write to.
+    ///
+    /// # Errors
+    /// The memory is too short, or a page without places.
+    pub fn play(memory: M, loans_max: u32) -> Result<Self, PageError> {
+        if loans_max == 0 {
+            return Err(PageError::NoPlaces);
+        }
         let layout = Layout { loans_max };
-        layout.check(words)?;
-        let ring_head = words[AT_RING_HEAD].load(Ordering::Relaxed);
+        layout.check(memory.words())?;
+        let ring_head = memory.words()[AT_RING_HEAD].load(Ordering::Relaxed);
         Ok(WorkerPage { memory, layout, ring_head })
     }
 

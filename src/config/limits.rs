@@ -85,13 +85,72 @@ pub const DEBTS_PAUSE: Duration = Duration::from_millis(20);
 /// 208 KiB, and the kernel counts some hundred bytes more for each packet.
 pub const FRAMES_LEFT_MAX: usize = 4096;
 
+/// Frames that a loan gives a worker reason for: Taken and Ended, or one Refuse, and as much again.
+pub const FRAMES_PER_LOAN: u64 = 4;
+
+/// Frames that loans may have earned and nobody has sent: those of a full page. They cost the master
+/// less than a second.
+pub const FRAMES_EARNED_MAX: u64 = LOANS_MAX as u64 * FRAMES_PER_LOAN;
+
+/// Frames in a second that need no reason: reports. docs/handoff.md asks for ten.
+pub const FRAMES_PER_SECOND: u32 = 1000;
+
+/// Such frames at once.
+pub const FRAMES_BURST: u64 = 4096;
+
+/// Calls (`master_waiting`) that a loan gives reason for: it may be given back, and free its place.
+pub const CALLS_PER_LOAN: u64 = 2;
+
+/// Calls that loans may have earned and were not needed.
+pub const CALLS_EARNED_MAX: u64 = 8192;
+
+/// Calls in a second that no loan explains: requests of connections that a worker has had for long
+/// free places too. A worker that lowers the flag for nothing is called no more often.
+pub const CALLS_PER_SECOND: u32 = 500;
+
+/// Such calls at once.
+pub const CALLS_BURST: u64 = 2000;
+
+/// Rings that calls may have earned: a ring follows its call soon, or the next call replaces it.
+pub const BELLS_EARNED_MAX: u64 = 1024;
+
+/// Rings in a second that no call explains. Honest workers have none.
+pub const BELLS_PER_SECOND: u32 = 10;
+
+/// Such rings at once.
+pub const BELLS_BURST: u64 = 256;
+
+/// How often an alarm may ring in each `--stall-after`: an honest worker's rings once.
+pub const ALARMS_PER_STALL: u32 = 2;
+
+/// Rings of an alarm beyond that at once: a machine that was paused catches up.
+pub const ALARMS_BURST: u64 = 512;
+
+/// Stops and continuations of a worker in a second; somebody with a debugger makes fewer.
+pub const STOPS_PER_SECOND: u32 = 10;
+
+/// Such changes at once.
+pub const STOPS_BURST: u64 = 512;
+
+/// How long a worker that serves may live on with its channel closed: one that is leaving has still
+/// to write its log (`LOG_FLUSH_MAX`).
+pub const CHANNEL_CLOSED_MAX: Duration = Duration::from_secs(5);
+
+/// How soon after its Ready a worker's wish to leave (`Bye`) is heard: one that always wants to
+/// leave costs a process in this time, and no more.
+pub const LEAVE_NOT_BEFORE: Duration = Duration::from_secs(1);
+
+/// How long a worker that refuses a packet is lent nothing. It has no descriptors, and what it
+/// refuses would go back and forth.
+pub const REFUSED_PAUSE: Duration = Duration::from_millis(20);
+
 /// Ring entries read from one page in one turn of the master.
 pub const RING_ENTRIES_PER_TURN_MAX: usize = 1024;
 
 /// Descriptors that the master keeps back for replacing a worker at its limit: a channel (2), a
-/// page, an alarm, a pidfd, the watch of its idle loans, and the pipe by which exec reports its
-/// failure (2), with a little room.
-pub const DESCRIPTORS_RESERVED: usize = 10;
+/// page, an alarm, a bell, a pidfd, the watch of its idle loans, and the pipe by which exec reports
+/// its failure (2), with a little room.
+pub const DESCRIPTORS_RESERVED: usize = 11;
 
 /// Bytes of a state on its way to the next program image: some 300 for a connection, and a server
 /// has a million of them at the most (`fs.nr_open`).

@@ -93,6 +93,28 @@ pub struct Candidate {
     pub(super) oldest_waiting: Option<Nanos>,
     pub(super) nothing_claimed_since: Option<Nanos>,
     services_seen: (u64, u64),
+    turn: Stamp,
+    all_busy: Stamp,
+    looked_at: Nanos,
+}
+
+/// Since when something lasts, as a worker says and as it is believed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Stamp {
+    said: Nanos,
+    since: Nanos,
+}
+
+impl Stamp {
+    /// What was not there at the last look has begun since. A worker that said otherwise each time
+    /// would be looked at without end: each look would find it about to be stuck.
+    fn take(&mut self, said: Nanos, looked_at: Nanos) -> Nanos {
+        if said != self.said {
+            let began = if said == Nanos(0) { said } else { said.max(looked_at) };
+            *self = Stamp { said, since: began };
+        }
+        self.since
+    }
 }
 
 impl Candidate {
@@ -120,6 +142,9 @@ impl Candidate {
             oldest_waiting: None,
             nothing_claimed_since: None,
             services_seen: (0, 0),
+            turn: Stamp::default(),
+            all_busy: Stamp::default(),
+            looked_at: Nanos(0),
         }
     }
 
@@ -132,6 +157,12 @@ impl Candidate {
         now: Nanos,
     ) -> Option<bool> {
         let threads = self.shape.threads > 0;
+        let sample = &Sample {
+            turn_entered: self.turn.take(sample.turn_entered, self.looked_at),
+            all_busy_since: self.all_busy.take(sample.all_busy_since, self.looked_at),
+            ..*sample
+        };
+        self.looked_at = now;
         let stuck = is_stuck(sample, self.shape.threads, stall_after, now);
         self.waiting = sample.waiting;
         self.oldest_waiting = sample.oldest_waiting;

@@ -16,7 +16,7 @@ use crate::handoff::frame::{
     FRAME_SIZE_MAX, FrameError, LendRecord, ToMaster, ToWorker, encode_lends,
 };
 use crate::ident::LoanId;
-use crate::sys::fdpass::{PacketSocket, Posted, Receipt};
+use crate::sys::fdpass::{PacketSocket, Posted, Receipt, dispose};
 
 /// A packet that could not be used, or a channel that broke.
 #[derive(Debug, Error)]
@@ -130,6 +130,11 @@ impl MasterEnd {
         Ok(self.socket.post(&self.out)? == Posted::Sent)
     }
 
+    /// Closes this end although packets with descriptors may be unread.
+    pub fn dispose(self) {
+        self.socket.dispose();
+    }
+
     /// The next frame.
     ///
     /// # Errors
@@ -140,12 +145,13 @@ impl MasterEnd {
             Receipt::Empty => Ok(FromWorker::Empty),
             Receipt::Closed => Ok(FromWorker::Closed),
             Receipt::Packet(packet) => {
+                let count = descriptors.len();
+                dispose(descriptors);
                 let frame = ToMaster::decode(&self.buffer[..packet.length])?;
-                if descriptors.is_empty() {
-                    Ok(FromWorker::Frame(frame))
-                } else {
-                    Err(ChannelError::Unexpected(descriptors.len()))
+                if count > 0 || packet.truncated {
+                    return Err(ChannelError::Unexpected(count));
                 }
+                Ok(FromWorker::Frame(frame))
             }
         }
     }

@@ -18,8 +18,8 @@ use crate::handoff::LendRecord;
 use crate::ident::{ConnectionId, ListenerId, LoanId, PeerAddress};
 use crate::master::tokens::Source;
 use crate::master::upgrade::state::{ConnectionState, PlaceState};
-use crate::sys::epoll;
 use crate::sys::upgrade::Adopter;
+use crate::sys::{epoll, stream};
 use crate::time::Nanos;
 
 /// One connection. An idle server holds thousands: kept below 128 bytes (asserted below).
@@ -110,7 +110,11 @@ impl Connections {
 
     /// Ends a connection: the master's copy is closed with it.
     pub(crate) fn remove(&mut self, id: ConnectionId) -> Option<Connection> {
-        self.slab.try_remove(id.0 as usize)
+        let connection = self.slab.try_remove(id.0 as usize)?;
+        if connection.seated {
+            stream::never_linger(connection.descriptor());
+        }
+        Some(connection)
     }
 
     pub(crate) fn get(&self, id: ConnectionId) -> Option<&Connection> {

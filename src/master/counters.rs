@@ -7,6 +7,7 @@
 //! Not here: requests (the workers' load reports).
 
 use crate::ident::Slot;
+use crate::supervise::Breach;
 
 /// How a connection has left the master's table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,8 +63,8 @@ pub(crate) struct Counters {
     pub(crate) given: u64,
     /// Connections of dead workers that were seated again or parked.
     pub(crate) rescued: u64,
-    /// Packets and ring entries that no honest worker sends.
-    pub(crate) protocol_errors: u64,
+    /// Workers that broke the protocol, by how they did.
+    breaches: [u64; Breach::ALL.len()],
     outcomes: [u64; OUTCOMES.len()],
     /// By slot: connections whose first worker was there.
     seated: Vec<u64>,
@@ -100,6 +101,16 @@ impl Counters {
         self.seated[place] += 1;
     }
 
+    /// A worker has broken the protocol.
+    pub(crate) fn count_breach(&mut self, breach: Breach) {
+        self.breaches[breach as usize] += 1;
+    }
+
+    /// Workers that broke the protocol, in whatever way.
+    pub(crate) fn protocol_errors(&self) -> u64 {
+        self.breaches.iter().sum()
+    }
+
     /// First seatings by slot, as a list to read.
     pub(crate) fn seated(&self) -> String {
         let numbers: Vec<_> = self.seated.iter().map(u64::to_string).collect();
@@ -117,7 +128,6 @@ impl Counters {
             ("refused", self.refused),
             ("given", self.given),
             ("rescued", self.rescued),
-            ("protocol_errors", self.protocol_errors),
         ];
         gone.chain(others)
     }
@@ -135,7 +145,6 @@ impl Counters {
             ("refused", _) => &mut self.refused,
             ("given", _) => &mut self.given,
             ("rescued", _) => &mut self.rescued,
-            ("protocol_errors", _) => &mut self.protocol_errors,
             _ => &mut self.outcomes[Outcome::Finished as usize],
         };
         *counter += count;

@@ -13,6 +13,16 @@ use crate::ident::{ConnectionId, Slot};
 use crate::master::Master;
 use crate::master::connections::Place;
 
+/// How sending a packet went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Packet {
+    Sent,
+    /// Not now.
+    Full,
+    /// Never: nobody reads it.
+    Broken,
+}
+
 /// A recall can free what another one waits for, so deciding and doing alternate; each round either
 /// lends or takes back. What is still to be taken back after so many waits for the next turn, which
 /// follows at once; the last round seats what is in hand.
@@ -68,8 +78,11 @@ impl Master {
             }
             let outbox = std::mem::take(&mut member.outbox);
             let mut unsent: &[ConnectionId] = &[];
+            let mut broken = false;
             for (number, packet) in outbox.chunks(DESCRIPTORS_PER_PACKET_MAX).enumerate() {
-                if !self.send_packet(place, packet) {
+                let sent = self.send_packet(place, packet);
+                if sent != Packet::Sent {
+                    broken = sent == Packet::Broken;
                     unsent = &outbox[number * DESCRIPTORS_PER_PACKET_MAX..];
                     break;
                 }
@@ -77,6 +90,9 @@ impl Master {
             if !unsent.is_empty() {
                 sent_all = false;
                 self.handle_unsent(place, unsent);
+            }
+            if broken {
+                self.handle_channel_closed(place);
             }
             if let Some(member) = self.roster.get_mut(place) {
                 member.outbox = outbox;
@@ -88,8 +104,8 @@ impl Master {
     }
 
     /// Lends up to 64 connections in one packet: all of them, or none.
-    fn send_packet(&mut self, place: u32, packet: &[ConnectionId]) -> bool {
-        let Some(member) = self.roster.get_mut(place) else { return false };
+    fn send_packet(&mut self, place: u32, packet: &[ConnectionId]) -> Packet {
+        let Some(member) = self.roster.get_mut(place) else { return Packet::Full };
         let mut records: Vec<LendRecord> = Vec::with_capacity(packet.len());
         let mut descriptors: Vec<BorrowedFd<'_>> = Vec::with_capacity(packet.len());
         for id in packet {
@@ -100,28 +116,29 @@ impl Master {
         }
         let rescues = self.settings.rebalance == Rebalance::Auto;
         let whole = records.len() == packet.len();
-        let sent = whole
-            && match member.channel.lend(&records, &descriptors) {
-                Ok(sent) => sent,
-                Err(cause) => {
-                    // It is ending; its pidfd will say so, and settle what it has.
-                    let who = member.who;
-                    warn!(worker = who.slot.0, gen = who.generation.0, %cause, "lending");
-                    false
-                }
-            };
+        let sent = match whole.then(|| member.channel.lend(&records, &descriptors)) {
+            Some(Ok(true)) => Packet::Sent,
+            Some(Ok(false)) | None => Packet::Full,
+            Some(Err(cause)) => {
+                // It is ending, or reads no more: no second packet is tried.
+                let who = member.who;
+                warn!(worker = who.slot.0, gen = who.generation.0, %cause, "lending");
+                Packet::Broken
+            }
+        };
         for record in &records {
-            if sent {
+            if sent == Packet::Sent {
                 member.unclaimed.push_back((record.loan, self.now));
                 if rescues {
                     member.idle.note_lent(record.loan, &member.page);
                 }
             } else {
-                member.page.undo_lend(record.loan);
+                member.page.withdraw(record.loan);
             }
         }
-        if sent {
+        if sent == Packet::Sent {
             self.counters.lent += records.len() as u64;
+            member.flood.handle_lent(records.len() as u64);
             for (id, record) in packet.iter().zip(&records) {
                 if let Some(connection) = self.connections.get_mut(*id) {
                     connection.place = Place::OnLoan { member: place, loan: record.loan };

@@ -19,7 +19,8 @@ use crate::ident::Incarnation;
 use crate::master::Master;
 use crate::master::looking::busy_since;
 use crate::master::roster::{Member, Stage};
-use crate::supervise::{Effect, Exit, ReloadReport, StartFailure};
+use crate::supervise::flood::{FloodJudge, Noise};
+use crate::supervise::{Breach, Effect, Exit, ReloadReport, StartFailure};
 use crate::sys::notify;
 use crate::sys::process::{self, Change, ChildSignal};
 
@@ -58,17 +59,21 @@ impl Master {
     /// Something has happened to a process that a pidfd reports.
     pub(super) fn hear_process(&mut self, place: u32) {
         while let Some(member) = self.roster.get_mut(place) {
+            let floods = member.breach == Some(Breach::StopFlood);
             match member.child.poll_change() {
                 Ok(Some(Change::Exited(code))) => return self.settle(place, Exit::Code(code)),
                 Ok(Some(Change::Killed(signal))) => {
                     return self.settle(place, Exit::Signal(signal));
                 }
+                // One that is stopped and continued faster than this loop turns would hold it.
+                Ok(Some(Change::Stopped | Change::Continued)) if floods => return,
                 Ok(Some(Change::Stopped)) => {
                     warn!(
                         worker = member.who.slot.0, gen = member.who.generation.0,
                         "worker stopped"
                     );
                     member.stopped_at = Some(self.now);
+                    self.hear_noise(place, Noise::Stop);
                 }
                 Ok(Some(Change::Continued)) => {
                     info!(
@@ -76,6 +81,7 @@ impl Master {
                         "worker goes on"
                     );
                     member.stopped_at = None;
+                    self.hear_noise(place, Noise::Stop);
                 }
                 Ok(None) => return,
                 Err(cause) => {
@@ -127,12 +133,13 @@ impl Master {
                     }
                 }
                 Effect::Kill(who, cause) => {
-                    let member = self.roster.place_of(who).and_then(|place| self.roster.get(place));
-                    if let Some(member) = member {
-                        info!(worker = who.slot.0, gen = who.generation.0, %cause, "worker killed");
-                        if let Err(cause) = member.child.signal(ChildSignal::KILL) {
-                            error!(%cause, "killing a worker");
-                        }
+                    let Some(place) = self.roster.place_of(who) else { continue };
+                    info!(worker = who.slot.0, gen = who.generation.0, %cause, "worker killed");
+                    self.isolate(place);
+                    if let Some(member) = self.roster.get(place)
+                        && let Err(cause) = member.child.signal(ChildSignal::KILL)
+                    {
+                        error!(%cause, "killing a worker");
                     }
                 }
                 Effect::GivenAgain(who) => warn!(
@@ -253,7 +260,8 @@ impl Master {
     fn spawn(&mut self, who: Incarnation) {
         self.reserve.release();
         let command = self.worker_command(who);
-        let started = self.roster.start(self.poll.registry(), command, who);
+        let flood = FloodJudge::new(self.settings.stall_after, self.now);
+        let started = self.roster.start(self.poll.registry(), command, who, flood);
         self.reserve.refill();
         match started {
             Ok(pid) => info!(worker = who.slot.0, gen = who.generation.0, pid, "worker started"),

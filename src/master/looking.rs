@@ -4,14 +4,14 @@
 
 use std::time::Duration;
 
-use tracing::{debug, error};
+use tracing::debug;
 
 use crate::board::Call;
 use crate::config::Rebalance;
 use crate::dispatch::Sample;
 use crate::master::Master;
 use crate::master::roster::{Member, Stage};
-use crate::supervise::is_late;
+use crate::supervise::{Breach, is_late};
 use crate::sys::clock;
 use crate::time::Nanos;
 
@@ -21,7 +21,7 @@ impl Master {
         let now = self.now;
         let mut overdue = Vec::new();
         self.handoff_due = None;
-        for (_, member) in self.roster.iter_mut() {
+        for (place, member) in self.roster.iter_mut() {
             if member.stage != Stage::Serving {
                 continue;
             }
@@ -35,15 +35,18 @@ impl Master {
                         self.handoff_due =
                             Some(self.handoff_due.map_or(at, |earlier: Nanos| earlier.min(at)));
                     }
-                    Handoff::Overdue => overdue.push(member.who),
+                    Handoff::Overdue => overdue.push(place),
                 }
             }
             self.dispatcher.handle_sample(member.who.slot, &sample, now);
+            if member.refused_until > now {
+                // Until then it is as good as full.
+                self.dispatcher.handle_back_pressure(member.who.slot, &[]);
+            }
         }
-        for who in overdue {
-            // What it was lent cannot be taken back while it lives: it has no page.
-            error!(worker = who.slot.0, gen = who.generation.0, "a hand-off was not taken in time");
-            self.supervisor.handle_misbehaved(who);
+        for place in overdue {
+            // What it was lent cannot be taken back while it lives.
+            self.handle_breach(place, Breach::NotTaken, "it has no page");
         }
     }
 
@@ -53,8 +56,10 @@ impl Master {
         let kernel_waits = self.acceptor.kernel_waits();
         let always = self.settings.rebalance == Rebalance::Always;
         let mut raised = false;
+        self.uncalled = false;
         for (_, member) in self.roster.iter_mut() {
-            if member.stage == Stage::Starting || member.proxy.is_some() {
+            let heard = matches!(member.stage, Stage::Serving | Stage::Leaving);
+            if !heard || member.proxy.is_some() {
                 continue;
             }
             let serves = member.stage == Stage::Serving;
@@ -71,15 +76,24 @@ impl Master {
             if call == member.call {
                 continue;
             }
-            member.call = call;
             if call == Call::NOTHING {
+                member.call = call;
                 member.page.lower_bell();
-            } else {
+            } else if member.flood.call(self.now) {
+                member.call = call;
                 member.page.raise_bell(call);
                 raised = true;
+            } else {
+                self.uncalled = true;
             }
         }
         raised
+    }
+
+    /// When a worker that has refused a packet may be lent something again.
+    pub(super) fn next_refused(&self) -> Option<Nanos> {
+        let until = self.roster.iter().map(|(_, member)| member.refused_until);
+        until.filter(|until| *until > self.now).min()
     }
 
     /// Winds the master's own alarm for the dispatcher's next look: an epoll timeout has a resolution

@@ -12,6 +12,7 @@ mod acceptor;
 mod connections;
 mod counters;
 mod hearing;
+mod isolating;
 mod lending;
 mod lifecycle;
 mod lingering;
@@ -61,6 +62,7 @@ use crate::master::stopping::{Step, Stopping};
 use crate::master::tokens::Source;
 use crate::master::upgrade::Upgrade;
 use crate::master::upgrade::state::State;
+use crate::supervise::flood::Noise;
 use crate::supervise::hang::HangJudge;
 use crate::supervise::recycling::Recycling;
 use crate::supervise::{SuperviseSettings, Supervisor};
@@ -128,6 +130,8 @@ struct Master {
     look_at: Nanos,
     /// Idle loans of stuck workers are still to be registered.
     watches_missing: bool,
+    /// A worker was not called that might have been: it had been called too often for nothing.
+    uncalled: bool,
     announced: bool,
     /// Kept from turn to turn for its memory alone.
     let_go: Vec<LetGo>,
@@ -215,6 +219,7 @@ impl Master {
             look,
             look_at: Nanos(0),
             watches_missing: false,
+            uncalled: false,
             announced: false,
             let_go: Vec::new(),
             outcome: None,
@@ -280,8 +285,10 @@ impl Master {
                 }
                 Some(Source::Lingering(id)) => self.handle_lingering_event(id),
                 Some(Source::Watched(place)) => self.handle_watched(place),
-                // Waking up was its purpose: every turn looks at the board.
-                Some(Source::Alarm(_) | Source::Look | Source::Bell(_)) => {}
+                // Waking up was their purpose: every turn looks at the board.
+                Some(Source::Alarm(place)) => self.hear_noise(place, Noise::Alarm),
+                Some(Source::Bell(place)) => self.hear_noise(place, Noise::Bell),
+                Some(Source::Look) => {}
                 None => {}
             }
         }
@@ -338,7 +345,9 @@ impl Master {
             self.handoff_due,
             shed,
             ring_look.then_some(self.ring_look.0),
-            owes.then(|| self.now + DEBTS_PAUSE),
+            (owes || self.uncalled).then(|| self.now + DEBTS_PAUSE),
+            self.next_leaver(),
+            self.next_refused(),
         ];
         next.into_iter().flatten().min().map(|at| clock::now().until(at))
     }
@@ -371,6 +380,7 @@ impl Master {
         while let Some(id) = self.lingering.pop_due(now) {
             self.close_counted(id);
         }
+        self.hear_leavers();
         self.judge_hangs();
         self.hear_preflight();
         self.service.handle_time(now);
@@ -419,6 +429,7 @@ impl Master {
             recalled = counters.recalled,
             rescued = counters.rescued_idle,
             given = counters.given,
+            protocol_errors = counters.protocol_errors(),
             shed_too_old = counters.of(Outcome::ShedTooOld),
             shed_too_many = counters.of(Outcome::ShedTooMany),
             seated = counters.seated(),

@@ -3,8 +3,6 @@
 //! Not here: which are recalled (`dispatch`), idle ones of a stuck worker (`watching`), those of a
 //! dead one (`settling`).
 
-use tracing::error;
-
 use crate::board::{LetGo, LetGoHow, Recall};
 use crate::config::{RING_ENTRIES_PER_TURN_MAX, RING_LOOK_MAX, RING_LOOK_MIN};
 use crate::ident::{ConnectionId, LoanId, Slot};
@@ -12,6 +10,7 @@ use crate::loan::{LoanState, MasterState};
 use crate::master::Master;
 use crate::master::connections::Place;
 use crate::master::counters::Outcome;
+use crate::supervise::Breach;
 use crate::sys::stream;
 
 impl Master {
@@ -44,11 +43,14 @@ impl Master {
         let latest = self.latest_deadline();
         let member = self.roster.get_mut(place)?;
         match member.page.recall(loan) {
-            Recall::Taken { connection, terms, .. } => {
+            Recall::Taken { connection, was, terms } => {
                 member.recalls_owed.push_back(loan);
                 if let Some(held) = self.connections.get_mut(connection) {
                     member.idle.forget(held);
-                    held.take_terms(&terms, latest);
+                    if was != LoanState::Lent {
+                        // What it has not claimed it has not changed, whatever its page says.
+                        held.take_terms(&terms, latest);
+                    }
                     held.place = Place::Queued;
                 }
                 Some(connection)
@@ -103,14 +105,12 @@ impl Master {
 
     pub(super) fn harvest_one(&mut self, place: u32, out: &mut Vec<LetGo>) {
         let Some(member) = self.roster.get_mut(place) else { return };
-        if !member.page.ring_waits() {
+        if member.breach.is_some() || !member.page.ring_waits() {
+            // What a liar has in its ring is settled by its words.
             return;
         }
         if let Err(cause) = member.page.drain_ring(RING_ENTRIES_PER_TURN_MAX, out) {
-            let who = member.who;
-            error!(worker = who.slot.0, gen = who.generation.0, %cause, "a ring that lies");
-            self.counters.protocol_errors += 1;
-            self.supervisor.handle_misbehaved(who);
+            self.handle_breach(place, Breach::Ring, &cause.to_string());
         }
     }
 

@@ -23,6 +23,8 @@ use crate::loan::LoanState;
 use crate::master::tokens::Source;
 use crate::master::upgrade::state::MemberState;
 use crate::master::watching::IdleWatch;
+use crate::supervise::Breach;
+use crate::supervise::flood::FloodJudge;
 use crate::sys::alarm::Alarm;
 use crate::sys::bell::Bell;
 use crate::sys::clock;
@@ -77,6 +79,16 @@ pub(crate) struct Member {
     /// By what it wakes the master when it has room, or has given back. One each, so that who rings
     /// without end is known.
     bell: Bell,
+    /// Whether it wakes the master too often.
+    pub(crate) flood: FloodJudge,
+    /// How it has broken the protocol: nothing that it says counts any more.
+    pub(crate) breach: Option<Breach>,
+    /// Since when its channel is closed.
+    pub(crate) closed_at: Option<Nanos>,
+    /// It has asked for leave, which is heard then.
+    pub(crate) leave_at: Option<Nanos>,
+    /// It has refused a packet, and is lent nothing until then.
+    pub(crate) refused_until: Nanos,
     /// The load of a worker without a page, as it last said.
     pub(crate) reported: Option<ReportRecord>,
     memory: Arc<SharedMemory>,
@@ -99,8 +111,10 @@ pub(crate) enum Stage {
     Starting,
     /// Ready, and the one that its slot's connections go to.
     Serving,
-    /// Gets nothing more: drained, hung, or about to be killed.
+    /// Gets nothing more: drained or hung.
     Leaving,
+    /// To be killed, or killed and not reaped: is not heard either.
+    Ending,
 }
 
 /// All members.
@@ -121,6 +135,7 @@ impl Roster {
         registry: &Registry,
         mut command: Command,
         who: Incarnation,
+        flood: FloodJudge,
     ) -> io::Result<u32> {
         let (ours, theirs) = fdpass::socketpair()?;
         let memory = Arc::new(SharedMemory::create(page_bytes(LOANS_MAX))?);
@@ -160,6 +175,11 @@ impl Roster {
             idle: IdleWatch::new()?,
             alarm,
             bell,
+            flood,
+            breach: None,
+            closed_at: None,
+            leave_at: None,
+            refused_until: Nanos(0),
             reported: None,
             memory,
         };
@@ -180,12 +200,16 @@ impl Roster {
         registry: &Registry,
         states: Vec<MemberState>,
         adopter: &mut Adopter,
+        flood: impl Fn() -> FloodJudge,
     ) -> io::Result<()> {
         let mut members = Vec::with_capacity(states.len());
         for state in states {
             let place = state.place;
-            let member = Member::resume(state, adopter)?;
+            let member = Member::resume(state, adopter, flood())?;
             member.listen(registry, place)?;
+            if member.stage == Stage::Ending {
+                member.unlisten(registry);
+            }
             members.push((place as usize, member));
         }
         self.members = members.into_iter().collect();
@@ -205,9 +229,7 @@ impl Roster {
     /// Takes a member out whose process has been reaped and whose loans are settled.
     pub(crate) fn remove(&mut self, registry: &Registry, place: u32) -> Option<Member> {
         let member = self.members.try_remove(place as usize)?;
-        epoll::unwatch(registry, member.channel.as_fd());
-        epoll::unwatch(registry, member.alarm.as_fd());
-        epoll::unwatch(registry, member.bell.as_fd());
+        member.unlisten(registry);
         epoll::unwatch(registry, member.child.as_fd());
         self.stop_serving(place);
         Some(member)
@@ -268,12 +290,12 @@ impl Roster {
 }
 
 impl Member {
-    fn resume(state: MemberState, adopter: &mut Adopter) -> io::Result<Member> {
+    fn resume(state: MemberState, adopter: &mut Adopter, flood: FloodJudge) -> io::Result<Member> {
         let channel = MasterEnd::new(adopter.adopt(state.channel)?);
         let memory = adopter.adopt(state.memory)?;
         let memory = Arc::new(SharedMemory::adopt(memory, page_bytes(LOANS_MAX))?);
-        let page =
-            MasterPage::resume(Arc::clone(&memory), &state.page).map_err(io::Error::other)?;
+        let page = MasterPage::resume(Arc::clone(&memory), LOANS_MAX, &state.page)
+            .map_err(io::Error::other)?;
         // Whatever it was asked to ring for, it is asked again.
         page.lower_bell();
         let frames = state.frames_owed.iter().map(|bytes| ToWorker::decode(bytes));
@@ -298,6 +320,12 @@ impl Member {
             idle: IdleWatch::new()?,
             alarm: Alarm::adopt(adopter.adopt(state.alarm)?)?,
             bell: Bell::adopt(adopter.adopt(state.bell)?),
+            flood,
+            breach: state.breach,
+            // A channel that is closed is reported again.
+            closed_at: None,
+            leave_at: state.leave_at,
+            refused_until: Nanos(0),
             reported: state.reported,
             memory,
         };
@@ -321,9 +349,22 @@ impl Member {
 
     /// The worker has said that it does not use the page: the master keeps the worker's side too.
     pub(crate) fn play_worker_side(&mut self) -> io::Result<()> {
-        let page = WorkerPage::attach(Arc::clone(&self.memory)).map_err(io::Error::other)?;
+        let memory = Arc::clone(&self.memory);
+        let page = WorkerPage::play(memory, LOANS_MAX).map_err(io::Error::other)?;
         self.proxy = Some(page);
         Ok(())
+    }
+
+    /// By nothing but its end does it wake the master any more.
+    pub(crate) fn unlisten(&self, registry: &Registry) {
+        epoll::unwatch(registry, self.channel.as_fd());
+        epoll::unwatch(registry, self.alarm.as_fd());
+        epoll::unwatch(registry, self.bell.as_fd());
+    }
+
+    /// The channel, to be watched.
+    pub(crate) fn channel_descriptor(&self) -> BorrowedFd<'_> {
+        self.channel.as_fd()
     }
 
     /// Forgets what has been claimed since the last look, and says what still waits. Bounded by the

@@ -55,6 +55,10 @@ impl Master {
             worker = who.slot.0, gen = who.generation.0, pid = member.child.pid(),
             %how, loans = settled.len(), unfinished = lost_to_it, "worker ended"
         );
+        if member.breach.is_some() {
+            // It was not read to its end.
+            member.channel.dispose();
+        }
         self.supervisor.handle_exited(who, how, self.now);
     }
 
@@ -67,9 +71,11 @@ impl Master {
             Settlement::Elsewhere => return false,
             Settlement::SeatAgain | Settlement::Idle => {
                 self.counters.rescued += 1;
-                // Nobody writes to that page any more: its terms are as the worker left them. Its
-                // watch has gone with it.
-                connection.take_terms(&settled.terms, latest);
+                // Its terms are as the worker left them, if it has ever had the connection; its watch
+                // has gone with it.
+                if settled.settlement != Settlement::SeatAgain {
+                    connection.take_terms(&settled.terms, latest);
+                }
                 connection.watched = false;
                 self.place_returned(id);
                 return false;

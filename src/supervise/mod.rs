@@ -23,6 +23,8 @@
 //! Not here: pids, pidfds and signals (`sys::process`), connections (`master`).
 
 mod backoff;
+mod breach;
+pub mod flood;
 pub mod hang;
 mod reason;
 pub mod recycling;
@@ -40,6 +42,7 @@ use crate::supervise::backoff::Backoff;
 use crate::supervise::reload::Round;
 use crate::time::Nanos;
 
+pub use breach::Breach;
 pub use reason::{Cause, Exit, StartFailure};
 pub use reload::{Reload, ReloadFailure, ReloadReport};
 pub use state::SupervisorState;

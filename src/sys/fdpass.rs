@@ -11,6 +11,7 @@ use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixDatagram;
+use std::thread;
 
 use rustix::io::Errno;
 use rustix::net::{
@@ -66,10 +67,25 @@ pub fn socketpair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(pair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?)
 }
 
+/// Closes descriptors that a stranger has sent, on a thread of its own: closing the last copy may
+/// wait for as long as the stranger likes (a socket with SO_LINGER, a file of a FUSE server).
+pub fn dispose(descriptors: Vec<OwnedFd>) {
+    if !descriptors.is_empty() {
+        // Without a thread they are closed here, with the closure.
+        let closer = thread::Builder::new().name("closer".to_owned());
+        let _ = closer.spawn(move || drop(descriptors));
+    }
+}
+
 impl PacketSocket {
     /// Takes over one end.
     pub fn new(end: OwnedFd) -> Self {
         PacketSocket(end.into())
+    }
+
+    /// Closes this end, with whatever descriptors are in packets that nobody has read.
+    pub fn dispose(self) {
+        dispose(vec![self.0.into()]);
     }
 
     /// Sends a packet without descriptors.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use rustix::io::{Errno, ioctl_fionread};
 use rustix::net::{
     RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, recv, send as send_bytes, sendmsg,
-    shutdown,
+    shutdown, sockopt,
 };
 
 use crate::sys::listener::tcp_info;
@@ -115,6 +115,14 @@ pub fn shutdown_both(socket: BorrowedFd<'_>) -> io::Result<()> {
 /// It was over already.
 pub fn shutdown_write(socket: BorrowedFd<'_>) -> io::Result<()> {
     Ok(shutdown(socket, Shutdown::Write)?)
+}
+
+/// Closing this socket will not wait, whatever a worker that had a copy has asked for: with SO_LINGER
+/// set close(2) waits for the client to take what was sent, also on a non-blocking socket
+/// (`inet_release`), and would hold whoever closes the last copy.
+pub fn never_linger(socket: BorrowedFd<'_>) {
+    // ENOTSOCK and the like: then it does not linger.
+    let _ = sockopt::set_socket_linger(socket, None);
 }
 
 /// Resets the connection at once, whoever else holds a copy: connect(2) to AF_UNSPEC dissolves the

@@ -175,7 +175,7 @@ impl World {
                 }
                 self.connections[number].place = Place::OnLoan(place, loan);
             } else {
-                member.page.undo_lend(loan);
+                member.page.withdraw(loan);
             }
         }
         sent

@@ -76,6 +76,7 @@ fn member_state(place: u32, member: &Member) -> MemberState {
             Stage::Starting => StageState::Starting,
             Stage::Serving => StageState::Serving,
             Stage::Leaving => StageState::Leaving,
+            Stage::Ending => StageState::Ending,
         },
         shape: member.shape,
         proxy: member.proxy.is_some(),
@@ -85,5 +86,7 @@ fn member_state(place: u32, member: &Member) -> MemberState {
         frames_owed: frames.collect(),
         stopped_at: member.stopped_at,
         reported: member.reported,
+        breach: member.breach,
+        leave_at: member.leave_at,
     }
 }

@@ -13,6 +13,7 @@ use crate::master::connections::{Connection, Place};
 use crate::master::roster::Stage;
 use crate::master::upgrade::state::{PlaceState, StageState, State};
 use crate::master::{Master, system};
+use crate::supervise::flood::FloodJudge;
 use crate::sys::upgrade::Adopter;
 
 impl Master {
@@ -37,8 +38,10 @@ impl Master {
             .filter(|member| member.stage == StageState::Serving)
             .map(|member| (member.place, member.shape))
             .collect();
+        let (stall_after, now) = (self.settings.stall_after, self.now);
+        let flood = || FloodJudge::new(stall_after, now);
         self.roster
-            .resume(registry, state.members, adopter)
+            .resume(registry, state.members, adopter, flood)
             .map_err(system("taking workers over"))?;
         self.resume_loans();
         for one in &state.connections {
@@ -92,6 +95,7 @@ impl From<StageState> for Stage {
             StageState::Starting => Stage::Starting,
             // It serves once the dispatcher knows it.
             StageState::Serving | StageState::Leaving => Stage::Leaving,
+            StageState::Ending => Stage::Ending,
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::board::{PAGE_LAYOUT, PageState};
 use crate::dispatch::Shape;
 use crate::handoff::{PROTOCOL_VERSION, ReportRecord};
 use crate::ident::{ConnectionId, Incarnation, ListenerId, LoanId, PeerAddress};
-use crate::supervise::SupervisorState;
+use crate::supervise::{Breach, SupervisorState};
 use crate::time::Nanos;
 
 /// The version of this format. A field that older programs may overlook, and that has a default
@@ -119,6 +119,10 @@ pub(crate) struct MemberState {
     pub(crate) frames_owed: Vec<Vec<u8>>,
     pub(crate) stopped_at: Option<Nanos>,
     pub(crate) reported: Option<ReportRecord>,
+    /// How it has broken the protocol.
+    pub(crate) breach: Option<Breach>,
+    /// It has asked for leave, which is heard then.
+    pub(crate) leave_at: Option<Nanos>,
 }
 
 /// Where a worker is in its life, as far as lending goes.
@@ -127,6 +131,8 @@ pub(crate) enum StageState {
     Starting,
     Serving,
     Leaving,
+    /// It has been killed: nothing that it says counts.
+    Ending,
 }
 
 /// A state that this program cannot go on from.
