@@ -14,6 +14,7 @@
 //! | `bell` | an eventfd by which workers wake their master |
 //! | `fdpass` | descriptors over a Unix socketpair |
 //! | `shm` | sealed memory that two processes share |
+//! | `locked_file` | a file that one process writes, and whose lock says that it lives |
 //! | `process` | children, by pidfd |
 //! | `launch` | how this process was started |
 //! | `inherit` | what a worker was started with |
@@ -31,6 +32,7 @@ pub mod inherit;
 pub mod launch;
 pub mod limits;
 pub mod listener;
+pub mod locked_file;
 pub mod process;
 pub mod shm;
 pub mod stream;
