@@ -1,5 +1,6 @@
 //! A worker that breaks the hand-off protocol in a way of its caller's choice, for
-//! `tests/hostile_worker.rs`: `maitred serve -w 3 -- target/debug/examples/hostile_worker MAITRED WAY`
+//! `tests/hostile_worker.rs`:
+//! `maitred serve -w 3 -- target/debug/examples/hostile_worker MAITRED WAY`
 //!
 //! Slot 0 is the hostile one, in its first incarnation (`every-` before the way: in each); all others
 //! become workers of MAITRED itself. `WAY` is one of [`ways`], or `seed-N`: a random row of them.

@@ -21,6 +21,8 @@
 //! | credit | how many connections may wait at a worker (with handler threads: wait or be served) |
 //! | waiting room | connections accepted without credit, in order of arrival, once a limit to waiting may have been passed |
 //! | shed | turned away with a 503 |
+//! | account | every connection that was accepted: where it is, or how it has left |
+//! | status file | what a master says of itself, for other processes to read |
 //! | intake | where a worker's connections come from |
 //!
 //! # Rooms, in the order in which a connection travels
@@ -42,6 +44,7 @@ pub mod supervise;
 #[cfg(not(loom))]
 pub mod master;
 
+pub mod account;
 pub mod dispatch;
 pub mod loan;
 

@@ -158,12 +158,23 @@ pub enum Settlement {
     Idle,
     /// A request was read and not a byte answered: 502.
     BadGateway,
-    /// Part of an answer has left, or there is no telling: reset, so that the client sees it.
-    Reset,
+    /// Nothing that could be sent would be right: reset, so that the client sees it.
+    Reset(ResetReason),
     /// The worker had ended it: close.
     Close,
     /// The master had taken it back: it is somewhere else already.
     Elsewhere,
+}
+
+/// Why a connection is reset when its worker has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ResetReason {
+    /// A part of an answer has left.
+    Answering,
+    /// State of the connection was in the worker alone.
+    Pinned,
+    /// The worker wrote what cannot be: there is no telling.
+    Garbled,
 }
 
 /// Settles one loan of a worker that has ended, by the master's record and the claim word, never
@@ -174,7 +185,7 @@ pub fn settle(record: MasterState, word: u64, sequence: u32) -> Settlement {
         MasterState::OnLoan => match ClaimWord::decode(word) {
             Ok(word) if word.sequence == sequence => settle_state(word.state),
             // Somebody else's sequence on a place that is lent: the worker wrote over it.
-            Ok(_) | Err(Garbled(_)) => Settlement::Reset,
+            Ok(_) | Err(Garbled(_)) => Settlement::Reset(ResetReason::Garbled),
         },
     }
 }
@@ -184,10 +195,11 @@ fn settle_state(state: LoanState) -> Settlement {
         LoanState::Lent => Settlement::SeatAgain,
         LoanState::Idle | LoanState::Given => Settlement::Idle,
         LoanState::Active => Settlement::BadGateway,
-        LoanState::Answering | LoanState::Pinned => Settlement::Reset,
+        LoanState::Answering => Settlement::Reset(ResetReason::Answering),
+        LoanState::Pinned => Settlement::Reset(ResetReason::Pinned),
         LoanState::Ended => Settlement::Close,
         // Only the master writes these, and its record says otherwise: the worker lies.
-        LoanState::Free | LoanState::Recalled => Settlement::Reset,
+        LoanState::Free | LoanState::Recalled => Settlement::Reset(ResetReason::Garbled),
     }
 }
 
@@ -235,16 +247,17 @@ mod tests {
         assert_eq!(on_loan(LoanState::Idle), Settlement::Idle);
         assert_eq!(on_loan(LoanState::Given), Settlement::Idle);
         assert_eq!(on_loan(LoanState::Active), Settlement::BadGateway);
-        assert_eq!(on_loan(LoanState::Answering), Settlement::Reset);
-        assert_eq!(on_loan(LoanState::Pinned), Settlement::Reset);
+        assert_eq!(on_loan(LoanState::Answering), Settlement::Reset(ResetReason::Answering));
+        assert_eq!(on_loan(LoanState::Pinned), Settlement::Reset(ResetReason::Pinned));
         assert_eq!(on_loan(LoanState::Ended), Settlement::Close);
     }
 
     #[test]
     fn a_word_that_cannot_be_is_a_reset_and_a_recalled_loan_is_elsewhere_whatever_it_says() {
-        assert_eq!(settle(MasterState::OnLoan, u64::MAX, 7), Settlement::Reset);
+        let garbled = Settlement::Reset(ResetReason::Garbled);
+        assert_eq!(settle(MasterState::OnLoan, u64::MAX, 7), garbled);
         let other = ClaimWord { sequence: 8, state: LoanState::Lent }.encode();
-        assert_eq!(settle(MasterState::OnLoan, other, 7), Settlement::Reset);
+        assert_eq!(settle(MasterState::OnLoan, other, 7), garbled);
         for state in LoanState::ALL {
             let word = ClaimWord { sequence: 7, state }.encode();
             assert_eq!(settle(MasterState::Recalled, word, 7), Settlement::Elsewhere);

@@ -406,6 +406,7 @@ mod tests {
     use super::*;
     use crate::board::page_bytes;
     use crate::board::worker::WorkerPage;
+    use crate::loan::ResetReason;
 
     type Memory = Arc<Vec<AtomicU64>>;
 
@@ -556,7 +557,7 @@ mod tests {
         let expected = [
             Settlement::SeatAgain,
             Settlement::BadGateway,
-            Settlement::Reset,
+            Settlement::Reset(ResetReason::Answering),
             Settlement::Idle,
             Settlement::Elsewhere,
         ];

@@ -351,3 +351,21 @@ pub const RECYCLE_LOOK: Duration = Duration::from_secs(1);
 
 /// How often requests are counted with `--max-requests` at the most, in turns that there are anyway.
 pub const RECYCLE_COUNT: Duration = Duration::from_millis(100);
+
+/// How often the master writes its status file at the most. People look once a second, and scrapers
+/// less often; twenty times a second make a test's wait short and cost a ten-thousandth of a core
+/// (docs/measurements.md).
+pub const STATUS_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Workers that a status file lists: each slot has one, and during a reload two.
+pub const STATUS_WORKERS_MAX: usize = 2 * WORKERS_MAX as usize;
+
+/// How often a reader looks again at a status file that is just being written, before it says that
+/// the file is damaged. One write takes microseconds, and there are twenty in a second.
+pub const STATUS_READS_MAX: u32 = 20;
+
+/// How long it waits between two such looks.
+pub const STATUS_READ_PAUSE: Duration = Duration::from_millis(2);
+
+/// Bytes in the path of a status file: the kernel's own bound with its closing NUL (PATH_MAX).
+pub const STATUS_PATH_SIZE_MAX: usize = 4095;

@@ -12,6 +12,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use mio::Registry;
 use slab::Slab;
 
+use crate::account::{Here, Outcome};
 use crate::board::Terms;
 use crate::config::CONTEXT_SIZE;
 use crate::handoff::LendRecord;
@@ -36,7 +37,7 @@ pub(crate) struct Connection {
     waited_before_accept_us: u32,
     /// What its last worker left for the next; most leave nothing.
     context: Option<Box<[u8; CONTEXT_SIZE]>>,
-    pub(crate) place: Place,
+    place: Place,
     /// It has been lent before.
     pub(crate) seated: bool,
     /// In the master's own epoll: parked, or it was once.
@@ -62,7 +63,10 @@ pub(crate) enum Place {
         loan: LoanId,
     },
     /// Answered by the master itself, and waiting for the client to notice.
-    Lingering,
+    Lingering {
+        /// What is counted when it has.
+        outcome: Outcome,
+    },
 }
 
 /// What is known of a connection when it is accepted.
@@ -76,10 +80,11 @@ pub(crate) struct Accepted {
     pub(crate) idle_deadline: Nanos,
 }
 
-/// All of them.
+/// All of them, and how many are where.
 #[derive(Debug, Default)]
 pub(crate) struct Connections {
     slab: Slab<Connection>,
+    here: Here,
 }
 
 impl Connections {
@@ -99,12 +104,16 @@ impl Connections {
             registered: false,
             watched: false,
         };
+        self.here.queued += 1;
         // Each holds a descriptor, and RLIMIT_NOFILE cannot pass 2^31.
         ConnectionId(self.slab.insert(connection) as u32)
     }
 
     /// Takes over those that another image of this process has accepted, under their names.
     pub(crate) fn resume(&mut self, connections: Vec<(ConnectionId, Connection)>) {
+        for (_, connection) in &connections {
+            *count_mut(&mut self.here, connection.place) += 1;
+        }
         self.slab = connections.into_iter().map(|(id, one)| (id.0 as usize, one)).collect();
     }
 
@@ -114,7 +123,17 @@ impl Connections {
         if connection.seated {
             stream::never_linger(connection.descriptor());
         }
+        *count_mut(&mut self.here, connection.place) -= 1;
         Some(connection)
+    }
+
+    /// It is there from now on. The only way in which a connection changes its place.
+    pub(crate) fn move_to(&mut self, id: ConnectionId, place: Place) {
+        if let Some(connection) = self.slab.get_mut(id.0 as usize) {
+            let before = std::mem::replace(&mut connection.place, place);
+            *count_mut(&mut self.here, before) -= 1;
+            *count_mut(&mut self.here, place) += 1;
+        }
     }
 
     pub(crate) fn get(&self, id: ConnectionId) -> Option<&Connection> {
@@ -123,6 +142,11 @@ impl Connections {
 
     pub(crate) fn get_mut(&mut self, id: ConnectionId) -> Option<&mut Connection> {
         self.slab.get_mut(id.0 as usize)
+    }
+
+    /// How many are where.
+    pub(crate) fn here(&self) -> Here {
+        self.here
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -136,6 +160,24 @@ impl Connections {
     /// Every connection, for the rare questions that need to see all.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (ConnectionId, &Connection)> {
         self.slab.iter().map(|(id, connection)| (ConnectionId(id as u32), connection))
+    }
+
+    /// Panics unless what is counted of each place is what a look at all of them finds there.
+    pub(crate) fn check_invariants(&self) {
+        let mut found = Here::default();
+        for (_, connection) in &self.slab {
+            *count_mut(&mut found, connection.place) += 1;
+        }
+        assert_eq!(self.here, found, "connections by place");
+    }
+}
+
+fn count_mut(here: &mut Here, place: Place) -> &mut u64 {
+    match place {
+        Place::Queued => &mut here.queued,
+        Place::Parked => &mut here.parked,
+        Place::OnLoan { .. } => &mut here.on_loan,
+        Place::Lingering { .. } => &mut here.lingering,
     }
 }
 
@@ -238,6 +280,11 @@ impl Connection {
         epoll::watch_oneshot(registry, self.descriptor(), source.token())?;
         self.registered = true;
         Ok(())
+    }
+
+    /// Where it is.
+    pub(crate) fn place(&self) -> Place {
+        self.place
     }
 
     pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {

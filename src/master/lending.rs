@@ -140,11 +140,11 @@ impl Master {
             self.counters.lent += records.len() as u64;
             member.flood.handle_lent(records.len() as u64);
             for (id, record) in packet.iter().zip(&records) {
-                if let Some(connection) = self.connections.get_mut(*id) {
-                    connection.place = Place::OnLoan { member: place, loan: record.loan };
-                    if !std::mem::replace(&mut connection.seated, true) {
-                        self.counters.count_seated(member.who.slot);
-                    }
+                self.connections.move_to(*id, Place::OnLoan { member: place, loan: record.loan });
+                if let Some(connection) = self.connections.get_mut(*id)
+                    && !std::mem::replace(&mut connection.seated, true)
+                {
+                    self.counters.slot_mut(member.who.slot).seated += 1;
                 }
             }
         }

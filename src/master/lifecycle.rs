@@ -11,6 +11,7 @@ use signal_hook::consts::signal::{
 };
 use tracing::{debug, error, info, warn};
 
+use crate::account::Outcome;
 use crate::config::{App, Rebalance};
 use crate::dispatch::Shape;
 use crate::exit::{self, RunError};
@@ -240,7 +241,7 @@ impl Master {
         {}
         self.acceptor.close();
         for id in self.parked.ids() {
-            self.unpark_and_close(id, super::Outcome::LeftIdle);
+            self.unpark_and_close(id, Outcome::IdleAtStop);
         }
         for place in self.roster.places() {
             self.take_back_unclaimed(place, true);

@@ -12,9 +12,10 @@ use std::collections::VecDeque;
 
 use mio::Registry;
 
+use crate::account::Outcome;
 use crate::config::{LINGER_BYTES_MAX, LINGER_FOR, LINGERING_MAX};
 use crate::ident::ConnectionId;
-use crate::master::connections::{Connection, Place};
+use crate::master::connections::{Connection, Connections, Place};
 use crate::master::tokens::Source;
 use crate::sys::epoll;
 use crate::sys::stream::{self, Received};
@@ -24,6 +25,13 @@ use crate::time::Nanos;
 #[derive(Debug, Default)]
 pub(crate) struct Lingering {
     queue: VecDeque<(Nanos, ConnectionId, u64)>,
+}
+
+/// A canned answer, and what is counted once its client has had the time to read it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LastAnswer {
+    pub(crate) bytes: &'static [u8],
+    pub(crate) outcome: Outcome,
 }
 
 /// Whether a lingering connection is over.
@@ -38,15 +46,16 @@ impl Lingering {
     pub(crate) fn begin(
         &mut self,
         registry: &Registry,
+        connections: &mut Connections,
         id: ConnectionId,
-        connection: &mut Connection,
-        answer: &[u8],
+        answer: LastAnswer,
         now: Nanos,
     ) -> Linger {
+        let Some(connection) = connections.get_mut(id) else { return Linger::Over };
         let socket = connection.descriptor();
         // A fresh connection's send buffer always has room for a line; if the client has stopped
         // reading altogether there is nobody to tell.
-        if stream::send(socket, answer).is_err() || stream::shutdown_write(socket).is_err() {
+        if stream::send(socket, answer.bytes).is_err() || stream::shutdown_write(socket).is_err() {
             return Linger::Over;
         }
         if discard(connection, &mut 0) == Linger::Over {
@@ -55,7 +64,7 @@ impl Lingering {
         if connection.watch_once(registry, Source::Lingering(id)).is_err() {
             return Linger::Over;
         }
-        connection.place = Place::Lingering;
+        connections.move_to(id, Place::Lingering { outcome: answer.outcome });
         self.queue.push_back((now + LINGER_FOR, id, 0));
         Linger::Waiting
     }
@@ -105,6 +114,11 @@ impl Lingering {
             self.queue.retain(|(_, other, _)| *other != id);
         }
         linger
+    }
+
+    /// How many linger.
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len()
     }
 
     /// When the next one has had its time.

@@ -10,7 +10,6 @@
 
 mod acceptor;
 mod connections;
-mod counters;
 mod hearing;
 mod isolating;
 mod lending;
@@ -41,6 +40,7 @@ use mio::{Events, Interest, Poll};
 use signal_hook_mio::v1_0::Signals;
 use tracing::{debug, info};
 
+use crate::account::{Account, Counters, Here, Outcome};
 use crate::board::LetGo;
 use crate::config::{
     BELL_ROUNDS_MAX, DEBTS_PAUSE, EVENTS_PER_TURN_MAX, PARKED_SHARE, RING_LOOK_MAX, Settings,
@@ -49,9 +49,8 @@ use crate::dispatch::{DispatchSettings, Dispatcher};
 use crate::exit::{Exit, RunError};
 use crate::ident::ConnectionId;
 use crate::master::acceptor::{Acceptor, Stopped};
-use crate::master::connections::{Connections, Place};
-use crate::master::counters::{Counters, Outcome};
-use crate::master::lingering::{Linger, Lingering};
+use crate::master::connections::{Connection, Connections, Place};
+use crate::master::lingering::{LastAnswer, Linger, Lingering};
 use crate::master::parked::Parked;
 use crate::master::pid_file::PidFile;
 use crate::master::reserve::Reserve;
@@ -96,8 +95,6 @@ struct Master {
     settings: Settings,
     flush_log: Box<dyn Fn()>,
     upgrade: Upgrade,
-    /// How often this process has been upgraded.
-    upgrades: u32,
     launch: LaunchCommand,
     poll: Poll,
     signals: Signals,
@@ -193,7 +190,6 @@ impl Master {
             settings,
             flush_log,
             upgrade: Upgrade::None,
-            upgrades: 0,
             launch,
             poll,
             signals,
@@ -233,7 +229,7 @@ impl Master {
                 info!(
                     from,
                     to = env!("CARGO_PKG_VERSION"),
-                    upgrades = master.upgrades,
+                    upgrades = master.counters.upgrades,
                     connections = master.connections.len(),
                     "upgraded: workers are replaced now"
                 );
@@ -259,7 +255,7 @@ impl Master {
             self.now = clock::now();
             self.turn(&events);
             if self.upgrade.is_leaving() {
-                self.leave();
+                self.replace_image();
             }
         }
     }
@@ -359,10 +355,10 @@ impl Master {
 
     fn handle_lingering_event(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get(id) else { return };
-        if connection.place == Place::Lingering
+        if matches!(connection.place(), Place::Lingering { .. })
             && self.lingering.handle_readable(self.poll.registry(), id, connection) == Linger::Over
         {
-            self.close_counted(id);
+            self.close_lingered(id);
         }
     }
 
@@ -375,10 +371,10 @@ impl Master {
             if deadline > now {
                 break;
             }
-            self.unpark_and_close(id, Outcome::LeftIdle);
+            self.unpark_and_close(id, Outcome::SilentTooLong);
         }
         while let Some(id) = self.lingering.pop_due(now) {
-            self.close_counted(id);
+            self.close_lingered(id);
         }
         self.hear_leavers();
         self.judge_hangs();
@@ -396,61 +392,87 @@ impl Master {
     /// Ends a connection in order. Shut down first: a stuck worker may still hold a copy of what
     /// was recalled from it, and a close alone would send no FIN then.
     fn close(&mut self, id: ConnectionId, outcome: Outcome) {
-        self.counters.count(outcome);
-        self.close_counted(id);
-    }
-
-    /// As [`Master::close`], for one whose outcome has been counted.
-    fn close_counted(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.connections.remove(id) {
+        if let Some(connection) = self.leave(id, outcome) {
             // Its client may have gone already.
             let _ = stream::shutdown_both(connection.descriptor());
         }
     }
 
-    fn end(mut self, outcome: Result<Exit, RunError>) -> Result<Exit, RunError> {
-        for (id, place) in
-            self.connections.iter().map(|(id, held)| (id, held.place)).collect::<Vec<_>>()
+    /// As [`Master::close`], for one that has had its last answer.
+    fn close_lingered(&mut self, id: ConnectionId) {
+        if let Some(Place::Lingering { outcome }) = self.connections.get(id).map(Connection::place)
         {
-            match place {
-                // Counted when it was answered.
-                Place::Lingering => self.close_counted(id),
-                Place::Queued | Place::Parked | Place::OnLoan { .. } => {
-                    self.close(id, Outcome::ServerEnded);
-                }
-            }
+            self.close(id, outcome);
         }
-        self.counters.check_invariants(self.connections.len());
-        let counters = &self.counters;
+    }
+
+    /// Answers for a worker, and closes gently.
+    fn answer_last(&mut self, id: ConnectionId, answer: LastAnswer) {
+        let registry = self.poll.registry();
+        let connections = &mut self.connections;
+        if self.lingering.begin(registry, connections, id, answer, self.now) == Linger::Over {
+            self.close(id, answer.outcome);
+        }
+    }
+
+    /// The only way out of the table: whoever leaves is counted.
+    fn leave(&mut self, id: ConnectionId, outcome: Outcome) -> Option<Connection> {
+        let connection = self.connections.remove(id)?;
+        self.counters.count(outcome);
+        Some(connection)
+    }
+
+    /// Where every connection is, or what has become of it.
+    fn account(&self) -> Account {
+        Account { counters: self.counters.clone(), here: self.connections.here() }
+    }
+
+    fn end(mut self, outcome: Result<Exit, RunError>) -> Result<Exit, RunError> {
+        let places: Vec<_> = self.connections.iter().map(|(id, held)| (id, held.place())).collect();
+        for (id, place) in places {
+            let outcome = match place {
+                Place::Lingering { outcome } => outcome,
+                Place::Queued | Place::Parked | Place::OnLoan { .. } => Outcome::ServerEnded,
+            };
+            self.close(id, outcome);
+        }
+        let account = self.account();
+        account.check_invariants();
+        let counters = &account.counters;
         info!(
-            accepted = counters.accepted,
-            finished = counters.of(Outcome::Finished),
+            %account,
             lent = counters.lent,
             recalled = counters.recalled,
-            rescued = counters.rescued_idle,
+            rescued = counters.rescued,
             given = counters.given,
-            protocol_errors = counters.protocol_errors(),
-            shed_too_old = counters.of(Outcome::ShedTooOld),
-            shed_too_many = counters.of(Outcome::ShedTooMany),
+            protocol_errors = counters.protocol_errors,
+            outlived = counters.outlived,
             seated = counters.seated(),
             "stopped"
         );
         outcome
     }
 
-    /// The two machines, the books of every page, and the conservation of connections.
+    /// The two machines, the books of every page, and the conservation of connections: as many are
+    /// at each place as whoever keeps them there says.
     fn check_invariants(&self) {
         self.dispatcher.check_invariants();
         self.supervisor.check_invariants();
+        let (mut on_loan, mut in_outboxes) = (0, 0);
         for (_, member) in self.roster.iter() {
             member.page.check_invariants();
+            on_loan += u64::from(member.page.on_loan());
+            in_outboxes += member.outbox.len();
         }
-        let lingering = self
-            .connections
-            .iter()
-            .filter(|(_, connection)| connection.place == Place::Lingering)
-            .count();
-        self.counters.check_invariants(self.connections.len() - lingering);
+        self.connections.check_invariants();
+        let kept = Here {
+            queued: (self.dispatcher.queued() + in_outboxes) as u64,
+            parked: self.parked.len() as u64,
+            on_loan,
+            lingering: self.lingering.len() as u64,
+        };
+        assert_eq!(self.connections.here(), kept, "connections are where they are kept");
+        self.account().check_invariants();
     }
 }
 

@@ -14,7 +14,7 @@ use std::io;
 use mio::Registry;
 
 use crate::ident::ConnectionId;
-use crate::master::connections::{Connection, Place};
+use crate::master::connections::{Connections, Place};
 use crate::master::tokens::Source;
 use crate::sys::epoll;
 use crate::time::Nanos;
@@ -38,20 +38,22 @@ impl Parked {
     pub(crate) fn insert(
         &mut self,
         registry: &Registry,
+        connections: &mut Connections,
         id: ConnectionId,
-        connection: &mut Connection,
     ) -> io::Result<()> {
+        let Some(connection) = connections.get_mut(id) else { return Ok(()) };
         connection.watch_once(registry, Source::Parked(id))?;
-        connection.place = Place::Parked;
         self.by_deadline.insert((connection.idle_deadline, id));
+        connections.move_to(id, Place::Parked);
         Ok(())
     }
 
     /// It has been reported: the registration is spent, and stays for the next time. A spent one
     /// reports nothing, not even an error (epoll_ctl(2)), whoever holds the connection.
-    pub(crate) fn remove_reported(&mut self, id: ConnectionId, connection: &mut Connection) {
+    pub(crate) fn remove_reported(&mut self, connections: &mut Connections, id: ConnectionId) {
+        let Some(connection) = connections.get(id) else { return };
         if self.by_deadline.remove(&(connection.idle_deadline, id)) {
-            connection.place = Place::Queued;
+            connections.move_to(id, Place::Queued);
         }
     }
 
@@ -59,14 +61,20 @@ impl Parked {
     pub(crate) fn remove(
         &mut self,
         registry: &Registry,
+        connections: &mut Connections,
         id: ConnectionId,
-        connection: &mut Connection,
     ) {
+        let Some(connection) = connections.get_mut(id) else { return };
         if self.by_deadline.remove(&(connection.idle_deadline, id)) {
             epoll::unwatch(registry, connection.descriptor());
             connection.registered = false;
-            connection.place = Place::Queued;
+            connections.move_to(id, Place::Queued);
         }
+    }
+
+    /// How many are parked.
+    pub(crate) fn len(&self) -> usize {
+        self.by_deadline.len()
     }
 
     /// Whether the next one that is parked must take the place of another.
@@ -128,22 +136,22 @@ mod tests {
         let (mut connections, mut parked) = (Connections::default(), Parked::new(2));
         let (id, mut client) = connection(&mut connections, 9);
         for _ in 0..3 {
-            let held = connections.get_mut(id).unwrap();
-            parked.insert(poll.registry(), id, held).unwrap();
+            parked.insert(poll.registry(), &mut connections, id).unwrap();
+            assert_eq!(connections.here().parked, 1);
             client.write_all(b"a").unwrap();
             assert_eq!(reported(&mut poll), [Some(Source::Parked(id))]);
-            parked.remove_reported(id, held);
-            assert_eq!(held.place, Place::Queued);
+            parked.remove_reported(&mut connections, id);
+            assert_eq!(connections.get(id).unwrap().place(), Place::Queued);
+            connections.check_invariants();
             client.write_all(b"b").unwrap();
             assert_eq!(reported(&mut poll), [], "a spent registration is silent");
         }
         client.shutdown(std::net::Shutdown::Both).unwrap();
         assert_eq!(reported(&mut poll), [], "also when the client leaves");
-        let held = connections.get_mut(id).unwrap();
-        parked.insert(poll.registry(), id, held).unwrap();
-        parked.remove(poll.registry(), id, held);
+        parked.insert(poll.registry(), &mut connections, id).unwrap();
+        parked.remove(poll.registry(), &mut connections, id);
         assert_eq!(reported(&mut poll), [], "what was taken out is not reported");
-        parked.insert(poll.registry(), id, held).unwrap();
+        parked.insert(poll.registry(), &mut connections, id).unwrap();
         assert_eq!(reported(&mut poll), [Some(Source::Parked(id))]);
     }
 
@@ -155,7 +163,7 @@ mod tests {
             [30, 10, 20].map(|deadline| connection(&mut connections, deadline)).into();
         for (id, _) in &ids[..2] {
             assert!(!parked.is_full());
-            parked.insert(poll.registry(), *id, connections.get_mut(*id).unwrap()).unwrap();
+            parked.insert(poll.registry(), &mut connections, *id).unwrap();
         }
         assert!(parked.is_full());
         assert_eq!(parked.first(), Some((Nanos(10), ids[1].0)));

@@ -3,13 +3,13 @@
 //! Not here: which are recalled (`dispatch`), idle ones of a stuck worker (`watching`), those of a
 //! dead one (`settling`).
 
+use crate::account::Outcome;
 use crate::board::{LetGo, LetGoHow, Recall};
 use crate::config::{RING_ENTRIES_PER_TURN_MAX, RING_LOOK_MAX, RING_LOOK_MIN};
 use crate::ident::{ConnectionId, LoanId, Slot};
 use crate::loan::{LoanState, MasterState};
 use crate::master::Master;
 use crate::master::connections::Place;
-use crate::master::counters::Outcome;
 use crate::supervise::Breach;
 use crate::sys::stream;
 
@@ -51,8 +51,8 @@ impl Master {
                         // What it has not claimed it has not changed, whatever its page says.
                         held.take_terms(&terms, latest);
                     }
-                    held.place = Place::Queued;
                 }
+                self.connections.move_to(connection, Place::Queued);
                 Some(connection)
             }
             Recall::Claimed | Recall::Over => None,
@@ -126,8 +126,7 @@ impl Master {
         match let_go.how {
             LetGoHow::Ended => {
                 // The worker has shut it down; this was the last copy but for the kernel's.
-                self.connections.remove(let_go.connection);
-                self.counters.count(Outcome::Finished);
+                self.leave(let_go.connection, Outcome::Finished);
             }
             LetGoHow::Given(terms) => {
                 self.counters.given += 1;
@@ -145,14 +144,14 @@ impl Master {
     /// A connection has come back that nobody reads from: seated if its client has spoken, parked
     /// if it has not; and ended where the server has stopped listening.
     pub(super) fn place_returned(&mut self, id: ConnectionId) {
-        let Some(connection) = self.connections.get_mut(id) else { return };
-        connection.place = Place::Queued;
+        self.connections.move_to(id, Place::Queued);
+        let Some(connection) = self.connections.get(id) else { return };
         let speaks = stream::bytes_readable(connection.descriptor()).unwrap_or(0) > 0;
         if speaks {
             let affinity = connection.affinity();
             self.dispatcher.handle_readable(id, affinity);
         } else if self.stopping.has_closed() {
-            self.close(id, Outcome::LeftIdle);
+            self.close(id, Outcome::IdleAtStop);
         } else {
             self.park(id);
         }

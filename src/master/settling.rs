@@ -9,20 +9,23 @@
 
 use tracing::{info, warn};
 
+use crate::account::Outcome;
 use crate::board::Settled;
 use crate::handoff::{DrainMode, ToWorker};
-use crate::loan::Settlement;
+use crate::loan::{ResetReason, Settlement};
 use crate::master::Master;
-use crate::master::counters::Outcome;
-use crate::master::lingering::Linger;
+use crate::master::lingering::LastAnswer;
 use crate::supervise::Exit;
 use crate::sys::stream;
 
 /// The answer to a request whose worker died with it. No Date: an origin server without a clock may
 /// leave it out, and the master makes no HTTP but this.
-const BAD_GATEWAY: &[u8] = b"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/plain\r\n\
-    Content-Length: 49\r\nConnection: close\r\n\r\n\
-    The worker that had this request ended meanwhile\n";
+const BAD_GATEWAY: LastAnswer = LastAnswer {
+    bytes: b"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/plain\r\n\
+        Content-Length: 49\r\nConnection: close\r\n\r\n\
+        The worker that had this request ended meanwhile\n",
+    outcome: Outcome::DiedUnanswered,
+};
 
 impl Master {
     /// A worker's process has ended, and is reaped.
@@ -70,7 +73,7 @@ impl Master {
         match settled.settlement {
             Settlement::Elsewhere => return false,
             Settlement::SeatAgain | Settlement::Idle => {
-                self.counters.rescued += 1;
+                self.counters.outlived += 1;
                 // Its terms are as the worker left them, if it has ever had the connection; its watch
                 // has gone with it.
                 if settled.settlement != Settlement::SeatAgain {
@@ -81,23 +84,23 @@ impl Master {
                 return false;
             }
             Settlement::BadGateway => {
-                self.counters.count(Outcome::DiedUnanswered);
-                let registry = self.poll.registry();
-                let linger = self.lingering.begin(registry, id, connection, BAD_GATEWAY, self.now);
-                if linger == Linger::Over {
-                    self.close_counted(id);
-                }
+                self.answer_last(id, BAD_GATEWAY);
             }
-            Settlement::Reset => {
-                self.counters.count(Outcome::DiedAnswering);
+            Settlement::Reset(why) => {
                 if let Err(cause) = stream::reset(connection.descriptor()) {
                     warn!(%cause, "resetting a connection");
                 }
-                self.connections.remove(id);
+                self.leave(
+                    id,
+                    match why {
+                        ResetReason::Answering => Outcome::DiedAnswering,
+                        ResetReason::Pinned => Outcome::DiedPinned,
+                        ResetReason::Garbled => Outcome::DiedGarbled,
+                    },
+                );
             }
             Settlement::Close => {
-                self.counters.count(Outcome::Finished);
-                self.connections.remove(id);
+                self.leave(id, Outcome::Finished);
                 return false;
             }
         }

@@ -5,12 +5,12 @@
 
 use tracing::warn;
 
+use crate::account::Outcome;
 use crate::config::LOG_REPEAT_AFTER;
 use crate::dispatch::ShedReason;
 use crate::ident::ConnectionId;
 use crate::master::Master;
-use crate::master::counters::Outcome;
-use crate::master::lingering::Linger;
+use crate::master::lingering::LastAnswer;
 use crate::master::stopping::Stopping;
 use crate::time::Nanos;
 
@@ -51,18 +51,13 @@ impl Master {
 
     /// Answers a connection with a 503, and closes it gently.
     pub(super) fn shed(&mut self, id: ConnectionId, reason: ShedReason) {
-        let Some(connection) = self.connections.get_mut(id) else { return };
-        self.counters.count(match reason {
+        let outcome = match reason {
             ShedReason::TooOld => Outcome::ShedTooOld,
             ShedReason::TooMany => Outcome::ShedTooMany,
-        });
-        let registry = self.poll.registry();
-        let linger = self.lingering.begin(registry, id, connection, SERVICE_UNAVAILABLE, self.now);
-        if linger == Linger::Over {
-            self.close_counted(id);
-        }
+        };
+        self.answer_last(id, LastAnswer { bytes: SERVICE_UNAVAILABLE, outcome });
         while let Some(longest) = self.lingering.pop_excess() {
-            self.close_counted(longest);
+            self.close_lingered(longest);
         }
         self.shed_log.say(reason, self.now);
     }

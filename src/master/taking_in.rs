@@ -7,11 +7,11 @@ use std::os::fd::AsFd;
 
 use tracing::debug;
 
+use crate::account::Outcome;
 use crate::ident::ConnectionId;
 use crate::master::Master;
 use crate::master::acceptor::Stopped;
 use crate::master::connections::{Accepted, Place};
-use crate::master::counters::Outcome;
 use crate::sys::stream;
 
 impl Master {
@@ -81,10 +81,10 @@ impl Master {
         if self.parked.is_full()
             && let Some((_, longest_silent)) = self.parked.first()
         {
-            self.unpark_and_close(longest_silent, Outcome::MadeRoom);
+            self.unpark_and_close(longest_silent, Outcome::MadeRoomParked);
         }
-        let Some(connection) = self.connections.get_mut(id) else { return };
-        if let Err(cause) = self.parked.insert(self.poll.registry(), id, connection) {
+        let inserted = self.parked.insert(self.poll.registry(), &mut self.connections, id);
+        if let Err(cause) = inserted {
             debug!(%cause, "parking a connection");
             self.close(id, Outcome::SystemRefused);
         }
@@ -92,17 +92,18 @@ impl Master {
 
     /// A parked connection has become readable, or its client is gone.
     pub(super) fn handle_parked_event(&mut self, id: ConnectionId, may_be_over: bool) {
-        let Some(connection) = self.connections.get_mut(id) else { return };
-        if connection.place != Place::Parked {
+        let Some(connection) = self.connections.get(id) else { return };
+        if connection.place() != Place::Parked {
             return;
         }
-        self.parked.remove_reported(id, connection);
+        self.parked.remove_reported(&mut self.connections, id);
+        let Some(connection) = self.connections.get(id) else { return };
         // A client may send and then end its side: only an end with nothing before it is one.
         if !may_be_over || stream::bytes_readable(connection.descriptor()).unwrap_or(0) > 0 {
             let affinity = connection.affinity();
             self.dispatcher.handle_readable(id, affinity);
         } else {
-            self.close(id, Outcome::LeftIdle);
+            self.close(id, Outcome::ClientLeft);
         }
     }
 
@@ -119,11 +120,7 @@ impl Master {
     }
 
     pub(super) fn unpark_and_close(&mut self, id: ConnectionId, outcome: Outcome) {
-        if let Some(connection) = self.connections.get_mut(id) {
-            if connection.place == Place::Parked {
-                self.parked.remove(self.poll.registry(), id, connection);
-            }
-            self.close(id, outcome);
-        }
+        self.parked.remove(self.poll.registry(), &mut self.connections, id);
+        self.close(id, outcome);
     }
 }

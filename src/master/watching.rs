@@ -171,7 +171,7 @@ impl Master {
         let Some(connection) = self.connections.get(id) else { return false };
         if stream::bytes_readable(connection.descriptor()).unwrap_or(0) > 0 {
             let affinity = connection.affinity();
-            self.counters.rescued_idle += 1;
+            self.counters.rescued += 1;
             self.dispatcher.handle_rescued(slot, id, affinity);
         } else {
             // Its client is gone; or its worker was quicker to read, and slower to be stuck again.

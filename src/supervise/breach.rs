@@ -55,6 +55,24 @@ impl Breach {
         Breach::AlarmFlood,
         Breach::StopFlood,
     ];
+
+    /// Its stable name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Breach::Packet => "breach_packet",
+            Breach::Ready => "breach_ready",
+            Breach::TooEarly => "breach_too_early",
+            Breach::WrongKind => "breach_wrong_kind",
+            Breach::WrongLoan => "breach_wrong_loan",
+            Breach::Ring => "breach_ring",
+            Breach::NotTaken => "breach_not_taken",
+            Breach::ChannelClosed => "breach_channel_closed",
+            Breach::FrameFlood => "breach_frame_flood",
+            Breach::BellFlood => "breach_bell_flood",
+            Breach::AlarmFlood => "breach_alarm_flood",
+            Breach::StopFlood => "breach_stop_flood",
+        }
+    }
 }
 
 impl fmt::Display for Breach {

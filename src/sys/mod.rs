@@ -14,6 +14,7 @@
 //! | `bell` | an eventfd by which a worker wakes its master |
 //! | `fdpass` | descriptors over a Unix socketpair |
 //! | `shm` | sealed memory that two processes share |
+//! | `locked_file` | a file that one process writes, and whose lock says that it lives |
 //! | `process` | children, by pidfd |
 //! | `launch` | how this process was started |
 //! | `inherit` | what a worker was started with |
@@ -34,6 +35,7 @@ pub mod inherit;
 pub mod launch;
 pub mod limits;
 pub mod listener;
+pub mod locked_file;
 pub mod memory;
 pub mod notify;
 pub mod process;

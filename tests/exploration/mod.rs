@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicU64;
 
 use maitred::board::{LetGoHow, MasterPage, Recall, Terms, Words, WorkerPage, page_bytes};
 use maitred::ident::{ConnectionId, LoanId};
-use maitred::loan::{LoanState, MasterState, Settlement};
+use maitred::loan::{LoanState, MasterState, ResetReason, Settlement};
 use maitred::time::Nanos;
 
 /// A page whose words stay out of what identifies a state: the model lists those that matter.
@@ -580,9 +580,11 @@ impl World {
                     truth.in_hand = true;
                 }
                 Settlement::BadGateway => assert!(matches!(stage, Some(Stage::Active(_)))),
-                Settlement::Reset => {
-                    assert!(matches!(stage, Some(Stage::Answering | Stage::Pinned)));
-                }
+                Settlement::Reset(why) => match why {
+                    ResetReason::Answering => assert!(matches!(stage, Some(Stage::Answering))),
+                    ResetReason::Pinned => assert!(matches!(stage, Some(Stage::Pinned))),
+                    ResetReason::Garbled => panic!("an honest worker was settled as a liar"),
+                },
                 Settlement::Close => assert!(truth.over, "closed without having ended"),
             }
             if !truth.in_hand {

@@ -582,7 +582,7 @@ impl World {
                     connection.watched = false;
                     self.place_returned(number);
                 }
-                Settlement::BadGateway | Settlement::Reset => self.close(number),
+                Settlement::BadGateway | Settlement::Reset(_) => self.close(number),
                 Settlement::Close => {
                     assert!(connection.over, "{number} is closed, and was not shut down");
                     connection.place = Place::Gone;

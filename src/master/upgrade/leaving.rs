@@ -13,9 +13,9 @@ impl Master {
     /// This master, between two turns: what has been decided is done, and no outbox is filled.
     pub(super) fn state(&self) -> State {
         let connections = self.connections.iter();
+        let slots = self.counters.slots().iter();
         State {
             header: Header::ours(),
-            upgrades: self.upgrades + 1,
             listeners: self.acceptor.state(),
             connections: connections
                 .map(|(id, connection)| {
@@ -30,8 +30,8 @@ impl Master {
                 .map(|(place, member)| member_state(place, member))
                 .collect(),
             supervisor: self.supervisor.state(),
-            counters: self.counters.by_name().map(|(name, count)| (name.into(), count)).collect(),
-            seated: self.counters.seated_by_slot().to_vec(),
+            counters: self.counters.list().map(|(name, count)| (name.into(), count)).collect(),
+            slots: slots.map(|slot| (slot.seated, slot.starts)).collect(),
         }
     }
 
@@ -43,13 +43,13 @@ impl Master {
     }
 
     fn place_state(&self, id: crate::ident::ConnectionId, connection: &Connection) -> PlaceState {
-        match connection.place {
+        match connection.place() {
             Place::Queued => PlaceState::Queued,
             Place::Parked => PlaceState::Parked,
             Place::OnLoan { member, loan } => PlaceState::OnLoan { member, loan },
-            Place::Lingering => {
+            Place::Lingering { outcome } => {
                 let (until, discarded) = self.lingering.allowance(id).unwrap_or_default();
-                PlaceState::Lingering { until, discarded }
+                PlaceState::Lingering { until, discarded, outcome }
             }
         }
     }

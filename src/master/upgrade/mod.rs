@@ -174,7 +174,7 @@ impl Master {
     }
 
     /// Between two turns: the new image takes over, or this one goes on.
-    pub(super) fn leave(&mut self) {
+    pub(super) fn replace_image(&mut self) {
         let blocked = match SignalsBlocked::begin() {
             Ok(blocked) => blocked,
             Err(cause) => return self.stay(&cause),

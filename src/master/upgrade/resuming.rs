@@ -8,7 +8,11 @@
 
 use std::io;
 
+use tracing::warn;
+
+use crate::account::SlotCounters;
 use crate::exit::RunError;
+use crate::ident::Slot;
 use crate::master::connections::{Connection, Place};
 use crate::master::roster::Stage;
 use crate::master::upgrade::state::{PlaceState, StageState, State};
@@ -23,7 +27,6 @@ impl Master {
         state: State,
         adopter: &mut Adopter,
     ) -> Result<(), RunError> {
-        self.upgrades = state.upgrades;
         // First all descriptors, and only then whatever opens new ones.
         let connections: Vec<_> = state
             .connections
@@ -47,12 +50,12 @@ impl Master {
         for one in &state.connections {
             match one.place {
                 PlaceState::Parked => self.park(one.id),
-                PlaceState::Lingering { until, discarded } => {
+                PlaceState::Lingering { until, discarded, outcome } => {
                     let registry = self.poll.registry();
                     if let Some(connection) = self.connections.get_mut(one.id)
                         && !self.lingering.resume(registry, one.id, connection, until, discarded)
                     {
-                        self.close_counted(one.id);
+                        self.close(one.id, outcome);
                     }
                 }
                 PlaceState::Queued | PlaceState::OnLoan { .. } => {}
@@ -69,9 +72,18 @@ impl Master {
             }
         }
         for (name, count) in &state.counters {
-            self.counters.restore(name, *count);
+            if !self.counters.set(name, *count) {
+                warn!(name, count, "the other version counted what this one does not know");
+            }
         }
-        self.counters.restore_seated(state.seated);
+        for (slot, (seated, starts)) in (0..).map(Slot).zip(state.slots) {
+            *self.counters.slot_mut(slot) = SlotCounters { seated, starts };
+        }
+        self.counters.upgrades += 1;
+        // Who has left for a reason that only the other version knows is left out altogether: what
+        // remains adds up.
+        let unknown = u64::try_from(self.account().missing()).unwrap_or(0);
+        self.counters.accepted -= unknown;
         self.announced = true;
         self.service.resume();
         self.look_again_soon();
@@ -106,7 +118,7 @@ impl From<PlaceState> for Place {
             // It is parked once its watch is set.
             PlaceState::Queued | PlaceState::Parked => Place::Queued,
             PlaceState::OnLoan { member, loan } => Place::OnLoan { member, loan },
-            PlaceState::Lingering { .. } => Place::Lingering,
+            PlaceState::Lingering { outcome, .. } => Place::Lingering { outcome },
         }
     }
 }

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::account::Outcome;
 use crate::board::{PAGE_LAYOUT, PageState};
 use crate::dispatch::Shape;
 use crate::handoff::{PROTOCOL_VERSION, ReportRecord};
@@ -40,9 +41,6 @@ pub(crate) struct Header {
 pub(crate) struct State {
     #[serde(flatten)]
     pub(crate) header: Header,
-    /// How often this process has been upgraded before.
-    #[serde(default)]
-    pub(crate) upgrades: u32,
     pub(crate) listeners: Vec<ListenerState>,
     pub(crate) connections: Vec<ConnectionState>,
     /// Who waits to be seated, in order, and since when.
@@ -51,8 +49,8 @@ pub(crate) struct State {
     pub(crate) supervisor: SupervisorState,
     /// By name; one that the reader does not know is counted nowhere.
     pub(crate) counters: BTreeMap<String, u64>,
-    /// By slot: connections whose first worker was there.
-    pub(crate) seated: Vec<u64>,
+    /// By slot: connections whose first worker was there, and worker processes started there.
+    pub(crate) slots: Vec<(u64, u64)>,
 }
 
 /// A listener.
@@ -91,7 +89,7 @@ pub(crate) enum PlaceState {
     Queued,
     Parked,
     OnLoan { member: u32, loan: LoanId },
-    Lingering { until: Nanos, discarded: u64 },
+    Lingering { until: Nanos, discarded: u64, outcome: Outcome },
 }
 
 /// A worker process.

@@ -97,7 +97,7 @@ fn fields_that_are_new_or_missing_do_not_matter() {
 /// Bytes at random never panic: each cut, and each byte changed, of a real state.
 #[test]
 fn damaged_states_are_refused_or_read_and_never_panic() {
-    let bytes = PAST[0].1.as_bytes();
+    let bytes = PAST[0].1.trim_end().as_bytes();
     let mut rng = fastrand::Rng::with_seed(7);
     for length in (0..bytes.len()).step_by(37) {
         assert!(State::decode(&bytes[..length]).is_err());
