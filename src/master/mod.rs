@@ -17,6 +17,7 @@ mod lending;
 mod lifecycle;
 mod lingering;
 mod looking;
+mod naming;
 mod parked;
 mod reserve;
 mod returning;
