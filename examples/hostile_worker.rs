@@ -1,6 +1,5 @@
 //! A worker that breaks the hand-off protocol in a way of its caller's choice, for
-//! `tests/hostile_worker.rs`:
-//! `maitred serve -w 3 -- target/debug/examples/hostile_worker MAITRED WAY`
+//! `tests/hostile_worker.rs`: `maitred serve -- target/debug/examples/hostile_worker MAITRED WAY`
 //!
 //! Slot 0 is the hostile one, in its first incarnation (`every-` before the way: in each); all others
 //! become workers of MAITRED itself. `WAY` is one of [`ways`], or `seed-N`: a random row of them.
@@ -43,6 +42,8 @@ const LOANS_MAX: usize = 65_536;
 const AT_RING: usize = AT_CLAIMS + LOANS_MAX;
 const AT_RECORDS: usize = AT_RING + LOANS_MAX;
 const RECORD_WORDS: usize = 16;
+const AT_DOING: usize = AT_RECORDS + LOANS_MAX * RECORD_WORDS;
+const DOING_WORDS: usize = 1025 * 16;
 
 // States of a claim word (src/loan.rs).
 const LENT: u64 = 1;
@@ -96,7 +97,7 @@ impl Hostile {
     fn take() -> io::Result<Hostile> {
         let channel = own("MAITRED_CHANNEL_FD")?;
         let raw = PacketSocket::new(channel.try_clone()?);
-        let bytes = (AT_RECORDS + LOANS_MAX * RECORD_WORDS) * 8;
+        let bytes = (AT_DOING + DOING_WORDS) * 8;
         Ok(Hostile {
             channel: WorkerEnd::new(channel),
             raw,
@@ -278,6 +279,23 @@ impl Hostile {
                     self.set(AT_RECORDS + place, rng.u64(..));
                 }
             }
+            "doing-garbage" => {
+                for word in AT_DOING..AT_DOING + DOING_WORDS {
+                    self.set(word, rng.u64(..));
+                }
+            }
+            "forges-the-log" => {
+                // What it was doing is named when it has died.
+                let text = *b"GET /\x1b[2J\r\nERROR forged=\"yes\" ";
+                self.set(AT_DOING, clock::now().0);
+                self.set(AT_DOING + 1, u64::MAX);
+                for (word, bytes) in text.chunks(8).enumerate() {
+                    let mut eight = [b'.'; 8];
+                    eight[..bytes.len()].copy_from_slice(bytes);
+                    self.set(AT_DOING + 2 + word, u64::from_le_bytes(eight));
+                }
+                std::process::exit(7);
+            }
             "gives-garbage" => {
                 // Idle loans come back with whatever was written into their terms.
                 while goes_on(self) {
@@ -430,6 +448,7 @@ impl Hostile {
             while self.loans.len() > served && served < most {
                 let loan = self.loans[served].0;
                 self.say(&ToMaster::Taken(vec![loan]))?;
+                let _ = maitred::sys::stream::shutdown_both(self.loans[served].1.as_fd());
                 self.say(&ToMaster::Ended(vec![loan]))?;
                 served += 1;
             }
@@ -559,6 +578,7 @@ fn ways() -> &'static [&'static str] {
         "terms",
         "terms",
         "gives-garbage",
+        "doing-garbage",
         "gives-garbage",
         "ring-jump",
         "ring-other-sequence",

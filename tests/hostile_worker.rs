@@ -294,6 +294,19 @@ fn a_grandchild_that_holds_the_channel_does_not_keep_a_dead_worker_alive() {
     ends_in_order(server);
 }
 
+/// What a dead worker was doing is told in its own words.
+#[test]
+fn a_log_cannot_be_forged_by_what_a_worker_says_it_does() {
+    let server = three("forges-the-log");
+    eventually(DEADLINE, "its end is told", || server.stderr_contains("forged"));
+    is_replaced(&server);
+    let stderr = server.stderr();
+    let line = stderr.lines().find(|line| line.contains("forged")).expect("it is there");
+    assert!(line.contains("worker ended") && line.contains("exit code 7"), "{line}");
+    assert!(!stderr.contains('\x1b'), "nothing runs in a terminal: {line}");
+    ends_in_order(server);
+}
+
 /// Connections that honest workers have are answered throughout, whatever the hostile one does, in
 /// each of its incarnations.
 #[test]

@@ -8,6 +8,7 @@
 //!   …                claim words   one each, dense: eight to a cache line
 //!   …                ring          one each
 //!   …                records       sixteen each: terms that travel with a connection
+//!   …                doing         sixteen each: the calls that the loop and its threads run
 //! ```
 //!
 //! A cache line is eight words. What one side writes often shares no line with what the other
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::board::sync::AtomicU64;
+use crate::config::DOING_ENTRIES_MAX;
 
 /// Memory that is an array of atomic words, at one place for as long as it lives.
 pub trait Words {
@@ -65,7 +67,7 @@ pub enum PageError {
 }
 
 /// Says what a page is, and in which layout: "maitred" and a version.
-pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"maitre\0\x02");
+pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"maitre\0\x03");
 
 pub(super) const AT_MAGIC: usize = 0;
 pub(super) const AT_LOANS_MAX: usize = 1;
@@ -87,6 +89,9 @@ const AT_CLAIMS: usize = 40;
 
 /// Words of one record: the terms, padded to two cache lines.
 pub(super) const RECORD_WORDS: usize = 16;
+
+/// Words of the entry of a call: two cache lines.
+pub(super) const DOING_WORDS: usize = 16;
 
 const WORD_BYTES: usize = 8;
 
@@ -116,8 +121,13 @@ impl Layout {
         AT_CLAIMS + 2 * self.loans_max as usize + index as usize * RECORD_WORDS
     }
 
+    /// The entry of a call, below `DOING_ENTRIES_MAX`.
+    pub(super) fn doing(self, entry: u16) -> usize {
+        self.record(self.loans_max) + usize::from(entry) * DOING_WORDS
+    }
+
     fn words(self) -> usize {
-        self.record(self.loans_max)
+        self.record(self.loans_max) + DOING_ENTRIES_MAX * DOING_WORDS
     }
 
     pub(super) fn check(self, words: &[AtomicU64]) -> Result<(), PageError> {
@@ -141,6 +151,8 @@ mod tests {
         assert_eq!(layout.claim(63) + 1, layout.ring(0));
         assert_eq!(layout.ring(63) + 1, layout.record(0));
         assert_eq!(layout.ring(64), layout.ring(0));
-        assert_eq!(page_bytes(64), layout.record(64) * 8);
+        assert_eq!(layout.doing(0), layout.record(64));
+        let last = u16::try_from(DOING_ENTRIES_MAX - 1).unwrap();
+        assert_eq!(page_bytes(64), (layout.doing(last) + DOING_WORDS) * 8);
     }
 }

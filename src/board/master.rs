@@ -11,6 +11,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::board::bell::{self, Call};
+use crate::board::doing::{self, Doing, DoingEntry};
 use crate::board::layout::{
     AT_LOANS_MAX, AT_MAGIC, AT_RING_HEAD, AT_STALL_AFTER, Layout, MAGIC, PageError, Words,
 };
@@ -267,6 +268,17 @@ impl<M: Words> MasterPage<M> {
     /// The worker's load as it says it is.
     pub fn report(&self) -> LoadReport {
         LoadReport::load(&self.memory)
+    }
+
+    /// The calls that the worker says it runs on its loop and in so many threads, up to `most`, those
+    /// that have run for longest first.
+    pub fn doing(&self, threads: u16, most: usize) -> Vec<Doing> {
+        let entries = (0..=threads).map(DoingEntry);
+        let load = |entry| doing::load(&self.memory, self.layout, entry);
+        let mut calls: Vec<_> = entries.filter_map(load).collect();
+        calls.sort_by_key(|call| call.began);
+        calls.truncate(most);
+        calls
     }
 
     /// Asks the worker to ring for this. The caller looks at the report and into the ring again

@@ -14,11 +14,13 @@
 //! | `worker` | the worker's side: claim, answer, idle, give, end, let go |
 //! | `report` | the load report, written by one side and read by the other |
 //! | `state` | what one master image leaves the next of it |
+//! | `doing` | which calls a worker runs, for the moment in which it cannot be asked |
 //! | `bell` | how a worker that frees up, or gives back, wakes a master that waits for it |
 //!
 //! Not here: which transitions there are (`loan`), the mapping itself (`sys::shm`).
 
 mod bell;
+mod doing;
 mod layout;
 #[cfg(test)]
 #[cfg(loom)]
@@ -30,6 +32,7 @@ mod terms;
 mod worker;
 
 pub use bell::Call;
+pub use doing::{Doing, DoingEntry, DoingTable};
 pub use layout::{PageError, Words, page_bytes};
 pub use master::{LetGo, LetGoHow, MasterPage, Recall, RingError, Settled};
 pub use report::LoadReport;

@@ -10,6 +10,7 @@
 use std::time::Duration;
 
 use crate::board::bell;
+use crate::board::doing::DoingTable;
 use crate::board::layout::{
     AT_LOANS_MAX, AT_MAGIC, AT_RING_HEAD, AT_STALL_AFTER, Layout, MAGIC, PageError, Words,
 };
@@ -59,6 +60,14 @@ impl<M: Words> WorkerPage<M> {
         layout.check(memory.words())?;
         let ring_head = memory.words()[AT_RING_HEAD].load(Ordering::Relaxed);
         Ok(WorkerPage { memory, layout, ring_head })
+    }
+
+    /// The table of what this worker is doing.
+    pub fn doing(&self) -> DoingTable<M>
+    where
+        M: Clone,
+    {
+        DoingTable { memory: self.memory.clone(), layout: self.layout }
     }
 
     /// LENT or IDLE → ACTIVE, directly before the first read of a request. False if the master was

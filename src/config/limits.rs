@@ -10,6 +10,19 @@ pub const WORKERS_MAX: u16 = 1024;
 /// Handler threads a worker runs at the most.
 pub const THREADS_MAX: u16 = 1024;
 
+/// Entries of the table of running calls in a page: one for the loop, one for each thread.
+#[cfg(not(loom))]
+pub const DOING_ENTRIES_MAX: usize = THREADS_MAX as usize + 1;
+/// Loom follows every word of a page, and these are none of its business.
+#[cfg(loom)]
+pub const DOING_ENTRIES_MAX: usize = 0;
+
+/// Bytes of such an entry that say what is being done: with its two other words two cache lines.
+pub const DOING_TEXT_SIZE: usize = 112;
+
+/// Calls of a hung or dead worker that a log line names.
+pub const NAMED_CALLS_MAX: usize = 4;
+
 /// Descriptors in one packet. Past 64 the cost of a descriptor no longer falls
 /// (docs/architecture.md); the kernel's own bound is 253 (SCM_MAX_FD, unix(7)).
 pub const DESCRIPTORS_PER_PACKET_MAX: usize = 64;

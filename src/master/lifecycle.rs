@@ -19,6 +19,7 @@ use crate::handoff::{DrainMode, ToWorker};
 use crate::ident::Incarnation;
 use crate::master::Master;
 use crate::master::looking::busy_since;
+use crate::master::naming;
 use crate::master::roster::{Member, Stage};
 use crate::supervise::flood::{FloodJudge, Noise};
 use crate::supervise::{Breach, Effect, Exit, ReloadReport, StartFailure};
@@ -229,6 +230,12 @@ impl Master {
             .collect();
         let hung = judge.look(&workers, self.now);
         for who in hung {
+            let member = self.roster.place_of(who).and_then(|place| self.roster.get(place));
+            if let Some(member) = member {
+                let running = naming::running_calls(member, self.now);
+                let running = running.as_deref().unwrap_or("no handler");
+                warn!(worker = who.slot.0, gen = who.generation.0, running, "worker hung");
+            }
             self.supervisor.handle_hung(who, self.now);
         }
     }

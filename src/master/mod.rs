@@ -16,6 +16,7 @@ mod lending;
 mod lifecycle;
 mod lingering;
 mod looking;
+mod naming;
 mod parked;
 mod pid_file;
 mod recycling;

@@ -15,6 +15,7 @@ use crate::handoff::{DrainMode, ToWorker};
 use crate::loan::{ResetReason, Settlement};
 use crate::master::Master;
 use crate::master::lingering::LastAnswer;
+use crate::master::naming;
 use crate::supervise::Exit;
 use crate::sys::stream;
 
@@ -46,6 +47,8 @@ impl Master {
         self.stop_lending_to(place);
         let Some(mut member) = self.roster.remove(self.poll.registry(), place) else { return };
         let who = member.who;
+        // What ends in order leaves nothing behind.
+        let running = naming::running_calls(&member, self.now).filter(|_| how != Exit::Code(0));
         let settled = member.page.settle_all();
         let mut lost_to_it = 0_u32;
         for one in &settled {
@@ -56,7 +59,7 @@ impl Master {
         }
         info!(
             worker = who.slot.0, gen = who.generation.0, pid = member.child.pid(),
-            %how, loans = settled.len(), unfinished = lost_to_it, "worker ended"
+            %how, loans = settled.len(), unfinished = lost_to_it, running, "worker ended"
         );
         if member.breach.is_some() {
             // It was not read to its end.

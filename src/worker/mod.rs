@@ -113,7 +113,8 @@ impl Worker {
             0 => None,
             threads => {
                 let buffer = settings.http.buffer_response;
-                Some(Pool::start(threads, &handler, wake, buffer).map_err(WorkerError::Start)?)
+                let pool = Pool::start(threads, &handler, wake, buffer, page.doing());
+                Some(pool.map_err(WorkerError::Start)?)
             }
         };
         let channel = WorkerEnd::new(inheritance.channel);

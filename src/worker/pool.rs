@@ -24,7 +24,9 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use mio::Waker;
 
 use crate::app::{Body, Handler, Pieces, Request, Response};
+use crate::board::{DoingEntry, DoingTable};
 use crate::sys::clock;
+use crate::sys::shm::SharedMemory;
 use crate::time::Nanos;
 use crate::worker::pipe::{Offered, Pipe};
 use crate::worker::sessions::SessionKey;
@@ -34,14 +36,27 @@ pub(crate) struct Pool {
     jobs: Sender<Job>,
     outcomes: Receiver<Outcome>,
     report: Sender<Outcome>,
-    /// The calls that are out, and when each began.
-    running: Vec<(SessionKey, Nanos)>,
+    /// The calls that are out.
+    running: Vec<Running>,
+    /// Where they are named for the master, and the entries that are free.
+    doing: Doing,
+    entries: Vec<DoingEntry>,
     threads: usize,
     /// Requests whose last byte arrived while every thread was taken, and streams whose clients have
     /// read. Each belongs to a session, so there are no more of them than loans.
     waiting: VecDeque<Job>,
     all_busy_since: Nanos,
     wake: Wake,
+}
+
+/// The table of running calls in this worker's page.
+pub(crate) type Doing = DoingTable<Arc<SharedMemory>>;
+
+/// A call that is out.
+struct Running {
+    key: SessionKey,
+    began: Nanos,
+    entry: DoingEntry,
 }
 
 /// What a thread tells the loop.
@@ -139,6 +154,7 @@ impl Pool {
         handler: &Arc<dyn Handler>,
         wake: Wake,
         buffer_response: usize,
+        doing: Doing,
     ) -> io::Result<Self> {
         let (jobs, queue) = bounded::<Job>(usize::from(threads));
         // Bounded by construction: a few outcomes for each job that is out.
@@ -158,6 +174,9 @@ impl Pool {
             outcomes,
             report,
             running: Vec::with_capacity(usize::from(threads)),
+            doing,
+            // The lowest are used first, so that few are touched.
+            entries: (1..=threads).rev().map(DoingEntry).collect(),
             threads: usize::from(threads),
             waiting: VecDeque::new(),
             all_busy_since: Nanos(0),
@@ -186,8 +205,10 @@ impl Pool {
         if let Outcome::Free(key, ..) | Outcome::Answer(key, _, Some(_)) = &outcome {
             // One of them: a session whose stream has ended may have its next request with another
             // thread before this one has said that it is free.
-            if let Some(place) = self.running.iter().position(|(running, _)| running == key) {
-                self.running.remove(place);
+            if let Some(place) = self.running.iter().position(|running| running.key == *key) {
+                let entry = self.running.remove(place).entry;
+                self.doing.end(entry);
+                self.entries.push(entry);
             }
             self.all_busy_since = Nanos(0);
             if let Some(job) = self.waiting.pop_front() {
@@ -229,7 +250,7 @@ impl Pool {
 
     /// When the oldest call that is still out began; zero if none is.
     pub(crate) fn oldest_call(&self) -> Nanos {
-        self.running.iter().map(|(_, began)| *began).min().unwrap_or(Nanos(0))
+        self.running.iter().map(|running| running.began).min().unwrap_or(Nanos(0))
     }
 
     /// What the reader of a session's body uses to tell the loop of room in its pipe.
@@ -246,7 +267,17 @@ impl Pool {
     }
 
     fn begin(&mut self, job: Job, now: Nanos) {
-        self.running.push((job.key, now));
+        // As many as threads, and no more jobs are out than these.
+        let entry = self.entries.pop().unwrap_or(DoingEntry(u16::MAX));
+        match &job.work {
+            Work::Handle(request) => {
+                self.doing.begin(entry, now, request.head.method.as_str(), request.path());
+            }
+            Work::Stream(..) => {
+                self.doing.begin(entry, now, "(the rest of", "a streamed response)")
+            }
+        }
+        self.running.push(Running { key: job.key, began: now, entry });
         if self.running.len() == self.threads {
             self.all_busy_since = now;
         }
@@ -362,6 +393,7 @@ mod tests {
 
     use super::*;
     use crate::app::testing::get;
+    use crate::board::{MasterPage, WorkerPage, page_bytes};
     use crate::worker::sessions::TOKENS_RESERVED;
 
     /// Answers as often as the test lets it.
@@ -383,7 +415,10 @@ mod tests {
         let handler: Arc<dyn Handler> = Arc::new(Gated(gate));
         let poll = Poll::new().unwrap();
         let wake = Wake::new(Waker::new(poll.registry(), mio::Token(TOKENS_RESERVED)).unwrap());
-        let mut pool = Pool::start(2, &handler, wake, 1024).unwrap();
+        let memory = Arc::new(SharedMemory::create(page_bytes(1)).unwrap());
+        let master = MasterPage::new(Arc::clone(&memory), 1).unwrap();
+        let doing = WorkerPage::attach(memory).unwrap().doing();
+        let mut pool = Pool::start(2, &handler, wake, 1024, doing).unwrap();
         let key = SessionKey(7);
         pool.submit(key, get("/stream"), Nanos(1));
         pool.submit(key, get("/next"), Nanos(2));
@@ -391,6 +426,9 @@ mod tests {
         pool.report.send(Outcome::Free(key, Duration::ZERO, Pipe::new(1), None)).unwrap();
         assert!(matches!(pool.poll_outcome(Nanos(3)), Some(Outcome::Free(..))));
         assert_eq!(pool.busy(), 1);
+        let running = master.doing(2, 9);
+        assert_eq!(running.len(), 1, "the other one is still named");
+        assert_eq!(running[0].text, b"GET /next");
         drop(open);
     }
 }

@@ -13,7 +13,7 @@ use mio::Registry;
 use tracing::warn;
 
 use crate::app::{Handler, Pieces, Request};
-use crate::board::{Terms, WorkerPage};
+use crate::board::{DoingEntry, Terms, WorkerPage};
 use crate::config::{HttpLimits, READ_BUFFER_SIZE, Rebalance, Settings};
 use crate::ident::{Incarnation, LoanId};
 use crate::loan::LoanState;
@@ -24,7 +24,7 @@ use crate::time::Nanos;
 use crate::worker::alarm::AlarmClock;
 use crate::worker::deadlines::Deadlines;
 use crate::worker::pipe::Pipe;
-use crate::worker::pool::{self, Answer, Pool, Progress};
+use crate::worker::pool::{self, Answer, Doing, Pool, Progress};
 use crate::worker::session::{Session, Unclaimed};
 use crate::worker::sessions::SessionKey;
 
@@ -60,6 +60,7 @@ pub(crate) struct Shell {
     pub(crate) access_log: Option<AccessLog>,
     handler: Arc<dyn Handler>,
     page: WorkerPage<Arc<SharedMemory>>,
+    doing: Doing,
     alarm: AlarmClock,
     date: Date,
 }
@@ -107,6 +108,7 @@ impl Shell {
             limits,
             access_log,
             handler,
+            doing: page.doing(),
             page,
             alarm,
             date: Date::default(),
@@ -218,12 +220,15 @@ impl Shell {
         // Once more: loans that others could serve may have come since the turn began.
         self.wind_alarm(self.now);
         let began = self.now;
+        let method = request.head.method.as_str();
+        self.doing.begin(DoingEntry::LOOP, began, method, request.path());
         let answer = match pool::call(self.handler.as_ref(), request) {
             Ok(response) => Answer::Whole(Box::new(response)),
             Err(message) => Answer::Panicked(message),
         };
         // The handler may have taken any time: what follows counts from now, and so does the next
         // session's turn, which is judged on its own.
+        self.doing.end(DoingEntry::LOOP);
         self.enter_turn();
         self.page.add_service(self.now.since(began));
         Some(answer)
