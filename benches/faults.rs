@@ -55,6 +55,8 @@ mod injected;
 mod limits;
 #[path = "faults/rows.rs"]
 mod rows;
+#[path = "faults/soak.rs"]
+mod soak;
 #[path = "faults/stage.rs"]
 mod stage;
 #[path = "faults/variant.rs"]
@@ -72,13 +74,16 @@ use stage::Run;
 /// Descriptors that the client may need: ten thousand silent connections, and a load beside them.
 const DESCRIPTORS_MAX: u64 = 20_000;
 
+/// Requests a second, but for a soak, which finds its own.
+const RATE_DEFAULT: f64 = 1500.0;
+
 /// What was asked for.
 struct Arguments {
     rows: Vec<String>,
     only: String,
     rounds: Option<u32>,
     seconds: Option<f64>,
-    rate: f64,
+    rate: Option<f64>,
     seed: u64,
     is_short: bool,
     is_markdown: bool,
@@ -101,6 +106,10 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     allow_descriptors(DESCRIPTORS_MAX);
+    if let Some(minutes) = arguments.soak_minutes {
+        println!("{}\n", header(&arguments));
+        return soak::soak(minutes, arguments.rate, arguments.seed);
+    }
     println!("{}\n", header(&arguments));
     let mut table = Table::new(arguments.is_markdown);
     for row in ROWS.iter().filter(|row| arguments.wants(row)) {
@@ -121,7 +130,7 @@ fn run_row(row: &Row, arguments: &Arguments, table: &mut Table) {
             variant,
             rounds: arguments.rounds.unwrap_or(rounds),
             seconds: arguments.seconds.unwrap_or(seconds),
-            rate: arguments.rate,
+            rate: arguments.rate.unwrap_or(RATE_DEFAULT),
             seed: arguments.seed,
             is_short: arguments.is_short,
         };
@@ -146,12 +155,15 @@ fn header(arguments: &Arguments) -> String {
     let revision = revision.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
     let build = if cfg!(debug_assertions) { ", debug build: times mean nothing" } else { "" };
     let short = if arguments.is_short { ", short: times are not judged" } else { "" };
+    let rate = match arguments.soak_minutes {
+        None => format!("{} requests/s, ", arguments.rate.unwrap_or(RATE_DEFAULT)),
+        Some(_) => String::new(),
+    };
     format!(
-        "Linux {}, {} cores, revision {}, {} requests/s, seed {}{build}{short}",
+        "Linux {}, {} cores, revision {}, {rate}seed {}{build}{short}",
         kernel.trim(),
         usage::cores(),
         revision.as_deref().unwrap_or("unknown"),
-        arguments.rate,
         arguments.seed,
     )
 }
@@ -163,7 +175,7 @@ impl Arguments {
             only: String::new(),
             rounds: None,
             seconds: None,
-            rate: 1500.0,
+            rate: None,
             seed: 1,
             is_short: false,
             is_markdown: false,
@@ -177,7 +189,9 @@ impl Arguments {
                 "--only" => arguments.only = value()?,
                 "--rounds" => arguments.rounds = Some(number(&word, &value()?, 1, 10_000)?),
                 "--seconds" => arguments.seconds = Some(number(&word, &value()?, 0.1, 3600.0)?),
-                "--rate" => arguments.rate = number(&word, &value()?, 10.0, 50_000.0)?,
+                "--rate" => {
+                    arguments.rate = Some(number(&word, &value()?, 10.0, 50_000.0)?);
+                }
                 "--seed" => arguments.seed = number(&word, &value()?, 0, 1 << 20)?,
                 "--soak" => arguments.soak_minutes = Some(number(&word, &value()?, 0.1, 10_000.0)?),
                 "--short" => arguments.is_short = true,

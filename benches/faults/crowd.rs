@@ -54,6 +54,17 @@ pub(crate) enum Habit {
     Pipeline,
 }
 
+pub(crate) const HABITS: [Habit; 8] = [
+    Habit::SlowHead,
+    Habit::SlowBody,
+    Habit::SlowReader,
+    Habit::HalfClose,
+    Habit::Reset,
+    Habit::HeadBomb,
+    Habit::Silent,
+    Habit::Pipeline,
+];
+
 /// A crowd that is there.
 pub(crate) struct Crowd {
     shared: Arc<Shared>,
@@ -145,6 +156,14 @@ impl Habit {
     /// Whether its members come and go in the same turn.
     fn is_over_at_once(self) -> bool {
         self == Habit::Reset
+    }
+
+    /// Whether its members hold a connection each for as long as a window lasts.
+    pub(crate) fn stays(self) -> bool {
+        match self {
+            Habit::SlowHead | Habit::SlowBody | Habit::SlowReader | Habit::Silent => true,
+            Habit::HalfClose | Habit::Reset | Habit::HeadBomb | Habit::Pipeline => false,
+        }
     }
 
     /// What it does first. An error is the end of the connection.

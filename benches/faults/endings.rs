@@ -5,13 +5,14 @@
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
+use maitred::config::HANDSHAKES_SETTLE_FOR;
 use maitred::sys::clock;
 use nix::sys::signal::Signal;
 
 use crate::common::client::Client;
 use crate::common::{DEADLINE, eventually, is_alive};
 use crate::found::{Found, Price};
-use crate::ledger::book::Outcome;
+use crate::ledger::book::{Failed, Outcome};
 use crate::ledger::load::{Load, Way};
 use crate::stage::{Deaths, Run, missing, start_server};
 use crate::variant::Use;
@@ -37,7 +38,7 @@ pub(crate) fn terminate(run: &Run) -> Found {
         return skipped;
     }
     let mut found = Found::default();
-    let mut unfinished = 0;
+    let (mut unfinished, mut silent) = (0, 0);
     for round in 0..run.rounds {
         let delay = format!("{}ms", DRAIN_DELAY.as_millis());
         let mut server = start_server(run, WORKERS, &["--drain-delay", &delay]);
@@ -61,13 +62,22 @@ pub(crate) fn terminate(run: &Run) -> Found {
         let mut refused = book.failures.iter().filter(|one| one.outcome == Outcome::Refused);
         let is_early = refused.any(|one| one.ended < closed_at);
         found.require(!is_early, || format!("round {round}: refused before the close"));
+        // On a starved machine a client may take longer to speak than any server waits: between the
+        // end of handshakes and the close.
+        let is_end = |one: &&Failed| one.outcome != Outcome::Refused;
+        let was_silent =
+            |one: &&Failed| one.silent_for.is_some_and(|time| time >= HANDSHAKES_SETTLE_FOR);
+        silent += book.failures.iter().filter(is_end).filter(was_silent).count() as u64;
         unfinished += Deaths::of(&server.stderr()).unfinished;
         found.book.add(book);
     }
     found.require(unfinished == 0, || format!("{unfinished} unfinished in the end"));
     // Every response of the last moments says that it closes: even the race of an idle connection
     // needs a client that was silent for all of the drain delay.
-    found.judge(Price { refusals: true, idle_closes: true, aborted: 0 });
+    found.judge(Price { refusals: true, idle_closes: true, aborted: silent });
+    found.require_time(silent == 0, || {
+        format!("{silent} clients did not speak within {HANDSHAKES_SETTLE_FOR:?} and were cut off")
+    });
     found
 }
 

@@ -116,6 +116,23 @@ impl Found {
         self.book.add(other.book);
     }
 
+    /// Adds a book's counts and failures, and forgets its latencies.
+    pub(crate) fn add_counts(&mut self, book: Book) {
+        self.book.add(Book { answered: Vec::new(), ..book });
+    }
+
+    /// Says what is broken, outside of a table.
+    pub(crate) fn finish(&self) -> ExitCode {
+        if self.broken.is_empty() {
+            println!("every promise was kept");
+            return ExitCode::SUCCESS;
+        }
+        println!("BROKEN: {}", self.broken.join("; "));
+        self.stories().for_each(|story| println!("    {story}"));
+        self.log.iter().rev().for_each(|line| println!("    {line}"));
+        ExitCode::FAILURE
+    }
+
     pub(crate) fn recovery_max(&self) -> Option<Duration> {
         self.recoveries.iter().max().copied()
     }

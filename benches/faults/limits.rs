@@ -19,10 +19,10 @@ use crate::usage;
 
 const WORKERS: usize = 4;
 
-/// Descriptors beyond what is open that the master is left when they run out.
-const DESCRIPTORS_LEFT: usize = 4;
+/// Connections that the master is left descriptors for when they run out.
+const DESCRIPTORS_LEFT: usize = 1;
 
-/// How often a worker's descriptors are counted, to find what it has open without a connection.
+/// How often descriptors are counted, to find what is open without a connection.
 const COUNTS: usize = 50;
 
 /// How soon the others must be as quick as before, once a worker is stopped.
@@ -87,7 +87,7 @@ pub(crate) fn master_descriptors(run: &Run) -> Found {
     }
     let stage = Stage::begin(run, WORKERS, &[]);
     let pid = stage.server.pid();
-    let limit = Limit::lower(pid, descriptors_of(pid) + DESCRIPTORS_LEFT);
+    let limit = Limit::lower(pid, fewest_open(pid) + DESCRIPTORS_LEFT);
     // What is open now may close and be used again; then nothing is left.
     eventually(DEADLINE, "accepting pauses", || stage.server.stderr_contains("accepting pauses"));
     let (cpu, began) = (usage::cpu(pid), clock::now());
@@ -113,17 +113,8 @@ pub(crate) fn worker_descriptors(run: &Run) -> Found {
     }
     let stage = Stage::begin(run, WORKERS, &[]);
     let victims = stage.server.worker_pids();
-    let limits: Vec<_> = victims[..WORKERS / 2]
-        .iter()
-        .map(|&pid| {
-            // Connections come and go: the fewest that are ever open are its own.
-            let counts = (0..COUNTS).map(|_| {
-                thread::sleep(Duration::from_millis(1));
-                descriptors_of(pid)
-            });
-            Limit::lower(pid, counts.min().unwrap_or_default())
-        })
-        .collect();
+    let limits: Vec<_> =
+        victims[..WORKERS / 2].iter().map(|&pid| Limit::lower(pid, fewest_open(pid))).collect();
     let began = clock::now();
     thread::sleep(run.duration());
     drop(limits);
@@ -171,6 +162,15 @@ fn last_felt(found: &Found, began: Nanos, until: Nanos) -> Nanos {
     felt.map(|one| one.due + one.took).max().unwrap_or(until).max(until)
 }
 
+/// What a process under load has open besides connections: they come and go.
+fn fewest_open(pid: u32) -> usize {
+    let counts = (0..COUNTS).map(|_| {
+        thread::sleep(Duration::from_millis(1));
+        descriptors_of(pid)
+    });
+    counts.min().unwrap_or_default()
+}
+
 /// A limit on descriptors that is put back when this goes out of scope.
 struct Limit {
     pid: Pid,
@@ -190,6 +190,6 @@ impl Limit {
 impl Drop for Limit {
     fn drop(&mut self) {
         // It may have ended meanwhile.
-        let _ = prlimit(Some(self.pid), Resource::Nofile, self.before.clone());
+        let _ = prlimit(Some(self.pid), Resource::Nofile, self.before);
     }
 }

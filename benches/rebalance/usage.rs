@@ -72,6 +72,12 @@ impl Usage {
         self.worker_wake_ups as f64 / elapsed.as_secs_f64()
     }
 
+    /// CPU time of server and client together.
+    #[allow(dead_code, reason = "of interest where both are to take a share of the machine")]
+    pub(crate) fn with_client(self) -> Duration {
+        self.cpu + self.client_cpu
+    }
+
     /// The share of the machine that neither server nor client took, from then until now.
     pub(crate) fn others_share(self) -> f64 {
         let others = self.machine_cpu.saturating_sub(self.cpu + self.client_cpu);

@@ -73,6 +73,9 @@ pub(crate) struct Failed {
     pub(crate) id: u64,
     pub(crate) due: Nanos,
     pub(crate) ended: Nanos,
+    /// From the beginning of its connection to its last byte, or to its end: how long the server has
+    /// waited for this client. Of the first request on a connection alone.
+    pub(crate) silent_for: Option<Duration>,
     /// Its last byte had been taken by the client's kernel.
     pub(crate) sent_whole: bool,
     pub(crate) story: String,
@@ -81,7 +84,7 @@ pub(crate) struct Failed {
 /// The ledger of a load, or of a part of its time.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Book {
-    counts: [u64; OUTCOMES.len()],
+    pub(crate) counts: [u64; OUTCOMES.len()],
     pub(crate) answered: Vec<Answered>,
     pub(crate) failures: Vec<Failed>,
     /// Connections that were established.

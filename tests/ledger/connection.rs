@@ -10,7 +10,9 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
+use std::time::Duration;
 
+use maitred::sys::clock;
 use maitred::time::Nanos;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
@@ -74,6 +76,8 @@ pub(crate) struct Connection {
     /// The request that it was opened for, or carries.
     pub(crate) asked: Option<Asked>,
     answers: u64,
+    connecting_since: Nanos,
+    sent_at: Option<Nanos>,
 }
 
 impl Connection {
@@ -96,6 +100,8 @@ impl Connection {
             incoming: Vec::new(),
             asked: Some(asked),
             answers: 0,
+            connecting_since: clock::now(),
+            sent_at: None,
         })
     }
 
@@ -113,6 +119,7 @@ impl Connection {
         self.sent = 0;
         self.asked = Some(asked);
         self.phase = Phase::Asking;
+        self.sent_at = None;
         match self.write() {
             Ok(()) => Happening::Nothing,
             // What the server said before it closed, an answer even, is still to be read.
@@ -139,6 +146,12 @@ impl Connection {
     /// Whether the client's kernel has taken all of the request.
     pub(crate) fn sent_whole(&self) -> bool {
         self.phase == Phase::Asking && self.sent == self.outgoing.len()
+    }
+
+    /// See [`Failed::silent_for`](super::book::Failed::silent_for).
+    pub(crate) fn silent_for(&self) -> Option<Duration> {
+        let until = self.sent_at.unwrap_or_else(clock::now);
+        (self.answers == 0).then(|| until.since(self.connecting_since))
     }
 
     /// For stories.
@@ -176,6 +189,7 @@ impl Connection {
                 Err(error) => return Err(error),
             }
         }
+        self.sent_at.get_or_insert_with(clock::now);
         Ok(())
     }
 

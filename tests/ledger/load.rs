@@ -282,7 +282,7 @@ impl Client {
                     ErrorKind::ConnectionRefused => Outcome::Refused,
                     _ => Outcome::Unopened,
                 };
-                self.note_failed(&asked, outcome, false, format!("connecting: {error}"));
+                self.note_failed(&asked, outcome, None, false, format!("connecting: {error}"));
                 self.resting.push_back((clock::now() + REOPEN_PAUSE, place));
             }
         }
@@ -316,11 +316,11 @@ impl Client {
             }
             Happening::Failed(outcome, story) => {
                 let Some(connection) = self.places[place].take() else { return };
-                let sent_whole = connection.sent_whole();
+                let (silent_for, sent_whole) = (connection.silent_for(), connection.sent_whole());
                 let story = format!("port {}: {story}", connection.local_port());
                 match connection.asked {
                     Some(asked) => {
-                        self.note_failed(&asked, outcome, sent_whole, story);
+                        self.note_failed(&asked, outcome, silent_for, sent_whole, story);
                         // A place that was free is in the list of free ones.
                         self.resting.push_back((clock::now() + REOPEN_PAUSE, place));
                     }
@@ -382,12 +382,20 @@ impl Client {
         }
         while self.waiting.front().is_some_and(is_late) {
             if let Some(asked) = self.waiting.pop_front() {
-                self.note_failed(&asked, Outcome::TimedOut, false, "no place was free".to_owned());
+                let story = "no place was free".to_owned();
+                self.note_failed(&asked, Outcome::TimedOut, None, false, story);
             }
         }
     }
 
-    fn note_failed(&self, asked: &Asked, outcome: Outcome, sent_whole: bool, story: String) {
+    fn note_failed(
+        &self,
+        asked: &Asked,
+        outcome: Outcome,
+        silent_for: Option<Duration>,
+        sent_whole: bool,
+        story: String,
+    ) {
         let mut book = self.shared.book();
         book.in_flight -= 1;
         book.note_failed(Failed {
@@ -395,6 +403,7 @@ impl Client {
             id: asked.request.id,
             due: asked.due,
             ended: clock::now(),
+            silent_for,
             sent_whole,
             story,
         });
@@ -402,7 +411,15 @@ impl Client {
 
     fn note_unasked(&self, outcome: Outcome, story: String) {
         let now = clock::now();
-        let failed = Failed { outcome, id: 0, due: now, ended: now, sent_whole: false, story };
+        let failed = Failed {
+            outcome,
+            id: 0,
+            due: now,
+            ended: now,
+            silent_for: None,
+            sent_whole: false,
+            story,
+        };
         self.shared.book().note_failed(failed);
     }
 }
