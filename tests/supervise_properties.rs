@@ -64,7 +64,8 @@ fn a_reload_replaces_one_after_the_other_and_drains_the_old_only_when_the_new_is
     let (mut supervisor, workers) = two_that_serve();
     supervisor.reload(Nanos(SECOND));
     let mut now = SECOND;
-    for old in &workers {
+    for (replaced, old) in (0..).zip(&workers) {
+        assert_eq!(supervisor.reload_progress(), (replaced, 2));
         let asked = effects(&mut supervisor);
         let new = spawned(&asked);
         assert_eq!(asked, [Effect::Spawn(new[0])], "the old one goes on meanwhile");
@@ -78,6 +79,7 @@ fn a_reload_replaces_one_after_the_other_and_drains_the_old_only_when_the_new_is
     }
     assert_eq!(effects(&mut supervisor), []);
     assert_eq!((supervisor.reload_state(), supervisor.serving()), (Reload::Done, 2));
+    assert_eq!(supervisor.reload_progress(), (2, 2));
 }
 
 #[test]
@@ -89,6 +91,7 @@ fn a_reload_whose_first_worker_fails_keeps_the_old_ones() {
     supervisor.handle_time(Nanos(100 * SECOND));
     assert_eq!(effects(&mut supervisor), []);
     assert_eq!(supervisor.reload_state(), Reload::Failed);
+    assert_eq!(supervisor.reload_progress(), (0, 2));
     assert!(workers.iter().all(|who| supervisor.is_serving(*who)));
 }
 
@@ -234,7 +237,11 @@ proptest! {
                 Fact::Recycle(one) => {
                     if let Some(who) = pick(one) { supervisor.recycle(who, now) }
                 }
-                Fact::Reload => supervisor.reload(now),
+                Fact::Reload => {
+                    supervisor.reload(now);
+                    let (replaced, of) = supervisor.reload_progress();
+                    prop_assert!(replaced == 0 && of == supervisor.workers(), "nothing is new");
+                }
                 Fact::Scale(by) => {
                     let workers = supervisor.scale(by, now);
                     prop_assert!(workers >= 1);

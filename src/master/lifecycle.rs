@@ -11,7 +11,7 @@ use signal_hook::consts::signal::{
 };
 use tracing::{error, info, warn};
 
-use crate::account::Outcome;
+use crate::account::{Outcome, Phase};
 use crate::config::{App, Rebalance};
 use crate::dispatch::Shape;
 use crate::exit::{self, RunError};
@@ -20,7 +20,7 @@ use crate::ident::Incarnation;
 use crate::master::Master;
 use crate::master::looking::busy_since;
 use crate::master::roster::{Member, Stage};
-use crate::supervise::{Effect, Exit, StartFailure};
+use crate::supervise::{Effect, Exit, Reload, StartFailure};
 use crate::sys::process::{Change, ChildSignal};
 
 /// The signals that the master answers.
@@ -35,7 +35,10 @@ impl Master {
                 SIGCHLD => self.hear_children(),
                 SIGHUP => {
                     info!("reloading: workers are replaced one by one");
-                    self.supervisor.reload(self.now);
+                    if self.supervisor.reload(self.now) {
+                        self.counters.reloads += 1;
+                        self.reload_seen = Reload::Running;
+                    }
                 }
                 SIGTTIN => self.scale(1),
                 SIGTTOU => self.scale(-1),
@@ -129,6 +132,28 @@ impl Master {
             }
         }
         self.announce();
+        self.hear_reload();
+    }
+
+    /// Says how a reload has ended.
+    fn hear_reload(&mut self) {
+        let state = self.supervisor.reload_state();
+        let before = std::mem::replace(&mut self.reload_seen, state);
+        if before == Reload::Running && state != Reload::Running {
+            let (replaced, of) = self.supervisor.reload_progress();
+            self.reload_ended = (replaced, of);
+            if state == Reload::Failed {
+                self.counters.reloads_failed += 1;
+                error!(
+                    replaced,
+                    of,
+                    "the reload has failed: a new worker did not become ready, the old ones go on"
+                );
+            } else {
+                info!(replaced, of, "reloaded");
+            }
+            self.log_account();
+        }
     }
 
     /// This member serves its slot from now on.
@@ -212,6 +237,8 @@ impl Master {
     }
 
     fn spawn(&mut self, who: Incarnation) {
+        self.counters.worker_starts += 1;
+        self.counters.slot_mut(who.slot).starts += 1;
         self.reserve.release();
         let command = self.worker_command(who);
         let started = self.roster.start(self.poll.registry(), command, who, &self.bell);
@@ -298,6 +325,8 @@ impl Master {
             return;
         }
         self.announced = true;
+        // Whoever reads the ready line and then the file finds that it serves.
+        self.publish_now(Phase::Serving);
         let workers = self.supervisor.serving();
         info!(
             workers, threads = self.settings.threads, balance = ?self.settings.balance,

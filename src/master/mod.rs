@@ -16,6 +16,7 @@ mod lifecycle;
 mod lingering;
 mod looking;
 mod parked;
+mod publishing;
 mod reserve;
 mod returning;
 mod roster;
@@ -28,13 +29,14 @@ mod watching;
 
 use std::io;
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::time::Duration;
 
 use mio::{Events, Interest, Poll};
 use signal_hook_mio::v1_0::Signals;
 use tracing::{debug, info};
 
-use crate::account::{Account, Counters, Here, Outcome};
+use crate::account::{Account, Counters, Here, Outcome, Phase};
 use crate::board::LetGo;
 use crate::config::{
     BELL_ROUNDS_MAX, DEBTS_PAUSE, EVENTS_PER_TURN_MAX, PARKED_SHARE, RING_LOOK_MAX, Settings,
@@ -46,13 +48,14 @@ use crate::master::acceptor::{Acceptor, Stopped};
 use crate::master::connections::{Connection, Connections, Place};
 use crate::master::lingering::{LastAnswer, Linger, Lingering};
 use crate::master::parked::Parked;
+use crate::master::publishing::Publisher;
 use crate::master::reserve::Reserve;
 use crate::master::roster::Roster;
 use crate::master::shedding::ShedLog;
 use crate::master::stopping::{Step, Stopping};
 use crate::master::tokens::Source;
 use crate::supervise::hang::HangJudge;
-use crate::supervise::{SuperviseSettings, Supervisor};
+use crate::supervise::{Reload, SuperviseSettings, Supervisor};
 use crate::sys::alarm::Alarm;
 use crate::sys::bell::Bell;
 use crate::sys::launch::LaunchCommand;
@@ -85,6 +88,12 @@ struct Master {
     hang: Option<(HangJudge, Nanos)>,
     stopping: Stopping,
     counters: Counters,
+    /// The status file, if there is one.
+    publisher: Option<Publisher>,
+    /// How the last reload stood when it was last looked at.
+    reload_seen: Reload,
+    /// How many workers had been replaced, of how many, when it ended.
+    reload_ended: (u16, u16),
     shed_log: ShedLog,
     reserve: Reserve,
     /// When this turn began.
@@ -107,6 +116,8 @@ struct Master {
 
 impl Master {
     fn new(settings: Settings, launch: LaunchCommand, descriptors: u64) -> Result<Self, RunError> {
+        // Before anything is listened on: the file's lock keeps a second server from starting.
+        let publisher = settings.status_file.as_deref().map(open_status_file).transpose()?;
         let poll = Poll::new().map_err(system("creating an epoll instance"))?;
         let mut signals = Signals::new(lifecycle::SIGNALS).map_err(system("catching signals"))?;
         poll.registry()
@@ -155,6 +166,9 @@ impl Master {
             hang,
             stopping: Stopping::default(),
             counters: Counters::default(),
+            publisher,
+            reload_seen: Reload::Done,
+            reload_ended: (0, 0),
             shed_log: ShedLog::default(),
             reserve: Reserve::default(),
             now,
@@ -179,6 +193,7 @@ impl Master {
                 return self.end(outcome);
             }
             let timeout = self.rest();
+            let timeout = self.publish(timeout);
             match self.poll.poll(&mut events, timeout) {
                 Ok(()) => {}
                 Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
@@ -352,6 +367,7 @@ impl Master {
         }
         let account = self.account();
         account.check_invariants();
+        self.publish_now(Phase::Stopped);
         let counters = &account.counters;
         info!(
             %account,
@@ -387,6 +403,11 @@ impl Master {
         assert_eq!(self.connections.here(), kept, "connections are where they are kept");
         self.account().check_invariants();
     }
+}
+
+fn open_status_file(path: &Path) -> Result<Publisher, RunError> {
+    let doing = format!("opening the status file {}", path.display());
+    Publisher::open(path).map_err(|cause| RunError::System { doing, source: cause.into() })
 }
 
 /// How many connections may be parked, of so many descriptors.

@@ -58,6 +58,7 @@ impl Master {
             worker = who.slot.0, gen = who.generation.0, pid = member.child.pid(),
             %how, loans = settled.len(), unfinished = lost_to_it, "worker ended"
         );
+        self.log_account();
         self.supervisor.handle_exited(who, how, self.now);
     }
 

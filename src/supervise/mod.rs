@@ -148,6 +148,8 @@ pub struct Supervisor {
     generation: u32,
     phase: Phase,
     reload: Reload,
+    /// The last one that was started before the last reload was asked for.
+    reload_mark: u32,
     /// Some worker has been Ready since the server began.
     ever_ready: bool,
     rng: fastrand::Rng,
@@ -164,6 +166,7 @@ impl Supervisor {
             generation: 0,
             phase: Phase::Running,
             reload: Reload::Done,
+            reload_mark: 0,
             ever_ready: false,
             rng: fastrand::Rng::with_seed(settings.seed),
             effects: VecDeque::new(),
@@ -178,15 +181,18 @@ impl Supervisor {
     }
 
     /// Replaces every worker, one slot at a time. Asked for during a reload, the round begins anew.
-    pub fn reload(&mut self, now: Nanos) {
+    /// False if the server is ending: nothing is replaced any more.
+    pub fn reload(&mut self, now: Nanos) -> bool {
         if self.phase != Phase::Running {
-            return;
+            return false;
         }
+        self.reload_mark = self.generation;
         for place in &mut self.places {
             place.reload = true;
         }
         self.reload = Reload::Running;
         self.go_on_reloading(now);
+        true
     }
 
     /// Adds slots, or takes the highest ones out, within the bounds of `--workers`. Returns how many
@@ -360,6 +366,20 @@ impl Supervisor {
     /// How the last reload stands.
     pub fn reload_state(&self) -> Reload {
         self.reload
+    }
+
+    /// How many slots are served by a worker that was started since the last reload was asked for,
+    /// and how many slots there are.
+    pub fn reload_progress(&self) -> (u16, u16) {
+        let is_new = |life: &&Life| {
+            matches!(life.stage, Stage::Serving { .. }) && life.who.generation.0 > self.reload_mark
+        };
+        (self.lives.iter().filter(is_new).count() as u16, self.workers())
+    }
+
+    /// The generation of the worker that was started last.
+    pub fn generation(&self) -> Generation {
+        Generation(self.generation)
     }
 
     /// Panics unless every slot that is wanted has exactly one of: an incarnation on its way to
