@@ -8,13 +8,14 @@
 
 #![allow(dead_code, reason = "each test binary uses its part of this")]
 
+pub(crate) mod books;
 pub(crate) mod client;
 pub(crate) mod load;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -23,6 +24,10 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use maitred::account::{Account, Outcome, Status};
+use maitred::observe::status;
 
 /// What a server, or an answer, may take before a test fails. Generous: a loaded machine is no
 /// fault, and a green run never waits for it.
@@ -30,6 +35,9 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Between two looks at a condition.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
+
+/// In the folder that each server has for itself.
+const STATUS_FILE: &str = "status";
 
 /// Variables that would change what a server does; a developer may have them set.
 const FOREIGN_VARIABLES: [&str; 4] = ["PORT", "WEB_CONCURRENCY", "LISTEN_FDS", "LISTEN_PID"];
@@ -40,6 +48,7 @@ pub(crate) struct Server {
     child: Child,
     stderr: Arc<Mutex<String>>,
     exited: Option<ExitStatus>,
+    folder: TempDir,
 }
 
 impl Server {
@@ -66,6 +75,7 @@ impl Server {
             }
             server.listening().len() >= binds.max(1)
         });
+        server.listening().iter().for_each(|address| books::begin(address));
         server
     }
 
@@ -83,6 +93,8 @@ impl Server {
                 command.env_remove(name);
             }
         }
+        let folder = tempfile::tempdir().expect("a directory");
+        command.env("MAITRED_STATUS_FILE", folder.path().join(STATUS_FILE));
         let mut child = command.stderr(Stdio::piped()).spawn().expect("the program can be started");
         let pipe = child.stderr.take().expect("standard error was piped");
         let stderr = Arc::new(Mutex::new(String::new()));
@@ -97,7 +109,7 @@ impl Server {
                 line.clear();
             }
         });
-        Server { child, stderr, exited: None }
+        Server { child, stderr, exited: None, folder }
     }
 
     /// Sends a signal to the master.
@@ -147,6 +159,42 @@ impl Server {
         }
         pids.sort_unstable();
         pids
+    }
+
+    /// Where it keeps its account.
+    pub(crate) fn status_path(&self) -> PathBuf {
+        self.folder.path().join(STATUS_FILE)
+    }
+
+    /// What it last wrote there.
+    #[track_caller]
+    pub(crate) fn status(&self) -> Status {
+        status::read(&self.status_path()).expect("the server has written its status file").status
+    }
+
+    /// Where every connection is, or what has become of it, as the server last wrote it.
+    #[track_caller]
+    pub(crate) fn account(&self) -> Account {
+        self.status().account
+    }
+
+    /// Waits until no connection is here and every one that had an answer has been counted; then
+    /// nothing is missing, and it is as many as the clients made. Theirs must be closed.
+    #[track_caller]
+    pub(crate) fn assert_conserved_at_rest(&self) {
+        let seen = books::seen(&self.listening());
+        eventually(DEADLINE, "no connection is left, and all are counted", || {
+            let account = self.account();
+            assert_eq!(account.missing(), 0, "{account}");
+            account.here.total() == 0 && account.counters.accepted >= seen.answered
+        });
+        let account = self.account();
+        assert!(account.counters.accepted <= seen.connected, "{account}, and {seen:?}");
+        let of = |outcome| account.counters.of(outcome);
+        assert!(of(Outcome::DiedUnanswered) >= seen.bad_gateway, "{account}, and {seen:?}");
+        let shed = of(Outcome::ShedTooOld) + of(Outcome::ShedTooMany);
+        assert!(shed >= seen.unavailable, "{account}, and {seen:?}");
+        assert_eq!(of(Outcome::DiedGarbled) + of(Outcome::SystemRefused), 0, "{account}");
     }
 
     /// How many descriptors the master has open.
