@@ -29,6 +29,20 @@ pub enum Exit {
     ApplicationDoesNotLoad = 4,
 }
 
+/// How `status` ends: the exit code says what scripts want to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum StatusExit {
+    /// The server serves, and its last reload did not fail.
+    Serving = 0,
+    /// It serves, and its last reload has failed: the old workers go on.
+    ReloadFailed = 1,
+    /// It does not serve: not yet, no longer, or it never did.
+    NotServing = 3,
+    /// There is no telling.
+    Unreadable = 4,
+}
+
 /// Why a server or a worker does not run, or runs no longer. Its text has the form
 /// `doing x: cause`, the cause being its [`source`](Error::source); [`Chain`] prints both.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +82,12 @@ impl RunError {
             RunError::WorkersDoNotStart { .. } => Exit::WorkersDoNotStart,
             RunError::Application(_) => Exit::ApplicationDoesNotLoad,
         }
+    }
+}
+
+impl From<StatusExit> for ExitCode {
+    fn from(exit: StatusExit) -> ExitCode {
+        ExitCode::from(exit as u8)
     }
 }
 

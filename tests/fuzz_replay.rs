@@ -39,6 +39,7 @@ targets! {
     request_head in "fuzz/request_head.rs",
     chunked_body in "fuzz/chunked_body.rs",
     frame in "fuzz/frame.rs",
+    status_page in "fuzz/status_page.rs",
 }
 
 fn replay(name: &str, run: fn(&[u8])) {

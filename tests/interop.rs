@@ -11,6 +11,7 @@ use std::time::Duration;
 use common::client::Client;
 use common::load::{Load, Mode};
 use common::{DEADLINE, Server, eventually, foreign_worker, signal_process};
+use maitred::account::Outcome;
 use nix::sys::signal::Signal;
 
 #[test]
@@ -67,4 +68,19 @@ fn it_leaves_when_it_is_told_to() {
     assert_eq!(Client::connect(server.address()).get("/").status, 200);
     server.signal(Signal::SIGTERM);
     assert!(server.wait_exit(DEADLINE).success());
+}
+
+#[test]
+fn what_it_had_taken_when_it_died_is_reset_and_counted_as_pinned() {
+    let server = Server::start(&["serve", "-w", "1", "--", &foreign_worker()]);
+    let mut client = Client::connect(server.address());
+    // Less than a head: it has been read by a worker from which nothing can be taken back.
+    client.send(b"GET / HTTP/1.1\r\n");
+    let worker = || server.status().workers.into_iter().next().unwrap_or_default();
+    eventually(DEADLINE, "it is taken", || worker().on_loan == 1 && worker().waiting == 0);
+    signal_process(worker().pid, Signal::SIGKILL);
+    assert!(client.try_answer(false).is_err());
+    drop(client);
+    server.assert_conserved_at_rest();
+    assert_eq!(server.account().counters.of(Outcome::DiedPinned), 1, "{}", server.account());
 }

@@ -35,6 +35,7 @@ fn a_killed_worker_is_replaced() {
         let pid = Client::connect(server.address()).get("/whoami").number("pid");
         pid != before[1]
     });
+    server.assert_conserved_at_rest();
 }
 
 #[test]
@@ -56,6 +57,7 @@ fn what_a_killed_worker_had_not_claimed_is_served_by_others() {
     // A request that it had begun to answer may end with it: at most one for each kill.
     assert!(ledger.failed() <= 3, "{ledger:?}");
     assert_eq!(ledger.refused + ledger.timed_out, 0, "{ledger:?}");
+    server.assert_conserved_at_rest();
 }
 
 #[test]
@@ -76,6 +78,7 @@ fn a_reload_fails_nobody() {
         }
         let ledger = load.stop();
         assert_eq!(ledger.failed(), 0, "{mode:?}: {ledger:?}");
+        server.assert_conserved_at_rest();
     }
 }
 
@@ -90,6 +93,8 @@ fn an_idle_connection_survives_a_reload() {
         now.len() == 1 && now[0] != before
     });
     assert_ne!(client.get("/whoami").number("pid"), before);
+    drop(client);
+    server.assert_conserved_at_rest();
 }
 
 #[test]
@@ -102,6 +107,8 @@ fn an_idle_connection_survives_its_worker() {
     signal_process(before, Signal::SIGKILL);
     // Sent at once: it waits until somebody is there to read it.
     assert_ne!(client.get("/whoami").number("pid"), before);
+    drop(client);
+    server.assert_conserved_at_rest();
 }
 
 #[test]
@@ -120,6 +127,7 @@ fn workers_are_added_and_taken_away() {
     eventually(DEADLINE, "the load still flows", || load.answered() >= target);
     let ledger = load.stop();
     assert_eq!(ledger.failed(), 0, "{ledger:?}");
+    server.assert_conserved_at_rest();
 }
 
 #[test]
@@ -137,6 +145,7 @@ fn an_answer_in_flight_is_finished_after_term() {
     idle.expect_eof();
     assert_eq!(server.wait_exit(DEADLINE).code(), Some(0));
     assert!(matches!(Client::try_connect(server.address(), DEADLINE), Err(Failure::Refused)));
+    server.assert_conserved_at_rest();
 }
 
 #[test]
@@ -150,6 +159,7 @@ fn term_resets_nobody() {
         assert_eq!(server.wait_exit(DEADLINE).code(), Some(0));
         let ledger = load.stop();
         assert_eq!(ledger.failed(), ledger.refused, "{ledger:?}");
+        server.assert_conserved_at_rest();
     }
 }
 
@@ -159,6 +169,7 @@ fn an_idle_server_is_gone_at_once_after_int() {
     assert_eq!(Client::connect(server.address()).get("/").status, 200);
     server.signal(Signal::SIGINT);
     assert_eq!(server.wait_exit(Duration::from_secs(5)).code(), Some(0));
+    server.assert_conserved_at_rest();
 }
 
 #[test]
@@ -168,6 +179,7 @@ fn quit_waits_for_nobody() {
     client.send(b"GET /sleep/60000 HTTP/1.1\r\nHost: test\r\n\r\n");
     server.signal(Signal::SIGQUIT);
     server.wait_exit(Duration::from_secs(5));
+    server.assert_conserved_at_rest();
 }
 
 #[test]
@@ -180,6 +192,7 @@ fn a_second_term_waits_for_nobody() {
         server.signal(Signal::SIGTERM);
         server.poll_exit().is_some()
     });
+    server.assert_conserved_at_rest();
 }
 
 #[test]
@@ -253,6 +266,7 @@ fn descriptors_return_to_where_they_were() {
         drop(held);
         eventually(DEADLINE, &format!("round {round}: all are closed"), || all() <= baseline);
     }
+    server.assert_conserved_at_rest();
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod common;
 
 use common::client::Client;
 use common::{DEADLINE, Server, cpu_ticks, eventually};
+use maitred::account::Outcome;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 const DESCRIPTORS: u64 = 80;
@@ -32,6 +33,10 @@ fn idle_connections_make_room_for_new_ones() {
     }
     // The longest idle went; the last ones are still here.
     assert_eq!(held.last_mut().expect("there are some").get("/").status, 200);
+    drop(held);
+    server.assert_conserved_at_rest();
+    let made_room = server.account().counters.of(Outcome::MadeRoom);
+    assert!(made_room >= CLIENTS as u64 - DESCRIPTORS, "{}", server.account());
 }
 
 #[test]
@@ -50,4 +55,6 @@ fn where_none_is_idle_the_kernels_queue_waits_and_all_are_served() {
     // A spinning master would have used all of two seconds; this is a tenth of them.
     assert!(cpu_ticks(server.pid()) < 20, "the master spins");
     eventually(DEADLINE, "all descriptors come back", || server.descriptors() == before);
+    drop(clients);
+    server.assert_conserved_at_rest();
 }

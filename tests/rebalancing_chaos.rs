@@ -140,6 +140,7 @@ fn run(mode: &str, seed: u64, steps: usize) {
         assert!(driver.tally.moved * 5 > driver.tally.answered, "{:?}", driver.tally);
     }
     eventually(DEADLINE, "all descriptors are let go of", || before.are_back(&server));
+    server.assert_conserved_at_rest();
 }
 
 /// What a server at rest has open.

@@ -101,6 +101,7 @@ fn who_has_waited_for_the_timeout_gets_a_503_and_who_fits_is_served() {
     });
     drop(clients);
     eventually(DEADLINE, "all descriptors come back", || server.descriptors() == before);
+    server.assert_conserved_at_rest();
 }
 
 #[test]
@@ -112,6 +113,8 @@ fn a_thread_that_is_busy_for_longer_than_the_timeout_turns_the_others_away() {
         assert_shed(&client.answer(false));
     }
     assert_eq!(busy.answer(false).status, 200);
+    drop(busy);
+    server.assert_conserved_at_rest();
 }
 
 #[test]
@@ -130,6 +133,8 @@ fn who_waits_behind_a_steady_trickle_is_turned_away_too() {
     assert!(served >= 1, "nobody was served");
     // In 100 ms there is time for five of them, and the room is looked at every ten.
     assert!(shed >= 80, "only {shed} were turned away");
+    drop(clients);
+    server.assert_conserved_at_rest();
 }
 
 #[test]
@@ -144,6 +149,7 @@ fn exactly_those_beyond_the_limit_are_turned_away() {
         assert_shed(answer);
     }
     eventually(DEADLINE, "all descriptors come back", || server.descriptors() == before);
+    server.assert_conserved_at_rest();
 }
 
 #[test]
@@ -157,6 +163,7 @@ fn a_unix_socket_has_the_same_limits() {
     let holder = Holder::hold(&many);
     let answers = read_all(ask(20, || connect(&path)), 15, || holder.let_go());
     assert_eq!((count(&answers, 503), count(&answers, 200)), (15, 5), "{answers:?}");
+    many.assert_conserved_at_rest();
     drop(many);
 
     let old = server(&["--queue-timeout", "200ms", "-b", &bind]);
@@ -167,6 +174,7 @@ fn a_unix_socket_has_the_same_limits() {
         assert!(start.elapsed() >= Duration::from_millis(200));
     }
     holder.let_go();
+    old.assert_conserved_at_rest();
 }
 
 #[test]
@@ -181,6 +189,7 @@ fn without_limits_everybody_waits() {
     });
     assert_eq!(count(&answers, 200), 30, "{answers:?}");
     assert!(!server.stderr_contains("turned away"));
+    server.assert_conserved_at_rest();
 }
 
 #[test]
@@ -201,7 +210,9 @@ fn a_client_that_is_still_sending_can_read_its_503() {
         client.send(&body[..10_000]);
     }
     client.expect_eof();
+    drop(client);
     holder.let_go();
+    server.assert_conserved_at_rest();
 }
 
 #[test]
@@ -217,7 +228,9 @@ fn an_idle_connection_that_speaks_again_waits_no_longer_than_others() {
     let start = Instant::now();
     assert_shed(&silent.get("/"));
     assert!(start.elapsed() >= Duration::from_millis(100));
+    drop(silent);
     holder.let_go();
+    server.assert_conserved_at_rest();
 }
 
 #[test]
@@ -235,6 +248,7 @@ fn a_stop_counts_who_was_turned_away_once() {
         server.stderr_contains("shed_too_old=3 shed_too_many=0")
     });
     drop(holder);
+    server.assert_conserved_at_rest();
 }
 
 #[test]
@@ -251,4 +265,5 @@ fn a_stop_in_an_overload_answers_everybody() {
     });
     assert_eq!((count(&answers, 503), count(&answers, 200)), (15, 5), "{answers:?}");
     assert!(server.wait_exit(DEADLINE).success());
+    server.assert_conserved_at_rest();
 }

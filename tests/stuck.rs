@@ -43,6 +43,8 @@ fn nobody_is_seated_with_a_spinning_worker(threads: &str) {
     assert_eq!(seated_with_it, 0);
     assert!(slowest < AT_ONCE, "one waited {slowest:?}");
     assert_eq!(spinning.answer(false).text(), "spun 2000.000 ms\n");
+    drop(spinning);
+    server.assert_conserved_at_rest();
 }
 
 #[test]
@@ -82,6 +84,7 @@ fn a_stopped_worker_is_left_alone_and_others_answer() {
     let waited = ledger.slower_than(AT_ONCE);
     assert!(waited <= 2, "{waited} waited, the longest {:?}", ledger.slowest());
     assert_eq!(server.worker_pids(), workers, "nobody is killed for being slow");
+    server.assert_conserved_at_rest();
 }
 
 #[test]
@@ -100,4 +103,6 @@ fn what_waits_at_a_worker_that_stops_is_recalled() {
         assert_eq!(client.answer(false).number("pid"), workers[1]);
     }
     drop(stopped);
+    drop(clients);
+    server.assert_conserved_at_rest();
 }

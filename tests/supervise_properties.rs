@@ -73,7 +73,8 @@ fn a_reload_replaces_one_after_the_other_and_drains_the_old_only_when_the_new_is
     let (mut supervisor, workers) = two_that_serve();
     supervisor.reload(Nanos(SECOND));
     let mut now = SECOND;
-    for old in &workers {
+    for (replaced, old) in (0..).zip(&workers) {
+        assert_eq!(supervisor.reload_report().replaced, replaced);
         let asked = effects(&mut supervisor);
         let new = spawned(&asked);
         assert_eq!(asked, [Effect::Spawn(new[0])], "the old one goes on meanwhile");

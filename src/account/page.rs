@@ -9,7 +9,7 @@
 //!    2 words   each slot    seated, starts
 //!   10 words   each worker  slot, generation, pid, stage, on loan, waiting, started, finished,
 //!                           errors, flags (1 stuck, 2 stopped)
-//!    1 word    checksum  FNV-1a over all bytes before it
+//!    1 word    checksum  FNV-1a over all words before it
 //! ```
 //!
 //! The file is written in place by one pwrite(2) and read by one pread(2), which may meet: whoever
@@ -270,11 +270,13 @@ fn word(bytes: &[u8], place: usize) -> Option<u64> {
     Some(u64::from_le_bytes(bytes.try_into().ok()?))
 }
 
-/// FNV-1a, 64 bits: enough against accidents, and three lines in any language.
+/// FNV-1a, 64 bits, with a word where the original takes a byte: an eighth of the time, and a
+/// difference in one word is always seen, since each step is a bijection. Enough against accidents,
+/// and three lines in any language.
 fn checksum(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+    let words = bytes.chunks_exact(WORD).map(|chunk| word(chunk, 0).unwrap_or_default());
+    words
+        .fold(0xcbf2_9ce4_8422_2325, |hash, word| (hash ^ word).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
 #[cfg(test)]
@@ -401,9 +403,14 @@ mod tests {
 
     #[test]
     fn the_checksum_is_fnv_1a() {
-        // The published test vectors of the Fowler-Noll-Vo hash.
-        assert_eq!(checksum(b""), 0xcbf2_9ce4_8422_2325);
-        assert_eq!(checksum(b"a"), 0xaf63_dc4c_8601_ec8c);
-        assert_eq!(checksum(b"foobar"), 0x8594_4171_f739_67e8);
+        // The published test vectors of the Fowler-Noll-Vo hash, a word for each byte.
+        let of = |text: &[u8]| {
+            checksum(
+                &text.iter().flat_map(|byte| u64::from(*byte).to_le_bytes()).collect::<Vec<_>>(),
+            )
+        };
+        assert_eq!(of(b""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(of(b"a"), 0xaf63_dc4c_8601_ec8c);
+        assert_eq!(of(b"foobar"), 0x8594_4171_f739_67e8);
     }
 }

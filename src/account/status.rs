@@ -80,9 +80,9 @@ pub struct WorkerStatus {
     pub on_loan: u32,
     /// Of those, how many it had not claimed when it was last looked at.
     pub waiting: u32,
-    /// Requests that it has begun.
+    /// Requests that it has begun, but for those whose clients left before an answer.
     pub requests_started: u64,
-    /// Requests that are over.
+    /// Requests that it has answered.
     pub requests_finished: u64,
     /// Requests that ended badly: malformed, refused, panicked, cut off.
     pub errors: u64,

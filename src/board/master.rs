@@ -457,7 +457,7 @@ mod tests {
         worker.let_go(loan);
         let report = master.report();
         assert_eq!((report.requests_started, report.requests_finished), (2, 2));
-        assert_eq!(report.connections_ended, 1);
+        assert_eq!((report.connections_ended, report.claims_empty), (1, 0));
         let expected = LetGo { loan, connection: ConnectionId(9), how: LetGoHow::Ended };
         assert_eq!(drain(&mut master), vec![expected]);
         assert_eq!((master.on_loan(), master.owed()), (0, 0));
@@ -482,6 +482,17 @@ mod tests {
         assert_eq!(report.claims_empty, 1);
         worker.let_go(loan);
         assert_eq!(drain(&mut master)[0].how, LetGoHow::Recalled);
+    }
+
+    #[test]
+    fn the_end_of_an_idle_connection_is_no_request() {
+        let (mut master, worker) = page(1);
+        let loan = master.lend(ConnectionId(1), &terms()).unwrap();
+        assert!(worker.claim(loan, LoanState::Lent));
+        worker.end(loan, LoanState::Active);
+        let report = master.report();
+        assert_eq!((report.requests_started, report.requests_finished), (1, 1));
+        assert_eq!(report.claims_empty, 1);
     }
 
     #[test]

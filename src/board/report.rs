@@ -18,7 +18,8 @@ pub struct LoadReport {
     pub requests_started: u64,
     /// Of those, how many are over.
     pub requests_finished: u64,
-    /// Claims that were lost, or found nothing to read: in both counts above.
+    /// Claims that no answer followed: lost, nothing to read, or the end of the connection. In both
+    /// counts above.
     pub claims_empty: u64,
     /// Connections that ended at this worker.
     pub connections_ended: u64,

@@ -126,6 +126,9 @@ impl<M: Words> WorkerPage<M> {
         if from != LoanState::Pinned {
             report::add(&self.memory, Field::Finished, 1);
         }
+        if from == LoanState::Active {
+            report::add(&self.memory, Field::ClaimsEmpty, 1);
+        }
         report::add(&self.memory, Field::ConnectionsEnded, 1);
         self.store(loan, from, LoanState::Ended);
     }

@@ -17,6 +17,7 @@ pub mod faults;
 pub mod raw;
 pub mod resolve;
 mod shell;
+mod status;
 pub mod values;
 
 use std::ffi::OsString;
@@ -44,25 +45,26 @@ use crate::sys::upgrade::Errand;
 /// its descriptors out of the environment.
 pub fn run(handler: impl Handler) -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    run_as(&arguments, handler).into()
+    run_as(&arguments, handler)
 }
 
-fn run_as(arguments: &[OsString], handler: impl Handler) -> Exit {
+fn run_as(arguments: &[OsString], handler: impl Handler) -> ExitCode {
     let program = program_name(arguments);
     let errand = match Errand::take() {
         Ok(errand) => errand,
         Err(error) => {
             complain(&program, &error);
-            return Exit::Failed;
+            return Exit::Failed.into();
         }
     };
     let raw = match parse(&program, arguments) {
         Ok(raw) => raw,
-        Err(exit) => return exit,
+        Err(exit) => return exit.into(),
     };
     let (raw, is_worker) = match raw.command {
         RawCommand::Serve(raw) => (raw, false),
         RawCommand::Worker(raw) => (raw, true),
+        RawCommand::Status(raw) => return status::run(&program, &raw),
     };
     let surroundings = Surroundings {
         variables: &|name| std::env::var_os(name),
@@ -82,15 +84,16 @@ fn run_as(arguments: &[OsString], handler: impl Handler) -> Exit {
             for fault in faults.iter() {
                 complain(&program, fault);
             }
-            return Exit::Usage;
+            return Exit::Usage.into();
         }
     };
     let outcome =
         if is_worker { shell::work(resolved, handler) } else { shell::serve(resolved, errand) };
-    outcome.unwrap_or_else(|error| {
+    let exit = outcome.unwrap_or_else(|error| {
         complain(&program, &exit::Chain(&error));
         error.exit_code()
-    })
+    });
+    exit.into()
 }
 
 /// What clap makes of the arguments, or how the process ends: help and version are a success.

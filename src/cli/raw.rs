@@ -35,6 +35,8 @@ pub struct Raw {
 pub enum RawCommand {
     /// Serve an application
     Serve(Box<RawServe>),
+    /// Say what a server does and has done, from its --status-file
+    Status(RawStatus),
     /// Serve what the master hands over (started by the master only)
     #[command(hide = true)]
     Worker(Box<RawServe>),
@@ -248,6 +250,10 @@ pub struct RawServe {
           default_missing_value = "true", help_heading = "Observing")]
     pub access_log: Option<String>,
 
+    /// Where the master keeps its account, for `status` and other readers
+    #[arg(long, value_name = "PATH", help_heading = "Observing")]
+    pub status_file: Option<OsString>,
+
     /// Form of the log on stderr: text or json
     #[arg(long, value_name = "FORMAT", help_heading = "Observing")]
     pub log_format: Option<String>,
@@ -255,6 +261,24 @@ pub struct RawServe {
     /// off, error, warn, info, debug, trace, or TARGET=LEVEL,…
     #[arg(long, value_name = "LEVEL", help_heading = "Observing")]
     pub log_level: Option<String>,
+}
+
+/// The flags of `status`.
+#[derive(Args, Clone, Debug, Default)]
+#[command(
+    args_override_self = true,
+    after_help = "\
+Exit codes: 0 it serves, and its last reload did not fail; 1 it serves, and its last reload has
+failed; 2 usage; 3 it does not serve; 4 the file cannot be read, or is no status file."
+)]
+pub struct RawStatus {
+    /// The server's --status-file; MAITRED_STATUS_FILE if it is left out
+    #[arg(value_name = "PATH")]
+    pub path: Option<OsString>,
+
+    /// JSON in place of text
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// The command line under a program's own name, with its defaults.

@@ -11,11 +11,12 @@ mod lives;
 use std::ffi::OsString;
 use std::ops::RangeInclusive;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::cli::addresses::Lookup;
 use crate::cli::binds;
-use crate::cli::faults::{Faults, Reader, Variables};
+use crate::cli::faults::{Faults, Given, Reader, Variables, variable_of};
 use crate::cli::raw::RawServe;
 use crate::cli::values::{self, Refusal};
 use crate::config::{
@@ -81,6 +82,7 @@ pub fn resolve(raw: &RawServe, surroundings: &Surroundings<'_>) -> Result<Resolv
         reader.value_or("--worker-header", raw.worker_header.as_deref(), false, values::switch);
     let access_log =
         reader.value_or("--access-log", raw.access_log.as_deref(), false, values::switch);
+    let status_file = status_file(raw.status_file.as_ref(), &mut reader);
     let log = log(raw, &mut reader);
     let settings = Settings {
         app,
@@ -101,6 +103,7 @@ pub fn resolve(raw: &RawServe, surroundings: &Surroundings<'_>) -> Result<Resolv
         http,
         worker_header,
         access_log,
+        status_file,
         seed: seed.map(|given| given.value),
     };
     reader.finish(Resolved { settings, log })
@@ -346,6 +349,16 @@ fn http(raw: &RawServe, default: HttpLimits, reader: &mut Reader<'_>) -> HttpLim
         buffer_request: buffer("--buffer-request", &raw.buffer_request, default.buffer_request),
         buffer_response: buffer("--buffer-response", &raw.buffer_response, default.buffer_response),
     }
+}
+
+/// Where the status file is; also for whoever reads it.
+pub fn status_file(typed: Option<&OsString>, reader: &mut Reader<'_>) -> Option<PathBuf> {
+    const FLAG: &str = "--status-file";
+    let given = match typed {
+        Some(path) => Given { name: FLAG.to_owned(), value: path.clone(), typed: true },
+        None => reader.variable(&variable_of(FLAG))?,
+    };
+    reader.parsed_raw(given, values::path).map(|given| given.value)
 }
 
 fn log(raw: &RawServe, reader: &mut Reader<'_>) -> logging::Options {

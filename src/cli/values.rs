@@ -6,8 +6,12 @@
 //!
 //! Not here: addresses (`addresses`), which flag takes what (`resolve`).
 
+use std::ffi::OsStr;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
+
+use crate::config::STATUS_PATH_SIZE_MAX;
 
 /// What a parser says of a text that it refuses: "must be …".
 pub type Refusal = String;
@@ -77,6 +81,14 @@ pub fn size(text: &str, bounds: RangeInclusive<u64>) -> Result<u64, Refusal> {
         };
         format!("must be a size{bounds}, as in 8190, 64K, 10M, 1GiB")
     })
+}
+
+/// The path of a file.
+pub fn path(text: &OsStr) -> Result<PathBuf, Refusal> {
+    if text.is_empty() || text.len() > STATUS_PATH_SIZE_MAX {
+        return Err(format!("must be a path of 1 to {STATUS_PATH_SIZE_MAX} bytes"));
+    }
+    Ok(PathBuf::from(text))
 }
 
 /// A switch: `--flag`, `--flag=false`, `MAITRED_FLAG=1`.

@@ -55,6 +55,8 @@ pub struct Settings {
     pub worker_header: bool,
     /// Logs a line a request.
     pub access_log: bool,
+    /// Where the master says what it does and has done, for other processes to read.
+    pub status_file: Option<PathBuf>,
     /// Seed of every random choice; `None` draws one at start and logs it.
     pub seed: Option<u64>,
 }
@@ -228,6 +230,7 @@ impl Default for Settings {
             http: HttpLimits::default(),
             worker_header: false,
             access_log: false,
+            status_file: None,
             seed: None,
         }
     }

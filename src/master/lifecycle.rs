@@ -11,7 +11,7 @@ use signal_hook::consts::signal::{
 };
 use tracing::{debug, error, info, warn};
 
-use crate::account::Outcome;
+use crate::account::{Outcome, Phase};
 use crate::config::{App, Rebalance};
 use crate::dispatch::Shape;
 use crate::exit::{self, RunError};
@@ -22,7 +22,7 @@ use crate::master::looking::busy_since;
 use crate::master::naming;
 use crate::master::roster::{Member, Stage};
 use crate::supervise::flood::{FloodJudge, Noise};
-use crate::supervise::{Breach, Effect, Exit, ReloadReport, StartFailure};
+use crate::supervise::{Breach, Effect, Exit, Reload, ReloadReport, StartFailure};
 use crate::sys::notify;
 use crate::sys::process::{self, Change, ChildSignal};
 
@@ -43,6 +43,7 @@ impl Master {
                     info!(parallel, "reloading: workers are replaced");
                     if self.supervisor.reload(self.now) {
                         self.service.reloading(self.now);
+                        self.counters.reloads += 1;
                     }
                 }
                 SIGTTIN => self.scale(1),
@@ -149,7 +150,9 @@ impl Master {
                     "a deadline was found late, and is given again: this master was stopped"
                 ),
                 Effect::ReloadEnded(report) => {
+                    self.counters.reloads_failed += u64::from(report.state == Reload::Failed);
                     log_reload(&report);
+                    self.log_account();
                     self.service.reloaded();
                 }
                 Effect::Failed(failure) => {
@@ -266,6 +269,8 @@ impl Master {
     }
 
     fn spawn(&mut self, who: Incarnation) {
+        self.counters.worker_starts += 1;
+        self.counters.slot_mut(who.slot).starts += 1;
         self.reserve.release();
         let command = self.worker_command(who);
         let flood = FloodJudge::new(self.settings.stall_after, self.now);
@@ -356,6 +361,8 @@ impl Master {
             return;
         }
         self.announced = true;
+        // Whoever reads the ready line and then the file finds that it serves.
+        self.publish_now(Phase::Serving);
         let workers = self.supervisor.serving();
         info!(
             workers, threads = self.settings.threads, balance = ?self.settings.balance,

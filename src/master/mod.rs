@@ -19,6 +19,7 @@ mod looking;
 mod naming;
 mod parked;
 mod pid_file;
+mod publishing;
 mod recycling;
 mod reserve;
 mod returning;
@@ -41,7 +42,7 @@ use mio::{Events, Interest, Poll};
 use signal_hook_mio::v1_0::Signals;
 use tracing::{debug, info};
 
-use crate::account::{Account, Counters, Here, Outcome};
+use crate::account::{Account, Counters, Here, Outcome, Phase};
 use crate::board::LetGo;
 use crate::config::{
     BELL_ROUNDS_MAX, DEBTS_PAUSE, EVENTS_PER_TURN_MAX, PARKED_SHARE, RING_LOOK_MAX, Settings,
@@ -54,6 +55,7 @@ use crate::master::connections::{Connection, Connections, Place};
 use crate::master::lingering::{LastAnswer, Linger, Lingering};
 use crate::master::parked::Parked;
 use crate::master::pid_file::PidFile;
+use crate::master::publishing::Publisher;
 use crate::master::reserve::Reserve;
 use crate::master::roster::Roster;
 use crate::master::service::Service;
@@ -117,6 +119,8 @@ struct Master {
     adopts_orphans: bool,
     stopping: Stopping,
     counters: Counters,
+    /// The status file, if there is one.
+    publisher: Option<Publisher>,
     shed_log: ShedLog,
     reserve: Reserve,
     /// When this turn began.
@@ -145,6 +149,8 @@ impl Master {
         left: Option<State>,
         flush_log: Box<dyn Fn()>,
     ) -> Result<Self, RunError> {
+        // Before anything is listened on: the file's lock keeps a second server from starting.
+        let publisher = settings.status_file.as_deref().map(open_status_file).transpose()?;
         let poll = Poll::new().map_err(system("creating an epoll instance"))?;
         let mut signals = Signals::new(lifecycle::SIGNALS).map_err(system("catching signals"))?;
         poll.registry()
@@ -209,6 +215,7 @@ impl Master {
             adopts_orphans: process::adopts_orphans(),
             stopping: Stopping::default(),
             counters: Counters::default(),
+            publisher,
             shed_log: ShedLog::default(),
             reserve: Reserve::default(),
             now,
@@ -234,7 +241,7 @@ impl Master {
                     connections = master.connections.len(),
                     "upgraded: workers are replaced now"
                 );
-                master.supervisor.reload(now);
+                master.counters.reloads += u64::from(master.supervisor.reload(now));
             }
         }
         Ok(master)
@@ -248,6 +255,7 @@ impl Master {
                 return self.end(outcome);
             }
             let timeout = self.rest();
+            let timeout = self.publish(timeout);
             match self.poll.poll(&mut events, timeout) {
                 Ok(()) => {}
                 Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
@@ -439,6 +447,7 @@ impl Master {
         }
         let account = self.account();
         account.check_invariants();
+        self.publish_now(Phase::Stopped);
         let counters = &account.counters;
         info!(
             %account,
@@ -475,6 +484,11 @@ impl Master {
         assert_eq!(self.connections.here(), kept, "connections are where they are kept");
         self.account().check_invariants();
     }
+}
+
+fn open_status_file(path: &Path) -> Result<Publisher, RunError> {
+    let doing = format!("opening the status file {}", path.display());
+    Publisher::open(path).map_err(|cause| RunError::System { doing, source: cause.into() })
 }
 
 /// How many connections may be parked, of so many descriptors.

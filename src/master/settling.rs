@@ -65,6 +65,7 @@ impl Master {
             // It was not read to its end.
             member.channel.dispose();
         }
+        self.log_account();
         self.supervisor.handle_exited(who, how, self.now);
     }
 

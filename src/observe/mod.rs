@@ -1,4 +1,5 @@
-//! What a server says about itself: the log on stderr, the access log on stdout.
+//! What a server says about itself: the log on stderr, the access log on stdout, and what its master
+//! keeps in a status file ([`status`]).
 //!
 //! Serving never waits for a reader of either: lines go into a bounded buffer that a thread
 //! empties, and what does not fit is counted and dropped ([`lossy`]). Text that came from a client
@@ -15,3 +16,4 @@ pub mod log_line;
 #[cfg(feature = "cli")]
 pub mod logging;
 pub mod lossy;
+pub mod status;

@@ -413,6 +413,11 @@ impl Supervisor {
         self.round.report
     }
 
+    /// The generation of the worker that was started last.
+    pub fn generation(&self) -> Generation {
+        Generation(self.generation)
+    }
+
     /// Panics unless every slot that is wanted has exactly one of: an incarnation on its way to
     /// serve or serving, or a time at which one is started; and at most one that replaces it.
     pub fn check_invariants(&self) {

@@ -21,6 +21,7 @@ use socket2::SockRef;
 use super::answer;
 use super::plan::{Action, Afterwards};
 use super::request::Request;
+use crate::common::books::Entry;
 use crate::common::client::Answer;
 
 /// Bytes read in one system call.
@@ -54,6 +55,7 @@ pub(crate) struct Client {
 
 struct Connection {
     stream: TcpStream,
+    entry: Entry,
     /// What is to be sent, and how much of it has been.
     outgoing: Vec<u8>,
     sent: usize,
@@ -202,7 +204,8 @@ impl Client {
                 registry.register(&mut stream, Token(number), interest)?;
                 Ok(stream)
             };
-            Connection::new(connect().expect("the server can be connected to"))
+            let stream = connect().expect("the server can be connected to");
+            Connection::new(stream, Entry::connected(format!("http://{address}")))
         })
     }
 
@@ -221,8 +224,9 @@ impl Client {
 }
 
 impl Connection {
-    fn new(stream: TcpStream) -> Connection {
+    fn new(stream: TcpStream, entry: Entry) -> Connection {
         Connection {
+            entry,
             stream,
             outgoing: Vec::new(),
             sent: 0,
@@ -311,6 +315,7 @@ impl Connection {
                 assert!(taken.is_none() && rest.is_empty(), "nobody asked for {taken:?} {rest:?}");
             }
             let answer = taken?;
+            self.entry.answered(answer.status);
             if answer.status == 502 && self.is_exposed {
                 return Some(End::Failed("its worker died".to_owned()));
             }

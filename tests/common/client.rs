@@ -11,6 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::DEADLINE;
+use super::books::Entry;
 
 /// Bytes asked of the socket at a time.
 const READ_SIZE: usize = 64 * 1024;
@@ -20,6 +21,7 @@ pub(crate) struct Client {
     stream: Box<dyn Stream>,
     /// What has been read and belongs to no answer yet.
     buffer: Vec<u8>,
+    entry: Entry,
 }
 
 /// One answer, whole.
@@ -68,7 +70,8 @@ impl Client {
         let stream = UnixStream::connect(path).expect("the Unix socket accepts");
         stream.set_read_timeout(Some(DEADLINE)).expect("a deadline can be set");
         stream.set_write_timeout(Some(DEADLINE)).expect("a deadline can be set");
-        Client { stream: Box::new(stream), buffer: Vec::new() }
+        let entry = Entry::connected(format!("unix:{}", path.display()));
+        Client { stream: Box::new(stream), buffer: Vec::new(), entry }
     }
 
     /// Connects; every read and write then has this deadline.
@@ -81,7 +84,10 @@ impl Client {
             Ok(stream)
         };
         match prepare() {
-            Ok(stream) => Ok(Client { stream: Box::new(stream), buffer: Vec::new() }),
+            Ok(stream) => {
+                let entry = Entry::connected(format!("http://{address}"));
+                Ok(Client { stream: Box::new(stream), buffer: Vec::new(), entry })
+            }
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => Err(Failure::Refused),
             Err(error) => Err(Failure::of(error, false)),
         }
@@ -174,11 +180,20 @@ impl Client {
         let head_end = self.read_until(b"\r\n\r\n", false)?;
         let head: Vec<u8> = self.buffer.drain(..head_end).collect();
         let mut answer = parse_head(&head)?;
+        self.entry.answered(answer.status);
         let has_body = !is_to_head && answer.status >= 200 && ![204, 304].contains(&answer.status);
         if has_body {
             answer.body = self.read_body(&answer)?;
         }
         Ok(answer)
+    }
+
+    /// Waits until something has come, and keeps it for the next answer.
+    #[track_caller]
+    pub(crate) fn wait_for_bytes(&mut self) {
+        if let Err(failure) = self.read_more(false) {
+            panic!("waiting for an answer: {failure:?}");
+        }
     }
 
     /// Reads to the end of the connection: nothing may come but its orderly end.

@@ -8,6 +8,7 @@
 
 #![allow(dead_code, reason = "each test binary uses its part of this")]
 
+pub(crate) mod books;
 pub(crate) mod client;
 pub(crate) mod load;
 
@@ -15,7 +16,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -24,6 +25,10 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use maitred::account::{Account, Outcome, Status};
+use maitred::observe::status;
 
 /// What a server, or an answer, may take before a test fails. Generous: a loaded machine is no
 /// fault, and a green run never waits for it.
@@ -31,6 +36,9 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Between two looks at a condition.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
+
+/// In the folder that each server has for itself.
+const STATUS_FILE: &str = "status";
 
 /// Variables that would change what a server does; a developer may have them set.
 const FOREIGN_VARIABLES: [&str; 7] = [
@@ -51,6 +59,7 @@ pub(crate) struct Server {
     /// Where it listens, if it was told and cannot say it.
     told: Option<SocketAddr>,
     exited: Option<ExitStatus>,
+    folder: TempDir,
 }
 
 /// Where a server's standard output and error go instead of to us.
@@ -92,6 +101,7 @@ impl Server {
             }
             server.listening().len() >= binds.max(1)
         });
+        server.listening().iter().for_each(|address| books::begin(address));
         server
     }
 
@@ -109,6 +119,8 @@ impl Server {
                 command.env_remove(name);
             }
         }
+        let folder = tempfile::tempdir().expect("a directory");
+        command.env("MAITRED_STATUS_FILE", folder.path().join(STATUS_FILE));
         command.envs(environment.iter().copied());
         let mut child = command.stderr(Stdio::piped()).spawn().expect("the program can be started");
         let pipe = child.stderr.take().expect("standard error was piped");
@@ -124,7 +136,7 @@ impl Server {
                 line.clear();
             }
         });
-        Server { child, stderr, told: None, exited: None }
+        Server { child, stderr, told: None, exited: None, folder }
     }
 
     /// Starts `maitred ARGUMENTS…` at a free port of 127.0.0.1, with all that it says going
@@ -144,14 +156,16 @@ impl Server {
         all.extend(["-b", &bind]);
         all.extend(rest.iter().map(String::as_str));
         let mut shell = Command::new("sh");
+        let folder = tempfile::tempdir().expect("a directory");
         shell.args(all).stdin(Stdio::null());
+        shell.env("MAITRED_STATUS_FILE", folder.path().join(STATUS_FILE));
         if let Output::To(descriptor) = output {
             let copy = descriptor.try_clone().expect("a descriptor can be duplicated");
             shell.stdout(copy).stderr(descriptor);
         }
         let child = shell.spawn().expect("the shell can be started");
         let stderr = Arc::new(Mutex::new(String::new()));
-        let mut server = Server { child, stderr, told: Some(address), exited: None };
+        let mut server = Server { child, stderr, told: Some(address), exited: None, folder };
         eventually(DEADLINE, "the server accepts", || {
             assert_eq!(server.poll_exit(), None, "the server ended");
             TcpStream::connect(address).is_ok()
@@ -201,6 +215,42 @@ impl Server {
     /// The master's children, sorted.
     pub(crate) fn worker_pids(&self) -> Vec<u32> {
         children_of(self.pid())
+    }
+
+    /// Where it keeps its account.
+    pub(crate) fn status_path(&self) -> PathBuf {
+        self.folder.path().join(STATUS_FILE)
+    }
+
+    /// What it last wrote there.
+    #[track_caller]
+    pub(crate) fn status(&self) -> Status {
+        status::read(&self.status_path()).expect("the server has written its status file").status
+    }
+
+    /// Where every connection is, or what has become of it, as the server last wrote it.
+    #[track_caller]
+    pub(crate) fn account(&self) -> Account {
+        self.status().account
+    }
+
+    /// Waits until no connection is here and every one that had an answer has been counted; then
+    /// nothing is missing, and it is as many as the clients made. Theirs must be closed.
+    #[track_caller]
+    pub(crate) fn assert_conserved_at_rest(&self) {
+        let seen = books::seen(&self.listening());
+        eventually(DEADLINE, "no connection is left, and all are counted", || {
+            let account = self.account();
+            assert_eq!(account.missing(), 0, "{account}");
+            account.here.total() == 0 && account.counters.accepted >= seen.answered
+        });
+        let account = self.account();
+        assert!(account.counters.accepted <= seen.connected, "{account}, and {seen:?}");
+        let of = |outcome| account.counters.of(outcome);
+        assert!(of(Outcome::DiedUnanswered) >= seen.bad_gateway, "{account}, and {seen:?}");
+        let shed = of(Outcome::ShedTooOld) + of(Outcome::ShedTooMany);
+        assert!(shed >= seen.unavailable, "{account}, and {seen:?}");
+        assert_eq!(of(Outcome::DiedGarbled) + of(Outcome::SystemRefused), 0, "{account}");
     }
 
     /// How many descriptors the master has open.

@@ -15,6 +15,7 @@ fn raw_serve(arguments: &[&str]) -> RawServe {
     let matches = raw::command("maitred").try_get_matches_from(arguments).unwrap();
     match Raw::from_arg_matches(&matches).unwrap().command {
         RawCommand::Serve(raw) | RawCommand::Worker(raw) => *raw,
+        RawCommand::Status(_) => unreachable!("`serve` was typed"),
     }
 }
 
@@ -335,6 +336,7 @@ const APART: &[&str] = &[
     "--weights",
     "--max-requests-jitter",
     "--max-lifetime-jitter",
+    "--status-file",
     "--log-format",
     "--log-level",
     "--help",
@@ -366,6 +368,23 @@ fn every_flag_takes_what_it_should_and_names_its_bound() {
             let message = resolved(&[], &[(&variable, text)]).unwrap_err().to_string();
             assert!(message.starts_with(&format!("{variable}={text:?}: ")), "{message}");
         }
+    }
+}
+
+#[test]
+fn the_status_file_is_a_path_of_any_bytes() {
+    let path = |arguments: &[&str], variables: &[(&str, &str)]| {
+        resolved(arguments, variables).unwrap().settings.status_file
+    };
+    assert_eq!(path(&[], &[]), None);
+    assert_eq!(path(&["--status-file", "/run/a"], &[]), Some("/run/a".into()));
+    let variable = [("MAITRED_STATUS_FILE", "/run/b")];
+    assert_eq!(path(&[], &variable), Some("/run/b".into()));
+    assert_eq!(path(&["--status-file", "/run/a"], &variable), Some("/run/a".into()));
+    assert_eq!(path(&[], &[("MAITRED_STATUS_FILE", "")]), None, "not set");
+    for refused in ["", &"x".repeat(4096)] {
+        let message = refusal(&[&format!("--status-file={refused}")]);
+        assert!(message.ends_with("must be a path of 1 to 4095 bytes"), "{message}");
     }
 }
 

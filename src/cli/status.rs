@@ -1,0 +1,43 @@
+//! `maitred status`: what a server does and has done, read from its status file.
+//!
+//! Not here: reading it and the two forms of it (`observe::status`).
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use crate::cli::complain;
+use crate::cli::faults::Reader;
+use crate::cli::raw::RawStatus;
+use crate::cli::resolve::status_file;
+use crate::exit::Exit;
+use crate::observe::status::{Text, json, read};
+
+pub(super) fn run(program: &str, raw: &RawStatus) -> ExitCode {
+    let variables = |name: &str| std::env::var_os(name);
+    let mut reader = Reader::new(&variables);
+    let path = status_file(raw.path.as_ref(), &mut reader);
+    let path = match reader.finish(path) {
+        Ok(Some(path)) => path,
+        Ok(None) => {
+            complain(program, &"status needs the PATH of a server's --status-file");
+            return Exit::Usage.into();
+        }
+        Err(faults) => {
+            faults.iter().for_each(|fault| complain(program, fault));
+            return Exit::Usage.into();
+        }
+    };
+    match read(&path) {
+        Ok(reading) => {
+            let text =
+                if raw.json { format!("{}\n", json(&reading)) } else { Text(&reading).to_string() };
+            // A reader that has gone (`status | head -1`) has its exit code all the same.
+            let _ = io::stdout().write_all(text.as_bytes());
+            reading.exit().into()
+        }
+        Err(error) => {
+            complain(program, &format_args!("{}: {error}", path.display()));
+            error.exit().into()
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! The status file: the account and the workers, for other processes to read.
+//!
+//! The master opens no socket for operators and answers nobody. It writes one small file in place
+//! (`sys::locked_file` says why not through a mapping), when it has had a turn and
+//! [`STATUS_INTERVAL`] has passed since it last did; what has happened before that is written when
+//! it has passed, for which the loop wakes up once. So a turn costs one comparison, a busy second
+//! twenty writes, and an idle server writes nothing and sleeps on.
+//!
+//! What workers say of themselves is as new as the master's last turn: it does not wake up for
+//! requests on connections that are lent already. When the last connection has ended all is exact.
+//!
+//! Not here: the bytes (`account::page`), readers (`observe::status`).
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use thiserror::Error;
+use tracing::{debug, warn};
+
+use crate::account::page::{self, Stamp};
+use crate::account::{Phase, ReloadState, ReloadStatus, Status, WorkerStage, WorkerStatus};
+use crate::config::{LOG_REPEAT_AFTER, STATUS_INTERVAL, STATUS_WORKERS_MAX};
+use crate::master::Master;
+use crate::master::roster::{Member, Stage};
+use crate::supervise::Reload;
+use crate::sys::locked_file::{LockedFile, LockedFileError};
+use crate::time::Nanos;
+
+/// Whoever may read it learns numbers and process ids, no client's data; the group is for scrapers.
+const MODE: u32 = 0o640;
+
+/// The file, and what stands in it.
+pub(super) struct Publisher {
+    file: LockedFile,
+    path: PathBuf,
+    started_at_ms: u64,
+    looked_at: Option<Nanos>,
+    sequence: u64,
+    written: Option<Status>,
+    page: Vec<u8>,
+    complained_at: Option<Nanos>,
+}
+
+/// Why a status file cannot be had.
+#[derive(Debug, Error)]
+pub(super) enum PublishError {
+    /// It is not to be had.
+    #[error(transparent)]
+    File(#[from] LockedFileError),
+    /// Somebody's data: a typing error must not cost it.
+    #[error("it holds something else, and is not written over")]
+    Foreign,
+    /// It cannot be read.
+    #[error(transparent)]
+    System(#[from] io::Error),
+}
+
+impl Publisher {
+    /// Takes a file for this master alone.
+    ///
+    /// # Errors
+    /// Another master has it, it holds something else, or the system refuses.
+    pub(super) fn open(path: &Path) -> Result<Self, PublishError> {
+        let file = LockedFile::open(path, MODE)?;
+        if !page::may_replace(&file.beginning(page::MAGIC.len())?) {
+            return Err(PublishError::Foreign);
+        }
+        Ok(Publisher {
+            file,
+            path: path.to_owned(),
+            started_at_ms: wall_clock_ms(),
+            looked_at: None,
+            sequence: 0,
+            written: None,
+            page: Vec::new(),
+            complained_at: None,
+        })
+    }
+
+    /// How long the next look is to wait; none if it is due.
+    fn due_in(&self, now: Nanos) -> Option<Duration> {
+        let due_at = self.looked_at? + STATUS_INTERVAL;
+        (now < due_at).then(|| now.until(due_at))
+    }
+
+    /// Writes what has changed since the last time.
+    fn write(&mut self, mut status: Status, now: Nanos) {
+        self.looked_at = Some(now);
+        status.started_at_ms = self.started_at_ms;
+        if self.written.as_ref() == Some(&status) {
+            return;
+        }
+        let stamp = Stamp { sequence: self.sequence + 1, written_at_ms: wall_clock_ms() };
+        page::encode(&status, stamp, &mut self.page);
+        match self.file.write(&self.page) {
+            Ok(()) => {
+                self.sequence = stamp.sequence;
+                self.written = Some(status);
+            }
+            Err(cause) => {
+                // Serving goes on. A full disk may have room again by the next look.
+                self.written = None;
+                if self.complained_at.is_none_or(|at| now.since(at) >= LOG_REPEAT_AFTER) {
+                    self.complained_at = Some(now);
+                    warn!(path = %self.path.display(), %cause, "writing the status file");
+                }
+            }
+        }
+    }
+}
+
+impl Master {
+    /// Writes the status file if it is time, and says how long the loop may rest: it wakes up once
+    /// more for what has happened too soon after the last look.
+    pub(super) fn publish(&mut self, rest: Option<Duration>) -> Option<Duration> {
+        let Some(publisher) = &self.publisher else { return rest };
+        if let Some(wait) = publisher.due_in(self.now) {
+            return Some(rest.map_or(wait, |rest| rest.min(wait)));
+        }
+        self.publish_now(self.phase());
+        rest
+    }
+
+    /// Writes the status file whatever the time is.
+    pub(super) fn publish_now(&mut self, phase: Phase) {
+        if self.publisher.is_none() {
+            return;
+        }
+        let status = self.status(phase);
+        if let Some(publisher) = &mut self.publisher {
+            publisher.write(status, self.now);
+        }
+    }
+
+    /// Everything that is counted, in the log. Said where something ends that people look back at.
+    pub(super) fn log_account(&self) {
+        debug!(account = %self.account(), "account");
+    }
+
+    fn phase(&self) -> Phase {
+        match (self.stopping.is_stopping(), self.announced) {
+            (true, _) => Phase::Stopping,
+            (false, true) => Phase::Serving,
+            (false, false) => Phase::Starting,
+        }
+    }
+
+    fn status(&self, phase: Phase) -> Status {
+        let mut workers: Vec<_> =
+            self.roster.iter().map(|(_, member)| self.worker_status(member)).collect();
+        workers.sort_unstable_by_key(|worker| (worker.who.slot, worker.who.generation));
+        let workers_in_all = workers.len() as u32;
+        workers.truncate(STATUS_WORKERS_MAX);
+        Status {
+            pid: std::process::id(),
+            started_at_ms: 0,
+            phase,
+            reload: self.reload_status(),
+            generation: self.supervisor.generation().0,
+            account: self.account(),
+            workers_in_all,
+            workers,
+        }
+    }
+
+    fn reload_status(&self) -> ReloadStatus {
+        if self.counters.reloads == 0 {
+            return ReloadStatus::default();
+        }
+        let report = self.supervisor.reload_report();
+        let state = match report.state {
+            Reload::Running => ReloadState::Running,
+            Reload::Done => ReloadState::Done,
+            Reload::Failed => ReloadState::Failed,
+        };
+        ReloadStatus { state, replaced: report.replaced, of: report.of }
+    }
+
+    fn worker_status(&self, member: &Member) -> WorkerStatus {
+        let (started, finished, errors) = match &member.reported {
+            Some(report) => (report.started, report.finished, report.errors),
+            None => {
+                let report = member.page.report();
+                // A claim that no answer followed is in both, and most were the end of a
+                // connection: no request.
+                let requests = |claims: u64| claims.saturating_sub(report.claims_empty);
+                let (started, finished) = (report.requests_started, report.requests_finished);
+                (requests(started), requests(finished), report.errors)
+            }
+        };
+        let serves = member.stage == Stage::Serving;
+        let candidate = self.dispatcher.candidate(member.who.slot).filter(|_| serves);
+        WorkerStatus {
+            who: member.who,
+            pid: member.child.pid(),
+            stage: match member.stage {
+                Stage::Starting => WorkerStage::Starting,
+                Stage::Serving => WorkerStage::Serving,
+                Stage::Leaving | Stage::Ending => WorkerStage::Leaving,
+            },
+            on_loan: member.page.on_loan(),
+            waiting: member.unclaimed.len() as u32,
+            requests_started: started,
+            requests_finished: finished,
+            errors,
+            is_stuck: candidate.is_some_and(|candidate| candidate.stuck),
+            is_stopped: member.stopped_at.is_some(),
+        }
+    }
+}
+
+fn wall_clock_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(path: &Path) -> (Status, Stamp) {
+        page::decode(&std::fs::read(path).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn what_has_not_changed_is_not_written_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("status");
+        let mut publisher = Publisher::open(&path).unwrap();
+        assert_eq!(publisher.due_in(Nanos(7)), None, "the first look is due at once");
+        publisher.write(Status::default(), Nanos(7));
+        assert_eq!(publisher.due_in(Nanos(7)), Some(STATUS_INTERVAL));
+        assert_eq!(publisher.due_in(Nanos(7) + STATUS_INTERVAL), None);
+        publisher.write(Status::default(), Nanos(8));
+        assert_eq!(read(&path).1.sequence, 1);
+        publisher.write(Status { generation: 2, ..Status::default() }, Nanos(9));
+        let (status, stamp) = read(&path);
+        assert_eq!((status.generation, stamp.sequence), (2, 2));
+    }
+
+    #[test]
+    fn a_file_of_somebody_else_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("status");
+        std::fs::write(&path, b"thesis").unwrap();
+        assert!(matches!(Publisher::open(&path), Err(PublishError::Foreign)));
+        assert_eq!(std::fs::read(&path).unwrap(), b"thesis");
+        // What an earlier master left is ours.
+        std::fs::write(&path, page::MAGIC).unwrap();
+        let publisher = Publisher::open(&path).unwrap();
+        assert!(matches!(Publisher::open(&path), Err(PublishError::File(LockedFileError::Locked))));
+        drop(publisher);
+    }
+}
