@@ -91,7 +91,7 @@ pub const LINGERING_MAX: usize = 1024;
 /// Frames read from one worker in one turn of the master: one worker cannot hold the others up.
 pub const FRAMES_PER_TURN_MAX: usize = 64;
 
-/// How soon the master tries again to tell a worker something that its full channel did not take.
+/// How soon master and worker try again to tell each other what a full channel did not take.
 pub const DEBTS_PAUSE: Duration = Duration::from_millis(20);
 
 /// Frames read from a worker that has ended. A channel holds a few hundred: `wmem_default` is

@@ -113,6 +113,11 @@ impl Intake {
         }
     }
 
+    /// Whether the master has yet to be told something: the channel was full.
+    pub(crate) fn owes(&self) -> bool {
+        !self.owed.is_empty()
+    }
+
     /// Whether a Bell is already on its way: one is enough.
     pub(crate) fn owes_bell(&self) -> bool {
         self.owed.contains(&ToMaster::Bell)
@@ -165,5 +170,36 @@ impl Intake {
             self.by_loan[loan.index as usize] = None;
             session.finish(Verdict::LetGo, shell);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handoff::{FromWorker, MasterEnd};
+    use crate::sys::fdpass;
+
+    /// A refusal that a full channel did not take was only tried again when the master said something
+    /// more: its connections waited for that.
+    #[test]
+    fn what_a_full_channel_did_not_take_is_owed_until_it_is_sent() {
+        let (ours, theirs) = fdpass::socketpair().unwrap();
+        let (mut master, mut intake) = (MasterEnd::new(ours), Intake::new(WorkerEnd::new(theirs)));
+        let refusal = |index| ToMaster::Refuse(vec![LoanId { index, sequence: 0 }]);
+        let mut said = 0;
+        while !intake.owes() {
+            intake.send(refusal(said));
+            said += 1;
+        }
+        intake.pay_debts();
+        assert!(intake.owes(), "nobody has made room");
+        let mut heard = 0;
+        while let FromWorker::Frame(frame) = master.receive().unwrap() {
+            assert_eq!(frame, refusal(heard));
+            heard += 1;
+            intake.pay_debts();
+        }
+        assert_eq!(heard, said);
+        assert!(!intake.owes());
     }
 }

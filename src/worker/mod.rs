@@ -35,7 +35,7 @@ use tracing::{debug, info, warn};
 
 use crate::app::Handler;
 use crate::board::{PageError, WorkerPage, page_bytes};
-use crate::config::{EVENTS_PER_TURN_MAX, LOANS_MAX, Settings};
+use crate::config::{DEBTS_PAUSE, EVENTS_PER_TURN_MAX, LOANS_MAX, Settings};
 use crate::handoff::{DrainMode, PROTOCOL_VERSION, ReadyRecord, ToMaster, WorkerEnd};
 use crate::observe::access::AccessLog;
 use crate::sys::bell::Bell;
@@ -184,6 +184,7 @@ impl Worker {
                 token => self.handle_event(token, event),
             }
         }
+        self.intake.pay_debts();
         if told {
             self.hear_master();
         }
@@ -213,7 +214,9 @@ impl Worker {
         if can_go_on || self.shell.pool.as_ref().is_some_and(Pool::about_to_sleep) {
             return Some(Duration::ZERO);
         }
-        let next = [self.shell.deadlines.next(), self.leave_by].into_iter().flatten().min();
+        // A master that reads is no event: what it has yet to be told is tried again.
+        let owes = self.intake.owes().then(|| clock::now() + DEBTS_PAUSE);
+        let next = [self.shell.deadlines.next(), self.leave_by, owes].into_iter().flatten().min();
         next.map(|at| clock::now().until(at))
     }
 
@@ -229,7 +232,6 @@ impl Worker {
     }
 
     fn hear_master(&mut self) {
-        self.intake.pay_debts();
         match self.intake.receive(&mut self.sessions, &mut self.shell) {
             Told::Nothing => {}
             Told::Reopen => {
