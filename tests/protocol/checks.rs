@@ -95,7 +95,7 @@ impl World {
                 );
                 assert!(nothing_left, "{number} gets a 502 in the middle of an answer: {stage:?}");
             }
-            Settlement::Reset => {
+            Settlement::Reset(_) => {
                 let answers = matches!(stage, Some(SessionStage::Answering | SessionStage::Left));
                 assert!(answers, "{number} is reset, and could have had a 502: {stage:?}");
             }

@@ -337,7 +337,7 @@ impl World {
                 Settlement::Elsewhere => {}
                 Settlement::SeatAgain | Settlement::Idle => self.place_returned(number),
                 Settlement::BadGateway => self.leaves(number, Outcome::DiedUnanswered),
-                Settlement::Reset => self.leaves(number, Outcome::DiedAnswering),
+                Settlement::Reset(_) => self.leaves(number, Outcome::DiedAnswering),
                 Settlement::Close => self.leaves(number, Outcome::Finished),
             }
         }
