@@ -274,7 +274,7 @@ impl Pool {
                 self.doing.begin(entry, now, request.head.method.as_str(), request.path());
             }
             Work::Stream(..) => {
-                self.doing.begin(entry, now, "(the rest of", "a streamed response)")
+                self.doing.begin(entry, now, "(the rest of", "a streamed response)");
             }
         }
         self.running.push(Running { key: job.key, began: now, entry });
