@@ -325,7 +325,9 @@ fn random_rows_of_misdeeds_reach_nobody_elses_clients() {
 
 fn random_row(seed: u64) {
     let threads = ["0", "1"][(seed % 2) as usize];
-    let more = ["-w", "3", "--rebalance", "never", "--threads", threads];
+    // Who says that it is idle gets everybody under a policy that goes by load.
+    let balance = "round-robin";
+    let more = ["-w", "3", "--rebalance", "never", "--threads", threads, "--balance", balance];
     let server = hostile(&format!("every-seed-{seed}"), &more);
     // Who is not answered is with the hostile one; only an honest worker knows its slot.
     let mut kept = Vec::new();
