@@ -237,7 +237,7 @@ impl Hostile {
             "about-to-be-stuck" => {
                 // With an idle connection there would be something to rescue.
                 if until.is_none() {
-                    let (loan, descriptor) = self.claim_one()?;
+                    let (loan, descriptor) = self.claim_one(b"")?;
                     maitred::sys::stream::receive(descriptor.as_fd(), &mut [0; 1000])?;
                     self.loans.push((loan, descriptor));
                     self.word(loan).store(u64::from(loan.sequence) << 32 | IDLE, Ordering::Release);
@@ -399,7 +399,7 @@ impl Hostile {
             }
             "lingers" => {
                 // Answers more than its client reads, asks close(2) to wait for it, and lets go.
-                let (loan, descriptor) = self.claim_one()?;
+                let (loan, descriptor) = self.claim_one(b"GET /linger")?;
                 // Unread bytes would make it a reset, which waits for nobody.
                 maitred::sys::stream::receive(descriptor.as_fd(), &mut [0; 1000])?;
                 let socket = TcpStream::from(descriptor);
@@ -483,12 +483,16 @@ impl Hostile {
         Ok(!self.loans.is_empty())
     }
 
-    /// A loan that it has claimed before it was taken back.
-    fn claim_one(&mut self) -> io::Result<(LoanId, OwnedFd)> {
+    /// A loan that it has claimed before it was taken back, and whose request begins so.
+    fn claim_one(&mut self, request: &[u8]) -> io::Result<(LoanId, OwnedFd)> {
         loop {
             self.wait_for_loan(None)?;
             let (loan, descriptor) = self.loans.remove(0);
-            if self.exchange(loan, LENT, ACTIVE) {
+            let mut bytes = [0; 64];
+            let peek = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+            // SAFETY: as many writable bytes as are named.
+            unsafe { libc::recv(descriptor.as_raw_fd(), bytes.as_mut_ptr().cast(), 64, peek) };
+            if bytes.starts_with(request) && self.exchange(loan, LENT, ACTIVE) {
                 return Ok((loan, descriptor));
             }
         }

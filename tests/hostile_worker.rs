@@ -243,11 +243,12 @@ fn what_was_never_sent_is_nobodys_whatever_the_word_says() {
 /// read nothing: nobody was served meanwhile.
 #[test]
 fn a_client_that_reads_nothing_does_not_hold_the_master() {
-    let server = three("lingers");
+    // So that it has time to claim what it is lent.
+    let server = hostile("lingers", &["-w", "3", "--stall-after", "200ms"]);
     let mut silent = Vec::new();
     for _ in 0..10 * WORKERS {
         let mut client = Client::connect(server.address());
-        client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+        client.send(b"GET /linger HTTP/1.1\r\nHost: x\r\n\r\n");
         silent.push(client);
     }
     let begun = Instant::now();
@@ -324,7 +325,9 @@ fn random_rows_of_misdeeds_reach_nobody_elses_clients() {
 
 fn random_row(seed: u64) {
     let threads = ["0", "1"][(seed % 2) as usize];
-    let more = ["-w", "3", "--rebalance", "never", "--threads", threads];
+    // Who says that it is idle gets everybody under a policy that goes by load.
+    let balance = "round-robin";
+    let more = ["-w", "3", "--rebalance", "never", "--threads", threads, "--balance", balance];
     let server = hostile(&format!("every-seed-{seed}"), &more);
     // Who is not answered is with the hostile one; only an honest worker knows its slot.
     let mut kept = Vec::new();
