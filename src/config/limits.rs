@@ -366,8 +366,8 @@ pub const RECYCLE_LOOK: Duration = Duration::from_secs(1);
 pub const RECYCLE_COUNT: Duration = Duration::from_millis(100);
 
 /// How often the master writes its status file at the most. People look once a second, and scrapers
-/// less often; twenty times a second make a test's wait short and cost a ten-thousandth of a core
-/// (docs/measurements.md).
+/// less often; twenty times a second make a test's wait short and cost a few hundred-thousandths of a
+/// core with eight workers (docs/measurements.md).
 pub const STATUS_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Workers that a status file lists: each slot has one, and during a reload two.
