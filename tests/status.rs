@@ -14,7 +14,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use common::client::Client;
-use common::{DEADLINE, Server, Stopped, binary, eventually, signal_process};
+use common::{DEADLINE, Server, Stopped, binary, eventually, is_asleep, signal_process};
 use maitred::account::{Outcome, ReloadState, WorkerStage};
 
 /// Runs `maitred status`.
@@ -99,7 +99,7 @@ fn a_reload_that_fails_is_told_until_one_succeeds() {
     assert_eq!((&failed["serving"], &failed["reload"]["replaced"]), (&true.into(), &0.into()));
     assert_eq!(failed["events"]["reloads_failed"], 1);
     assert!(text(&path).contains("reload: FAILED, 0 of 2 workers replaced"), "{}", text(&path));
-    eventually(DEADLINE, "the log says so", || server.stderr_contains("the reload has failed"));
+    eventually(DEADLINE, "the log says so", || server.stderr_contains("reload failed"));
     assert_eq!(server.worker_pids(), before, "the old ones go on");
 
     fs::rename(&away, &files).expect("it can be renamed");
@@ -243,6 +243,8 @@ fn a_death_is_counted_by_what_its_clients_got() {
         assert_eq!(connect().get("/").status, 200);
         worker().active() == 2
     });
+    // What it has answered it has also said to have answered, once it sleeps.
+    eventually(DEADLINE, "its loop sleeps", || is_asleep(worker().pid));
     signal_process(worker().pid, Signal::SIGKILL);
     assert_eq!(unanswered.answer(false).status, 502);
     assert!(answering.try_answer(false).is_err(), "it is cut off");

@@ -97,9 +97,8 @@ impl Counters {
     /// Every number that is not a slot's, under its stable name: what happened first, then the
     /// outcomes.
     pub fn list(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let breaches = Breach::ALL.iter().map(|breach| breach.name()).zip(self.breaches);
         let outcomes = Outcome::ALL.map(|outcome| (outcome.name(), self.of(outcome)));
-        self.events().into_iter().chain(breaches).chain(outcomes)
+        self.events().into_iter().chain(self.breaches()).chain(outcomes)
     }
 
     /// Sets a number by its stable name. False if there is none of that name.
@@ -144,6 +143,11 @@ impl Counters {
         let outcomes = Outcome::ALL.iter().map(|outcome| outcome.name()).zip(outcomes);
         let breaches = Breach::ALL.iter().map(|breach| breach.name()).zip(breaches);
         events.into_iter().chain(breaches).chain(outcomes).collect()
+    }
+
+    /// Workers that broke the protocol, by how they did.
+    pub fn breaches(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Breach::ALL.iter().map(|breach| breach.name()).zip(self.breaches)
     }
 
     /// What is counted and is not an outcome.

@@ -112,11 +112,12 @@ impl Acceptor {
     }
 
     /// Goes on with the listeners that another image of this process has opened, and opens those
-    /// that are new. One that is not among the settings any more is closed; whoever waits in its
-    /// queue is refused, as its settings say.
+    /// that are new; one that does not open is named in the log, and the server goes on with the
+    /// others. One that is not among the settings any more is closed; whoever waits in its queue is
+    /// refused, as its settings say.
     ///
     /// # Errors
-    /// As [`Acceptor::open`]; or a listener is not there.
+    /// A listener is not there.
     pub(crate) fn resume(
         binds: &[Bind],
         options: &ListenOptions,
@@ -147,7 +148,11 @@ impl Acceptor {
                         listener.ready = true;
                     }
                 }
-                None => acceptor.open_one(place, bind, options)?,
+                None => {
+                    if let Err(cause) = acceptor.open_one(place, bind, options) {
+                        error!(%cause, "a new address is not listened on");
+                    }
+                }
             }
         }
         for (state, descriptor) in left {

@@ -40,7 +40,7 @@ use std::time::Duration;
 
 use mio::{Events, Interest, Poll};
 use signal_hook_mio::v1_0::Signals;
-use tracing::{debug, info};
+use tracing::{debug, error, info};
 
 use crate::account::{Account, Counters, Here, Outcome, Phase};
 use crate::board::LetGo;
@@ -48,7 +48,7 @@ use crate::config::{
     BELL_ROUNDS_MAX, DEBTS_PAUSE, EVENTS_PER_TURN_MAX, PARKED_SHARE, RING_LOOK_MAX, Settings,
 };
 use crate::dispatch::{DispatchSettings, Dispatcher};
-use crate::exit::{Exit, RunError};
+use crate::exit::{Chain, Exit, RunError};
 use crate::ident::ConnectionId;
 use crate::master::acceptor::{Acceptor, Stopped};
 use crate::master::connections::{Connection, Connections, Place};
@@ -150,7 +150,9 @@ impl Master {
         flush_log: Box<dyn Fn()>,
     ) -> Result<Self, RunError> {
         // Before anything is listened on: the file's lock keeps a second server from starting.
-        let publisher = settings.status_file.as_deref().map(open_status_file).transpose()?;
+        let goes_on = left.is_some();
+        let publisher = settings.status_file.as_deref().map(open_status_file);
+        let publisher = essential_at_start(publisher.transpose(), goes_on)?;
         let poll = Poll::new().map_err(system("creating an epoll instance"))?;
         let mut signals = Signals::new(lifecycle::SIGNALS).map_err(system("catching signals"))?;
         poll.registry()
@@ -166,7 +168,8 @@ impl Master {
         };
         let acceptor = acceptor.map_err(|error| RunError::Listen(Box::new(error)))?;
         // After the listeners: whoever reads it finds a server that can be reached.
-        let pid_file = settings.pid_file.as_deref().map(write_pid_file).transpose()?;
+        let pid_file = settings.pid_file.as_deref().map(write_pid_file);
+        let pid_file = essential_at_start(pid_file.transpose(), goes_on)?;
         let look = Alarm::create().map_err(system("creating a timer"))?;
         epoll::watch_edge(poll.registry(), look.as_fd(), Source::Look.token())
             .map_err(system("watching a timer"))?;
@@ -483,6 +486,21 @@ impl Master {
         };
         assert_eq!(self.connections.here(), kept, "connections are where they are kept");
         self.account().check_invariants();
+    }
+}
+
+/// What a server that starts does not do without, and one that goes on from another image does: its
+/// clients must not pay for it.
+fn essential_at_start<T>(
+    had: Result<Option<T>, RunError>,
+    goes_on: bool,
+) -> Result<Option<T>, RunError> {
+    match had {
+        Err(error) if goes_on => {
+            error!("the server goes on without it: {}", Chain(&error));
+            Ok(None)
+        }
+        had => had,
     }
 }
 

@@ -94,7 +94,8 @@ impl Serialize for Names {
 impl Document {
     fn of(reading: &Reading) -> Document {
         let Reading { status, stamp, is_running } = reading;
-        let events = status.account.counters.events().into_iter();
+        let counters = &status.account.counters;
+        let events = counters.events().into_iter().chain(counters.breaches());
         let slots = status.account.counters.slots().iter().enumerate();
         Document {
             schema: SCHEMA,
