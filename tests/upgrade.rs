@@ -174,8 +174,30 @@ fn the_pid_file_goes_on_naming_the_same_process() {
     upgrade(&server);
     let text = fs::read_to_string(&path).expect("it is there");
     assert_eq!(text.trim(), server.pid().to_string());
-    drop(server);
-    assert!(!path.exists(), "it goes with the server");
+    // It was opened at the start; the clients of a server that serves do not pay for its loss.
+    drop(folder);
+    upgrade(&server);
+    eventually(DEADLINE, "it is said", || server.stderr_contains("goes on without it"));
+    assert_eq!(Client::connect(server.address()).get("/").status, 200);
+}
+
+#[test]
+fn the_account_goes_on() {
+    let server = Server::start(&["serve", "-w", "2"]);
+    let mut clients: Vec<_> = (0..10).map(|_| Client::connect(server.address())).collect();
+    for client in &mut clients {
+        assert_eq!(client.get("/").status, 200);
+    }
+    for round in 1..=3 {
+        upgrade(&server);
+        eventually(DEADLINE, "the status file says so", || {
+            let account = server.account();
+            assert_eq!(account.missing(), 0, "{account}");
+            account.counters.upgrades == round && account.counters.accepted == 10
+        });
+    }
+    drop(clients);
+    server.assert_conserved_at_rest();
 }
 
 #[test]

@@ -140,7 +140,8 @@ impl World {
                 self.take(Step::Master(piece));
                 continue;
             }
-            if !counted && (0..self.connections.len()).any(|number| self.is_stranded(number)) {
+            let waits = (0..self.connections.len()).any(|number| self.is_stranded(number));
+            if !counted && (waits || self.is_given()) {
                 counted = true;
                 found.by_timer += 1;
             }
@@ -170,6 +171,14 @@ impl World {
         let connection = &self.connections[number];
         let complete = connection.sent / self.bounds.pieces;
         !connection.over && connection.answered < complete
+    }
+
+    /// Something that was given back is nobody's.
+    fn is_given(&self) -> bool {
+        self.members.iter().any(|member| {
+            let is_given = |loan| member.page.look(loan) == LoanState::Given;
+            member.page.loans().any(|(loan, ..)| is_given(loan))
+        })
     }
 
     fn check_at_rest(&self) {

@@ -45,7 +45,6 @@ pub(crate) fn explore(bounds: Bounds) -> Found {
             let world = replay(bounds, &path);
             let steps = world.steps();
             world.check_rest(&mut found);
-            replay(bounds, &path).check_masters_death();
             steps
         });
         found.depth = path.len();
@@ -57,12 +56,16 @@ pub(crate) fn explore(bounds: Bounds) -> Found {
             found.steps += 1;
             let mut longer = path.clone();
             longer.push(step);
-            let key = telling(&longer, || {
+            let is_new = telling(&longer, || {
                 let world = replay(bounds, &longer);
                 world.check();
-                world.key()
+                let is_new = seen.insert(world.key());
+                if is_new {
+                    world.check_masters_death();
+                }
+                is_new
             });
-            if seen.insert(key) {
+            if is_new {
                 open.push_back(longer);
             }
         }
@@ -71,11 +74,11 @@ pub(crate) fn explore(bounds: Bounds) -> Found {
     found
 }
 
-/// One run at random, to its rest.
-pub(crate) fn walk(bounds: Bounds, seed: u64, found: &mut Found) {
+/// One run at random from a beginning, to its rest.
+pub(crate) fn walk(bounds: Bounds, beginning: &[Step], seed: u64, found: &mut Found) {
     let mut random = fastrand::Rng::with_seed(seed);
-    let mut world = World::new(bounds);
-    let mut path = Vec::new();
+    let mut world = replay(bounds, beginning);
+    let mut path = beginning.to_vec();
     let walked = catch_unwind(AssertUnwindSafe(|| {
         for _ in 0..random.usize(..bounds.depth) {
             let steps = world.steps();

@@ -72,6 +72,10 @@ impl World {
             76..=81 => self.hold_a_worker(),
             82..=83 => self.kill_a_worker(),
             84..=85 => self.replace_a_worker(),
+            86 => {
+                self.master.is_leaving = true;
+                self.report(Source::Signals);
+            }
             _ => {}
         }
     }

@@ -25,7 +25,7 @@ use crate::simulation::clients::Place;
 use crate::simulation::worker::{Change, Memory, Worker};
 use crate::simulation::{Event, MICROSECOND, MILLISECOND, STALL, World};
 
-const LOANS_MAX: u32 = 64;
+pub(crate) const LOANS_MAX: u32 = 64;
 
 /// More turns in a row without a sleep than any work needs.
 const TURNS_AWAKE_MAX: u32 = 300;
@@ -88,6 +88,7 @@ pub(crate) struct IdleWatch {
 
 pub(crate) struct Member {
     pub(crate) slot: Slot,
+    pub(crate) memory: Memory,
     pub(crate) page: MasterPage<Memory>,
     pub(crate) stage: Stage,
     pub(crate) threads: u16,
@@ -122,6 +123,8 @@ pub(crate) struct Master {
     pub(crate) look_wound: Option<Nanos>,
     look_at: Nanos,
     watches_missing: bool,
+    /// Another image of it is to go on after this turn.
+    pub(crate) is_leaving: bool,
     /// To be drained, as soon as this turn comes to it.
     drains: Vec<usize>,
     /// How often it was woken, by events and by its timeout.
@@ -143,10 +146,16 @@ impl Master {
             look_wound: None,
             look_at: Nanos(0),
             watches_missing: false,
+            is_leaving: false,
             drains: Vec::new(),
             woken: 0,
             timed_out: 0,
         }
+    }
+
+    /// The timer of the next look is gone, and so is what was remembered of it.
+    pub(crate) fn forget_look(&mut self) {
+        (self.look_wound, self.look_at, self.watches_missing) = (None, Nanos(0), false);
     }
 }
 
@@ -161,9 +170,10 @@ impl World {
         let page = MasterPage::new(Arc::clone(&memory), LOANS_MAX).expect("long enough");
         let threads = self.plan.threads[usize::from(slot)];
         let place = self.members.len();
-        self.workers.push(Worker::new(memory, threads));
+        self.workers.push(Worker::new(Arc::clone(&memory), threads));
         self.members.push(Member {
             slot: Slot(slot),
+            memory,
             page,
             stage: Stage::Starting,
             threads,
@@ -230,6 +240,11 @@ impl World {
 
     fn work_until_rest(&mut self) {
         for _ in 0..TURNS_AWAKE_MAX {
+            // A drain that a turn has left for the next one is carried out before.
+            if self.master.is_leaving && self.master.drains.is_empty() {
+                self.master.is_leaving = false;
+                self.upgrade();
+            }
             match self.rest() {
                 Rest::NotAtAll => {
                     self.meanwhile();
@@ -502,7 +517,7 @@ impl World {
         }
     }
 
-    fn start_lending_to(&mut self, place: usize) {
+    pub(crate) fn start_lending_to(&mut self, place: usize) {
         let slot = self.members[place].slot;
         let before = self.serving(slot);
         self.members[place].stage = Stage::Serving;

@@ -12,6 +12,7 @@ pub(crate) mod checks;
 pub(crate) mod clients;
 pub(crate) mod lending;
 pub(crate) mod master;
+pub(crate) mod upgrade;
 pub(crate) mod worker;
 
 use std::cmp::Reverse;
@@ -96,19 +97,23 @@ pub(crate) struct World {
     pub(crate) tells: bool,
 }
 
+pub(crate) fn dispatcher(plan: &Plan, seed: u64) -> Dispatcher {
+    Dispatcher::new(&DispatchSettings {
+        balance: plan.balance,
+        weights: vec![2, 1, 3],
+        rebalance: plan.mode,
+        stall_after: STALL,
+        credit: plan.credit,
+        queue_timeout: None,
+        max_queue: None,
+        seed,
+    })
+}
+
 impl World {
     pub(crate) fn new(plan: &Plan) -> Self {
         let mut random = Rng::with_seed(plan.seed);
-        let dispatcher = Dispatcher::new(&DispatchSettings {
-            balance: plan.balance,
-            weights: vec![2, 1, 3],
-            rebalance: plan.mode,
-            stall_after: STALL,
-            credit: plan.credit,
-            queue_timeout: None,
-            max_queue: None,
-            seed: random.u64(..),
-        });
+        let dispatcher = dispatcher(plan, random.u64(..));
         // Zero means "not at all" in a page.
         let clock = Nanos(SECOND);
         let mut world = World {
