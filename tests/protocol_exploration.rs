@@ -19,13 +19,13 @@
 //! order, which is more than the real one does. Time passes in jumps that outlast every patience. The
 //! supervisor, deadlines, TERM, and workers without a page are not here.
 //!
-//! It has been seen to find: LENT settled as a reset, a refused loan that stays taken, a recall of what
-//! is claimed, a sequence that stays the same, the ring's position or what is owed not carried over an
-//! upgrade, a bell that nobody rings; and it found a refusal that a full channel held up for ever
-//! (`worker::intake`).
+//! It has been seen to find: LENT settled as a reset, a refused loan that stays taken, a recall of
+//! what is claimed, a sequence that stays the same, the ring's position or what is owed not carried
+//! over an upgrade, a bell that nobody rings; and it found a refusal that a full channel held up for
+//! ever (`worker::intake`).
 //!
-//! `DEPTH=40` goes further, `SEEDS=100000` widens the walks, `SEED=7` repeats one. A failure tells its
-//! steps; of an exploration these are as few as lead there.
+//! `DEPTH=40` goes further, `SEEDS=100000` widens the walks, `SEED=7` repeats one. A failure tells
+//! its steps; of an exploration these are as few as lead there.
 
 mod protocol;
 
@@ -200,7 +200,7 @@ fn some_bounds(seed: u64) -> Bounds {
     Bounds {
         requests,
         pieces: 1 + some() / 2,
-        // With fewer a page could be full of idle loans, and who comes last would wait for one to end.
+        // With fewer a page could be full of idle loans, and who comes last would wait for an end.
         places: requests.len() as u32 + u32::from(some()) / 2,
         channel_max: 1 + usize::from(some() / 2),
         threads: [0, 0, 1][usize::from(some())],

@@ -51,7 +51,7 @@ impl Master {
         let Some(member) = self.roster.get_mut(place) else { return };
         member.stage = Stage::Ending;
         member.unlisten(self.poll.registry());
-        self.take_back_unclaimed(place, false);
+        self.counters.outlived += self.take_back_unclaimed(place, false);
         self.tell_recalls(place);
     }
 
@@ -64,7 +64,8 @@ impl Master {
         epoll::unwatch(self.poll.registry(), member.channel_descriptor());
         if member.closed_at.is_none() {
             member.closed_at = Some(self.now);
-            self.take_back_unclaimed(place, false);
+            // Most often it is dying, and this is seen before its end.
+            self.counters.outlived += self.take_back_unclaimed(place, false);
         }
         if let Some(member) = self.roster.get_mut(place) {
             // Nobody will ever read it.

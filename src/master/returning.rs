@@ -157,12 +157,12 @@ impl Master {
         }
     }
 
-    /// Takes back every loan that is LENT or IDLE; or only the IDLE ones.
-    pub(super) fn take_back_unclaimed(&mut self, place: u32, only_idle: bool) {
-        let Some(member) = self.roster.get(place) else { return };
+    /// Takes back every loan that is LENT or IDLE; or only the IDLE ones. Says how many.
+    pub(super) fn take_back_unclaimed(&mut self, place: u32, only_idle: bool) -> u64 {
+        let Some(member) = self.roster.get(place) else { return 0 };
         if member.proxy.is_some() {
             // Without a page a worker serves what it holds: it cannot be asked.
-            return;
+            return 0;
         }
         let loans: Vec<_> = member
             .page
@@ -171,8 +171,10 @@ impl Master {
             .map(|(loan, ..)| loan)
             .filter(|loan| !only_idle || member.page.look(*loan) == LoanState::Idle)
             .collect();
+        let mut taken = 0;
         for loan in loans {
             if let Some(id) = self.take_back(place, loan) {
+                taken += 1;
                 self.place_returned(id);
             }
         }
@@ -181,6 +183,7 @@ impl Master {
         {
             member.unclaimed.clear();
         }
+        taken
     }
 
     /// Looks at rings again soon: something is going on.
