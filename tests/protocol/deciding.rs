@@ -1,8 +1,8 @@
 //! The decision, and what follows from it, one deed after the other; between any two of them the
 //! others go on.
 //!
-//! Follows `src/master/lending.rs`, `returning.rs`, `watching.rs` and `looking.rs`, and the rest after
-//! the turn in `mod.rs`.
+//! Follows `src/master/lending.rs`, `returning.rs`, `watching.rs` and `looking.rs`, and the
+//! rest after the turn in `mod.rs`.
 //!
 //! Not here: the other pieces of a turn (`master`).
 

@@ -1,8 +1,8 @@
 //! USR2: between two turns another image of the master takes this one's place, and the workers do
 //! not notice.
 //!
-//! What travels is what `src/master/upgrade/leaving.rs` writes down: a page's own record as JSON, what
-//! is unclaimed and owed, who waits; frames that are owed as bytes. All else is made anew, as
+//! What travels is what `src/master/upgrade/leaving.rs` writes down: a page's own record as JSON,
+//! what is unclaimed and owed, who waits; frames that are owed as bytes. All else is made anew, as
 //! `resuming.rs` does it.
 //!
 //! Not here: the rest of what a real state holds, and whether it holds together (`upgrade::state`).
