@@ -30,7 +30,7 @@ mod shedding;
 mod stopping;
 mod taking_in;
 mod tokens;
-pub(crate) mod upgrade;
+pub mod upgrade;
 mod watching;
 
 use std::io;

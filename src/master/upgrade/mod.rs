@@ -64,7 +64,7 @@ pub(super) struct Preflight {
 ///
 /// # Errors
 /// It cannot, and why; or nobody listens.
-pub(crate) fn answer(state: &mut StateFile, answer: &mut File) -> Result<(), RunError> {
+pub fn answer(state: &mut StateFile, answer: &mut File) -> Result<(), RunError> {
     read(state)?;
     answer.write_all(yes().as_bytes()).map_err(system("answering"))
 }
