@@ -4,6 +4,7 @@
 //! Not here: what the kernel is made to say (`injected`).
 
 use std::fs::OpenOptions;
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -117,7 +118,7 @@ pub(crate) fn worker_descriptors(run: &Run) -> Found {
     let stage = Stage::begin(run, WORKERS, &[]);
     let victims = stage.server.worker_pids();
     let limits: Vec<_> =
-        victims[..WORKERS / 2].iter().map(|&pid| Limit::lower(pid, fewest_open(pid))).collect();
+        victims[..WORKERS / 2].iter().map(|&pid| Limit::lower(pid, lowest_free(pid))).collect();
     let began = clock::now();
     thread::sleep(run.duration());
     drop(limits);
@@ -172,6 +173,17 @@ fn fewest_open(pid: u32) -> usize {
         descriptors_of(pid)
     });
     counts.min().unwrap_or_default()
+}
+
+/// The lowest number that a process has free for a descriptor. Its others are not without gaps: what
+/// it inherits has the numbers of its parent.
+fn lowest_free(pid: u32) -> usize {
+    let free = |number: &usize| !Path::new(&format!("/proc/{pid}/fd/{number}")).exists();
+    let lowest = (0..COUNTS).filter_map(|_| {
+        thread::sleep(Duration::from_millis(1));
+        (0..).find(free)
+    });
+    lowest.min().unwrap_or_default()
 }
 
 /// A limit on descriptors that is put back when this goes out of scope.

@@ -120,8 +120,8 @@ pub(crate) fn soak(minutes: f64, rate: Option<f64>, seed: u64) -> ExitCode {
     found.judge(Price { aborted: deaths.unfinished, ..Price::default() });
     let account = account(&mut server);
     let connected = found.book.connected;
-    found.require((connected..=connected + perhaps).contains(&account.accepted), || {
-        format!("{} accepted, {connected} connected", account.accepted)
+    found.require((connected..=connected + perhaps).contains(&account.counters.accepted), || {
+        format!("{} accepted, {connected} connected", account.counters.accepted)
     });
     println!(
         "{faults} faults, {} workers ended, {} requests in hand, aborted {}, lost {}: {}",

@@ -6,6 +6,7 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
+use maitred::account::Account;
 use maitred::sys::clock;
 use maitred::time::Nanos;
 use nix::sys::signal::Signal;
@@ -62,13 +63,6 @@ struct Rest {
     descriptors: usize,
     memory_kib: u64,
 }
-
-/// How the master's books stand at its end.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Account {
-    pub(crate) accepted: u64,
-}
-
 impl Run {
     pub(crate) fn plan(&self, server: &Server) -> Plan {
         Plan {
@@ -162,20 +156,19 @@ impl Stage {
         found.judge(price(deaths.unfinished));
         let account = account(&mut server);
         let connected = found.book.connected + beside;
-        let agrees = (connected..=connected + perhaps).contains(&account.accepted);
-        found.require(agrees, || format!("{} accepted, {connected} connected", account.accepted));
+        let accepted = account.counters.accepted;
+        let agrees = (connected..=connected + perhaps).contains(&accepted);
+        found.require(agrees, || format!("{accepted} accepted, {connected} connected"));
+        found.require(account.missing() == 0, || format!("the account does not add up: {account}"));
         found
     }
 }
 
-/// Ends a server, and reads what it says of itself.
+/// Ends a server, and reads its account.
 pub(crate) fn account(server: &mut Server) -> Account {
     server.signal(Signal::SIGINT);
     server.wait_exit(DEADLINE);
-    eventually(DEADLINE, "the last line of the log", || server.stderr_contains("accepted="));
-    let log = server.stderr();
-    let line = log.lines().rev().find(|line| line.contains("accepted=")).unwrap_or_default();
-    Account { accepted: field(line, "accepted").unwrap_or(0) }
+    server.account()
 }
 
 /// What the log says of workers that did not leave by themselves.

@@ -32,8 +32,9 @@ pub struct PacketSocket(UnixDatagram);
 pub enum Posted {
     /// The packet is with the other side.
     Sent,
-    /// Not now: the other side's buffer is full, or too many descriptors are under way
-    /// (EAGAIN, ETOOMANYREFS, ENOBUFS).
+    /// Not now: the other side's buffer is full, too many descriptors are under way, the system is
+    /// short of memory, or a signal came between (EAGAIN, ETOOMANYREFS, ENOBUFS, ENOMEM, EINTR). None
+    /// of them says anything of the other side.
     Full,
 }
 
@@ -161,7 +162,9 @@ impl AsFd for PacketSocket {
 fn posted(result: rustix::io::Result<()>) -> io::Result<Posted> {
     match result {
         Ok(()) => Ok(Posted::Sent),
-        Err(Errno::AGAIN | Errno::TOOMANYREFS | Errno::NOBUFS) => Ok(Posted::Full),
+        Err(Errno::AGAIN | Errno::TOOMANYREFS | Errno::NOBUFS | Errno::NOMEM | Errno::INTR) => {
+            Ok(Posted::Full)
+        }
         Err(error) => Err(error.into()),
     }
 }
