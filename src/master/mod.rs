@@ -27,6 +27,7 @@ mod roster;
 mod service;
 mod settling;
 mod shedding;
+mod starting;
 mod stopping;
 mod taking_in;
 mod tokens;
@@ -34,21 +35,17 @@ pub mod upgrade;
 mod watching;
 
 use std::io;
-use std::os::fd::AsFd;
-use std::path::Path;
 use std::time::Duration;
 
-use mio::{Events, Interest, Poll};
+use mio::{Events, Poll};
 use signal_hook_mio::v1_0::Signals;
-use tracing::{debug, error, info};
+use tracing::{debug, info};
 
 use crate::account::{Account, Counters, Here, Outcome, Phase};
 use crate::board::LetGo;
-use crate::config::{
-    BELL_ROUNDS_MAX, DEBTS_PAUSE, EVENTS_PER_TURN_MAX, PARKED_SHARE, RING_LOOK_MAX, Settings,
-};
-use crate::dispatch::{DispatchSettings, Dispatcher};
-use crate::exit::{Chain, Exit, RunError};
+use crate::config::{BELL_ROUNDS_MAX, DEBTS_PAUSE, EVENTS_PER_TURN_MAX, Settings};
+use crate::dispatch::Dispatcher;
+use crate::exit::{Exit, RunError};
 use crate::ident::ConnectionId;
 use crate::master::acceptor::{Acceptor, Stopped};
 use crate::master::connections::{Connection, Connections, Place};
@@ -63,15 +60,14 @@ use crate::master::shedding::ShedLog;
 use crate::master::stopping::{Step, Stopping};
 use crate::master::tokens::Source;
 use crate::master::upgrade::Upgrade;
-use crate::master::upgrade::state::State;
+use crate::supervise::Supervisor;
 use crate::supervise::flood::Noise;
 use crate::supervise::hang::HangJudge;
 use crate::supervise::recycling::Recycling;
-use crate::supervise::{SuperviseSettings, Supervisor};
 use crate::sys::alarm::Alarm;
 use crate::sys::launch::LaunchCommand;
-use crate::sys::upgrade::{Adopter, StateFile, unblock_signals};
-use crate::sys::{clock, epoll, limits, process, stream};
+use crate::sys::upgrade::StateFile;
+use crate::sys::{clock, limits, stream};
 use crate::time::Nanos;
 
 /// Serves until it is told to end.
@@ -87,7 +83,7 @@ pub fn run(
     left: Option<StateFile>,
     flush_log: Box<dyn Fn()>,
 ) -> Result<Exit, RunError> {
-    check_kernel()?;
+    starting::check_kernel()?;
     let descriptors = limits::raise_descriptor_limit().map_err(system("raising RLIMIT_NOFILE"))?;
     debug!(descriptors, "limit on open descriptors");
     let left = left.map(|mut file| upgrade::read(&mut file)).transpose()?;
@@ -142,114 +138,6 @@ struct Master {
 }
 
 impl Master {
-    fn new(
-        settings: Settings,
-        launch: LaunchCommand,
-        descriptors: u64,
-        left: Option<State>,
-        flush_log: Box<dyn Fn()>,
-    ) -> Result<Self, RunError> {
-        // Before anything is listened on: the file's lock keeps a second server from starting.
-        let goes_on = left.is_some();
-        let publisher = settings.status_file.as_deref().map(open_status_file);
-        let publisher = essential_at_start(publisher.transpose(), goes_on)?;
-        let poll = Poll::new().map_err(system("creating an epoll instance"))?;
-        let mut signals = Signals::new(lifecycle::SIGNALS).map_err(system("catching signals"))?;
-        poll.registry()
-            .register(&mut signals, Source::Signals.token(), Interest::READABLE)
-            .map_err(system("watching signals"))?;
-        unblock_signals().map_err(system("unblocking signals"))?;
-        let registry = poll.registry().try_clone().map_err(system("sharing epoll"))?;
-        let mut adopter = Adopter::default();
-        let (binds, listen) = (&settings.binds, &settings.listen);
-        let acceptor = match &left {
-            None => Acceptor::open(binds, listen, registry),
-            Some(left) => Acceptor::resume(binds, listen, registry, &left.listeners, &mut adopter),
-        };
-        let acceptor = acceptor.map_err(|error| RunError::Listen(Box::new(error)))?;
-        // After the listeners: whoever reads it finds a server that can be reached.
-        let pid_file = settings.pid_file.as_deref().map(write_pid_file);
-        let pid_file = essential_at_start(pid_file.transpose(), goes_on)?;
-        let look = Alarm::create().map_err(system("creating a timer"))?;
-        epoll::watch_edge(poll.registry(), look.as_fd(), Source::Look.token())
-            .map_err(system("watching a timer"))?;
-        let now = clock::now();
-        let seed = settings.seed.unwrap_or_else(|| fastrand::u64(..));
-        debug!(seed, "seed of random choices");
-        let dispatcher = Dispatcher::new(&DispatchSettings {
-            balance: settings.balance,
-            weights: settings.weights.clone(),
-            rebalance: settings.rebalance,
-            stall_after: settings.stall_after,
-            credit: settings.credit,
-            queue_timeout: settings.queue_timeout,
-            max_queue: settings.max_queue,
-            seed,
-        });
-        let supervise =
-            SuperviseSettings { workers: settings.workers, lifecycle: settings.lifecycle, seed };
-        let supervisor = match &left {
-            None => Supervisor::new(supervise),
-            Some(left) => Supervisor::resume(supervise, left.supervisor.clone()),
-        };
-        let service =
-            Service::from_environment(now).map_err(system("finding the service manager"))?;
-        let recycling = Recycling::new(settings.recycle, seed, now);
-        let hang = settings.lifecycle.timeout.map(|timeout| (HangJudge::new(timeout), now));
-        let mut master = Master {
-            settings,
-            flush_log,
-            upgrade: Upgrade::None,
-            launch,
-            poll,
-            signals,
-            acceptor,
-            connections: Connections::default(),
-            parked: Parked::new(parked_max(descriptors)),
-            lingering: Lingering::default(),
-            roster: Roster::default(),
-            dispatcher,
-            supervisor,
-            hang,
-            recycling,
-            handoff_due: None,
-            service,
-            _pid_file: pid_file,
-            adopts_orphans: process::adopts_orphans(),
-            stopping: Stopping::default(),
-            counters: Counters::default(),
-            publisher,
-            shed_log: ShedLog::default(),
-            reserve: Reserve::default(),
-            now,
-            ring_look: (now, RING_LOOK_MAX),
-            look,
-            look_at: Nanos(0),
-            watches_missing: false,
-            uncalled: false,
-            announced: false,
-            let_go: Vec::new(),
-            outcome: None,
-        };
-        master.reserve.refill();
-        match left {
-            None => master.supervisor.start(now),
-            Some(left) => {
-                let from = left.header.made_by.clone();
-                master.resume(left, &mut adopter)?;
-                info!(
-                    from,
-                    to = env!("CARGO_PKG_VERSION"),
-                    upgrades = master.counters.upgrades,
-                    connections = master.connections.len(),
-                    "upgraded: workers are replaced now"
-                );
-                master.counters.reloads += u64::from(master.supervisor.reload(now));
-            }
-        }
-        Ok(master)
-    }
-
     fn run(mut self) -> Result<Exit, RunError> {
         let mut events = Events::with_capacity(EVENTS_PER_TURN_MAX);
         self.supervise();
@@ -486,53 +374,6 @@ impl Master {
         };
         assert_eq!(self.connections.here(), kept, "connections are where they are kept");
         self.account().check_invariants();
-    }
-}
-
-/// What a server that starts does not do without, and one that goes on from another image does: its
-/// clients must not pay for it.
-fn essential_at_start<T>(
-    had: Result<Option<T>, RunError>,
-    goes_on: bool,
-) -> Result<Option<T>, RunError> {
-    match had {
-        Err(error) if goes_on => {
-            error!("the server goes on without it: {}", Chain(&error));
-            Ok(None)
-        }
-        had => had,
-    }
-}
-
-fn open_status_file(path: &Path) -> Result<Publisher, RunError> {
-    let doing = format!("opening the status file {}", path.display());
-    Publisher::open(path).map_err(|cause| RunError::System { doing, source: cause.into() })
-}
-
-/// How many connections may be parked, of so many descriptors.
-fn parked_max(descriptors: u64) -> usize {
-    let (share, of) = PARKED_SHARE;
-    usize::try_from(descriptors / of * share).unwrap_or(usize::MAX).max(1)
-}
-
-fn write_pid_file(path: &Path) -> Result<PidFile, RunError> {
-    PidFile::write(path).map_err(|error| RunError::System {
-        doing: format!("writing the pid file {}", path.display()),
-        source: error.into(),
-    })
-}
-
-fn check_kernel() -> Result<(), RunError> {
-    match limits::kernel_release() {
-        Some(release) if release < limits::KERNEL_FLOOR => {
-            let (major, minor) = limits::KERNEL_FLOOR;
-            let cause = format!(
-                "Linux {}.{}; {major}.{minor} is the oldest that will do",
-                release.0, release.1
-            );
-            Err(RunError::System { doing: "checking the kernel".into(), source: cause.into() })
-        }
-        Some(_) | None => Ok(()),
     }
 }
 

@@ -26,6 +26,7 @@ mod backoff;
 mod breach;
 pub mod flood;
 pub mod hang;
+mod life;
 mod reason;
 pub mod recycling;
 mod reload;
@@ -34,15 +35,15 @@ mod state;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use crate::config::{DEADLINE_LATE_MAX, Lifecycle, START_FAILURES_MAX, WORKERS_MAX};
+use crate::config::{Lifecycle, START_FAILURES_MAX, WORKERS_MAX};
 use crate::ident::{Generation, Incarnation, Slot};
 use crate::supervise::backoff::Backoff;
+use crate::supervise::life::{Life, Place, Stage, Was, due, kill_at};
 use crate::supervise::reload::Round;
 use crate::time::Nanos;
 
 pub use breach::Breach;
+pub use life::is_late;
 pub use reason::{Cause, Exit, StartFailure};
 pub use reload::{Reload, ReloadFailure, ReloadReport};
 pub use state::SupervisorState;
@@ -82,65 +83,6 @@ pub enum Effect {
     Failed(StartFailure),
     /// No child is left, and none is wanted.
     Finished,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Stage {
-    Starting {
-        kill_at: Nanos,
-    },
-    Serving {
-        since: Nanos,
-    },
-    Draining {
-        kill_at: Nanos,
-    },
-    Withdrawn {
-        kill_at: Nanos,
-        cause: Cause,
-    },
-    /// Killed, not reaped yet; what it was before, and why.
-    Ending {
-        was: Was,
-        cause: Cause,
-    },
-}
-
-/// What a worker was before it was killed: that decides what follows its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Was {
-    Starting,
-    Serving,
-    /// Its place has been given to another already, or is not wanted.
-    Leaving,
-}
-
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-struct Life {
-    who: Incarnation,
-    stage: Stage,
-    /// It takes over from one that serves: if it fails, the old one goes on.
-    replaces: bool,
-    /// The deadline of its stage was found late, and has been given again.
-    #[serde(default)]
-    given_again: bool,
-}
-
-/// A slot that is wanted.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Place {
-    slot: Slot,
-    backoff: Backoff,
-    /// When the next incarnation is started, if none is here.
-    start_at: Option<Nanos>,
-    failures: u32,
-    /// Still to be replaced by the reload that runs.
-    reload: bool,
-    /// How long the next recycling pauses after a replacement that did not start, and until when.
-    #[serde(default)]
-    replacing: Backoff,
-    #[serde(default)]
-    recycle_at: Nanos,
 }
 
 /// Whether workers are still wanted.
@@ -681,28 +623,4 @@ impl Supervisor {
     fn place_mut(&mut self, slot: Slot) -> Option<&mut Place> {
         self.places.iter_mut().find(|place| place.slot == slot)
     }
-}
-
-fn kill_at(stage: Stage) -> Option<Nanos> {
-    match stage {
-        Stage::Starting { kill_at }
-        | Stage::Draining { kill_at }
-        | Stage::Withdrawn { kill_at, .. } => Some(kill_at),
-        Stage::Serving { .. } | Stage::Ending { .. } => None,
-    }
-}
-
-fn due(life: &Life, now: Nanos) -> Option<(Incarnation, Nanos, Cause)> {
-    let cause = match life.stage {
-        Stage::Starting { .. } => Cause::BootTimeout,
-        Stage::Draining { .. } => Cause::GracefulTimeout,
-        Stage::Withdrawn { cause, .. } => cause,
-        Stage::Serving { .. } | Stage::Ending { .. } => return None,
-    };
-    kill_at(life.stage).filter(|at| *at <= now).map(|at| (life.who, at, cause))
-}
-
-/// Whether a deadline is found so long overdue that the finder must have been stopped.
-pub fn is_late(deadline: Nanos, now: Nanos) -> bool {
-    now.since(deadline) > DEADLINE_LATE_MAX
 }

@@ -8,8 +8,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Life, Place, SuperviseSettings, Supervisor};
 use crate::ident::Incarnation;
+use crate::supervise::life::{Life, Place};
+use crate::supervise::{SuperviseSettings, Supervisor};
 
 /// A supervisor between two of its turns.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
