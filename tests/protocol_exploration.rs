@@ -1,9 +1,9 @@
-//! The lending protocol as a whole, explored: a master, its channels, two workers and their clients,
-//! with a death, a refusal, a reload, an upgrade or a stall after every step.
+//! The lending protocol as a whole, explored: a master, its channels, two workers and their
+//! clients, with a death, a refusal, a reload, an upgrade or a stall after every step.
 //!
-//! The real `Dispatcher`, `MasterPage`, `WorkerPage` and frames run here, and what an upgrade leaves
-//! of a page goes through its real JSON; the two shells around them are modelled (`protocol::master`,
-//! `protocol::worker`). After each step:
+//! The real `Dispatcher`, `MasterPage`, `WorkerPage` and frames run here, and what an upgrade
+//! leaves of a page goes through its real JSON; the two shells around them are modelled
+//! (`protocol::master`, `protocol::worker`). After each step:
 //!
 //! - has each connection at most one reader, at the place where the master has it?
 //! - do places, loans, queues and counters add up, and is each connection counted once?
@@ -14,15 +14,17 @@
 //! that was sent has its answer, unless its worker died with it; no copy and no place is left over.
 //! And in each state the master dies once: every worker ends what it has and leaves.
 //!
-//! Bounded: one or two connections where every order is tried, three at random; two slots; one fault
-//! of a kind (two at random); channels of one packet. The pieces of a master's turn come in any
-//! order, which is more than the real one does. Time passes in jumps that outlast every patience. The
-//! supervisor, deadlines, TERM, and workers without a page are not here.
+//! Bounded: one or two connections where every order is tried, three at random; two slots; one
+//! or two faults of a kind; channels of one packet. The pieces of a master's turn come in
+//! any order, which is more than the real one does. Time passes in jumps that outlast every
+//! patience. The supervisor, deadlines, TERM, and workers without a page are not here.
 //!
 //! It has been seen to find: LENT settled as a reset, a refused loan that stays taken, a recall of
-//! what is claimed, a sequence that stays the same, the ring's position or what is owed not carried
-//! over an upgrade, a bell that nobody rings; and it found a refusal that a full channel held up for
-//! ever (`worker::intake`).
+//! what is claimed, a sequence that stays the same, the ring's position or a drain that is owed not
+//! carried over an upgrade, a bell that nobody rings, a worker that ignores recalls; and it found a
+//! refusal that a full channel held up for ever (`worker::intake`). It has been seen to miss: a
+//! recall frame that names only the first of its loans, or that an upgrade forgets. A claim that is
+//! lost drops the copy as well, and hardly any walk has two idle loans recalled in one frame.
 //!
 //! `DEPTH=40` goes further, `SEEDS=100000` widens the walks, `SEED=7` repeats one. A failure tells
 //! its steps; of an exploration these are as few as lead there.

@@ -39,7 +39,7 @@ impl World {
         for (place, member) in self.members.iter().enumerate() {
             member.page.check_invariants();
             for (loan, id, state) in member.page.loans() {
-                if state == MasterState::OnLoan && !self.is_about_to_send(place) {
+                if state == MasterState::OnLoan {
                     on_loan += 1;
                     let at = self.connections[id.0 as usize].place;
                     assert_eq!(at, Place::OnLoan(place, loan), "{} is elsewhere", id.0);
@@ -58,10 +58,6 @@ impl World {
             let is_gone = connection.place == Place::Gone;
             assert_eq!(is_gone, connection.outcome.is_some(), "gone and counted: {connection:?}");
         }
-    }
-
-    fn is_about_to_send(&self, place: usize) -> bool {
-        self.members[place].stage == Stage::Gone
     }
 
     /// A worker has won a claim.
