@@ -188,6 +188,7 @@ fn the_account_goes_on() {
     for client in &mut clients {
         assert_eq!(client.get("/").status, 200);
     }
+    let began = server.status().started_at_ms;
     for round in 1..=3 {
         upgrade(&server);
         eventually(DEADLINE, "the status file says so", || {
@@ -195,6 +196,7 @@ fn the_account_goes_on() {
             assert_eq!(account.missing(), 0, "{account}");
             account.counters.upgrades == round && account.counters.accepted == 10
         });
+        assert_eq!(server.status().started_at_ms, began, "it is the same server");
     }
     drop(clients);
     server.assert_conserved_at_rest();

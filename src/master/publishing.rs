@@ -78,6 +78,16 @@ impl Publisher {
         })
     }
 
+    /// When the server began, by the clock on the wall.
+    pub(super) fn started_at_ms(&self) -> u64 {
+        self.started_at_ms
+    }
+
+    /// The server began in another image of this process.
+    pub(super) fn resume(&mut self, started_at_ms: u64) {
+        self.started_at_ms = started_at_ms;
+    }
+
     /// How long the next look is to wait; none if it is due.
     fn due_in(&self, now: Nanos) -> Option<Duration> {
         let due_at = self.looked_at? + STATUS_INTERVAL;

@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use crate::master::Master;
 use crate::master::connections::{Connection, Place};
+use crate::master::publishing::Publisher;
 use crate::master::roster::{Member, Stage};
 use crate::master::upgrade::state::{Header, MemberState, PlaceState, StageState, State};
 
@@ -16,6 +17,7 @@ impl Master {
         let slots = self.counters.slots().iter();
         State {
             header: Header::ours(),
+            started_at_ms: self.publisher.as_ref().map(Publisher::started_at_ms),
             listeners: self.acceptor.state(),
             connections: connections
                 .map(|(id, connection)| {

@@ -84,6 +84,9 @@ impl Master {
         // remains adds up.
         let unknown = u64::try_from(self.account().missing()).unwrap_or(0);
         self.counters.accepted -= unknown;
+        if let (Some(publisher), Some(at)) = (&mut self.publisher, state.started_at_ms) {
+            publisher.resume(at);
+        }
         self.announced = true;
         self.service.resume();
         self.look_again_soon();

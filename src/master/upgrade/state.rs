@@ -41,6 +41,9 @@ pub(crate) struct Header {
 pub(crate) struct State {
     #[serde(flatten)]
     pub(crate) header: Header,
+    /// When the server began, for its status file, if it has one.
+    #[serde(default)]
+    pub(crate) started_at_ms: Option<u64>,
     pub(crate) listeners: Vec<ListenerState>,
     pub(crate) connections: Vec<ConnectionState>,
     /// Who waits to be seated, in order, and since when.
