@@ -6,15 +6,12 @@
 mod common;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::OwnedFd;
-use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::Signal;
 
 use common::client::Client;
-use common::{DEADLINE, Server, binary, eventually, is_alive, signal_process};
+use common::{DEADLINE, Server, activate, eventually, is_alive, read_until, signal_process};
 
 #[test]
 fn workers_answer_what_they_have_and_go_and_the_port_is_free_at_once() {
@@ -51,31 +48,6 @@ fn sleeping_threads(pids: &[u32]) -> usize {
     calls
         .filter(|call| [nix::libc::SYS_nanosleep, nix::libc::SYS_clock_nanosleep].contains(call))
         .count()
-}
-
-/// As systemd does it: descriptor 3, and the server's pid in the environment.
-fn activate(listener: &TcpListener) -> (Child, BufReader<std::process::ChildStderr>) {
-    let script = "exec 3<&0 0</dev/null; export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$0\" serve";
-    let listener = listener.try_clone().expect("a descriptor");
-    let mut child = Command::new("/bin/sh")
-        .args(["-c", script])
-        .arg(binary())
-        .env("MAITRED_WORKERS", "2")
-        .stdin(Stdio::from(OwnedFd::from(listener)))
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("a shell");
-    let mut stderr = BufReader::new(child.stderr.take().expect("it is piped"));
-    read_until(&mut stderr, "listening on");
-    (child, stderr)
-}
-
-fn read_until(stderr: &mut impl BufRead, text: &str) {
-    let mut line = String::new();
-    while !line.contains(text) {
-        line.clear();
-        assert_ne!(stderr.read_line(&mut line).expect("text"), 0, "it ended before {text:?}");
-    }
 }
 
 #[test]

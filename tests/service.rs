@@ -139,6 +139,14 @@ fn a_service_manager_that_does_not_listen_stops_nobody() {
     assert_eq!(Client::connect(server.address()).get("/").status, 200);
 }
 
+#[test]
+fn a_service_manager_that_cannot_be_told_stops_nobody() {
+    let environment = [("NOTIFY_SOCKET", "vsock:2:1234")];
+    let server = Server::start_in(&environment, binary(), &["serve", "-w", "1"]);
+    assert!(server.stderr_contains("the service manager hears nothing"));
+    assert_eq!(Client::connect(server.address()).get("/").status, 200);
+}
+
 /// Whether this machine lets us make a PID namespace; most containers do not.
 fn may_unshare() -> bool {
     let status = Command::new("unshare")

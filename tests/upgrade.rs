@@ -151,6 +151,22 @@ fn a_program_that_does_not_understand_the_command_line_any_more_says_so() {
 }
 
 #[test]
+fn a_server_that_ends_takes_the_program_that_it_asks_along() {
+    let folder = TempDir::new().expect("a folder");
+    let program = installed(&folder);
+    let mut server = Server::start_program(&program, &["serve", "-w", "1"]);
+    let worker = server.worker_pids();
+    install(&program, "#!/bin/sh\nexec sleep 60\n");
+    server.signal(Signal::SIGUSR2);
+    eventually(DEADLINE, "it is asked", || server.worker_pids().len() == 2);
+    let asked = server.worker_pids().into_iter().find(|pid| !worker.contains(pid));
+    let asked = asked.expect("a child that is no worker");
+    server.signal(Signal::SIGINT);
+    assert!(server.wait_exit(DEADLINE).success());
+    eventually(DEADLINE, "it has ended too", || !is_alive(asked));
+}
+
+#[test]
 fn a_unix_sockets_file_stays_and_goes_with_the_server() {
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("socket");

@@ -23,6 +23,11 @@ pub struct PageState {
 }
 
 impl PageState {
+    /// Places that were ever used.
+    pub fn places(&self) -> usize {
+        self.records.len()
+    }
+
     /// Connections that are at the worker, with the index of the place of each.
     pub fn on_loan(&self) -> impl Iterator<Item = (u32, u32, ConnectionId)> {
         (0_u32..)

@@ -328,6 +328,7 @@ impl Master {
     }
 
     fn end(mut self, outcome: Result<Exit, RunError>) -> Result<Exit, RunError> {
+        self.abandon_upgrade();
         let places: Vec<_> = self.connections.iter().map(|(id, held)| (id, held.place())).collect();
         for (id, place) in places {
             let outcome = match place {

@@ -5,10 +5,9 @@
 //!
 //! Not here: the socket (`sys::notify`).
 
-use std::io;
 use std::time::Duration;
 
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::supervise::{Reload, ReloadReport};
 use crate::sys::notify::{self, Notifier};
@@ -25,15 +24,16 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// What the environment says.
-    ///
-    /// # Errors
-    /// There is no descriptor, or the address is none.
-    pub(crate) fn from_environment(now: Nanos) -> io::Result<Self> {
-        let notifier = Notifier::from_environment()?;
+    /// What the environment says. A service manager that cannot be told (an address of another kind
+    /// than a Unix socket's) is no reason not to serve.
+    pub(crate) fn from_environment(now: Nanos) -> Self {
+        let notifier = Notifier::from_environment().unwrap_or_else(|cause| {
+            warn!(%cause, "the service manager hears nothing");
+            None
+        });
         let half = notifier.as_ref().and_then(|_| notify::watchdog_timeout()).map(|all| all / 2);
         let watchdog = half.map(|half| (half.max(Duration::from_millis(1)), now));
-        Ok(Service { notifier, watchdog, status: String::new(), is_ready: false })
+        Service { notifier, watchdog, status: String::new(), is_ready: false }
     }
 
     /// The server serves.

@@ -90,8 +90,7 @@ impl Master {
             None => Supervisor::new(supervise),
             Some(left) => Supervisor::resume(supervise, left.supervisor.clone()),
         };
-        let service =
-            Service::from_environment(now).map_err(system("finding the service manager"))?;
+        let service = Service::from_environment(now);
         let recycling = Recycling::new(settings.recycle, seed, now);
         let hang = settings.lifecycle.timeout.map(|timeout| (HangJudge::new(timeout), now));
         let mut master = Master {

@@ -21,6 +21,7 @@ use rustix::net::{
 use sendfd::SendWithFd;
 
 use crate::config::DESCRIPTORS_PER_PACKET_MAX;
+use crate::sys::upgrade::SignalsBlocked;
 
 /// One end of a channel. It is a SEQPACKET socket, in the type whose send sendfd extends; nothing
 /// that is used of the type depends on the difference.
@@ -72,6 +73,8 @@ pub fn socketpair() -> io::Result<(OwnedFd, OwnedFd)> {
 /// wait for as long as the stranger likes (a socket with SO_LINGER, a file of a FUSE server).
 pub fn dispose(descriptors: Vec<OwnedFd>) {
     if !descriptors.is_empty() {
+        // The thread takes no signal: the last ones before an upgrade are looked for by one thread.
+        let _blocked = SignalsBlocked::begin();
         // Without a thread they are closed here, with the closure.
         let closer = thread::Builder::new().name("closer".to_owned());
         let _ = closer.spawn(move || drop(descriptors));

@@ -17,7 +17,7 @@ use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -307,6 +307,35 @@ impl Drop for Server {
         let panicked = ["panicked at", "panicked: "].iter().any(|text| stderr.contains(text));
         assert!(!panicked, "something panicked:\n{stderr}");
     }
+}
+
+/// Starts `maitred serve` with two workers and a listener as systemd passes one: descriptor 3, and
+/// the server's pid in the environment. Returns once it listens, with the rest of what it says.
+pub(crate) fn activate(listener: &TcpListener) -> (Child, BufReader<ChildStderr>) {
+    let script = "exec 3<&0 0</dev/null; export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$0\" serve";
+    let listener = listener.try_clone().expect("a descriptor");
+    let mut child = Command::new("/bin/sh")
+        .args(["-c", script])
+        .arg(binary())
+        .env("MAITRED_WORKERS", "2")
+        .stdin(Stdio::from(OwnedFd::from(listener)))
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("a shell");
+    let mut stderr = BufReader::new(child.stderr.take().expect("it is piped"));
+    read_until(&mut stderr, "listening on");
+    (child, stderr)
+}
+
+/// Reads lines up to the first one with a text, and returns that.
+#[track_caller]
+pub(crate) fn read_until(lines: &mut impl BufRead, text: &str) -> String {
+    let mut line = String::new();
+    while !line.contains(text) {
+        line.clear();
+        assert_ne!(lines.read_line(&mut line).expect("text"), 0, "it ended before {text:?}");
+    }
+    line
 }
 
 /// A process that is stopped, and goes on when this goes out of scope, also when a test fails:

@@ -139,8 +139,8 @@ impl Master {
         let child = Child::spawn_with(command, &inherited)?;
         let token = Source::Preflight.token();
         if let Err(cause) = epoll::watch_level(self.poll.registry(), child.as_fd(), token) {
-            child.signal(ChildSignal::KILL)?;
-            return Err(cause);
+            // It is looked at in every turn, and once more when its time is up.
+            warn!(%cause, "watching the program that is asked");
         }
         let until = self.now + self.settings.lifecycle.boot_timeout;
         Ok(Preflight { child, answer, until, late: false })
@@ -204,6 +204,15 @@ impl Master {
         self.service.reloaded();
         self.stay(&cause);
         drop(blocked);
+    }
+
+    /// The server ends: nobody waits for the answer any more.
+    pub(super) fn abandon_upgrade(&mut self) {
+        if let Upgrade::Asking(preflight) = std::mem::take(&mut self.upgrade)
+            && let Err(cause) = preflight.child.signal(ChildSignal::KILL)
+        {
+            error!(%cause, "ending a program that was asked");
+        }
     }
 
     fn stay(&mut self, cause: &io::Error) {

@@ -14,8 +14,9 @@ use thiserror::Error;
 
 use crate::account::Outcome;
 use crate::board::{PAGE_LAYOUT, PageState};
+use crate::config::{CONTEXT_SIZE, LOANS_MAX};
 use crate::dispatch::Shape;
-use crate::handoff::{PROTOCOL_VERSION, ReportRecord};
+use crate::handoff::{PROTOCOL_VERSION, ReportRecord, ToWorker};
 use crate::ident::{ConnectionId, Incarnation, ListenerId, LoanId, PeerAddress};
 use crate::supervise::{Breach, SupervisorState};
 use crate::time::Nanos;
@@ -165,6 +166,24 @@ impl Header {
     }
 }
 
+impl MemberState {
+    /// What taking the worker over would refuse, when it is too late to go back.
+    fn check(&self) -> Result<(), String> {
+        let (slot, generation) = (self.who.slot, self.who.generation);
+        let wrong = |what: &str| Err(format!("worker {slot}, generation {generation}: {what}"));
+        if self.page.places() > LOANS_MAX as usize {
+            return wrong("more loans than a page has places");
+        }
+        if self.stage == StageState::Serving && self.shape.is_none() {
+            return wrong("it serves, and has not said what it is");
+        }
+        if self.frames_owed.iter().any(|bytes| ToWorker::decode(bytes).is_err()) {
+            return wrong("a frame that is none");
+        }
+        Ok(())
+    }
+}
+
 impl State {
     /// The state as bytes.
     ///
@@ -212,6 +231,13 @@ impl State {
         let known: BTreeSet<_> = self.members.iter().map(|one| one.who).collect();
         if members.len() != self.members.len() || lives != known {
             return contradiction("the roster and the supervisor know different workers".into());
+        }
+        for member in &self.members {
+            member.check().map_err(StateError::Contradiction)?;
+        }
+        let sizes = |one: &ConnectionState| one.context.as_ref().map_or(CONTEXT_SIZE, Vec::len);
+        if self.connections.iter().any(|one| sizes(one) != CONTEXT_SIZE) {
+            return contradiction("a context of another size".into());
         }
         let connections: BTreeMap<_, _> =
             self.connections.iter().map(|one| (one.id, one)).collect();

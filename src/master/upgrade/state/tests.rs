@@ -54,7 +54,7 @@ fn a_state_that_this_program_cannot_go_on_from_is_refused_by_name() {
 #[test]
 fn a_state_that_contradicts_itself_is_neither_written_nor_read() {
     type Change = fn(&mut State);
-    let changes: [(&str, Change); 7] = [
+    let changes: [(&str, Change); 10] = [
         ("descriptor", |state| state.connections[1].descriptor = state.connections[0].descriptor),
         ("workers", |state| state.members.truncate(1)),
         ("workers", |state| {
@@ -75,6 +75,9 @@ fn a_state_that_contradicts_itself_is_neither_written_nor_read() {
             }
         }),
         ("waits", |state| state.waiting.clear()),
+        ("frame", |state| state.members[0].frames_owed.push(vec![1, 2, 3])),
+        ("serves", |state| state.members[0].shape = None),
+        ("context", |state| state.connections[0].context = Some(vec![0; 63])),
     ];
     for (word, change) in changes {
         let mut state = latest();
