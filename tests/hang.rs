@@ -27,27 +27,36 @@ fn server(threads: &str, more: &[&str]) -> Server {
     server
 }
 
-/// A client of this worker, with an idle connection.
+/// A client of this worker, with an idle connection. While the worker is busier than another, new
+/// connections go there, and this would wait in vain.
 fn client_of(server: &Server, pid: u32) -> Client {
     let mut found = None;
+    // Those of others are kept meanwhile: the one with the fewest connections gets the next.
+    let mut others = Vec::new();
     eventually(DEADLINE, "the worker has a client", || {
         let mut client = Client::connect(server.address());
         if client.get("/whoami").number("pid") == pid {
             found = Some(client);
+        } else {
+            others.push(client);
         }
         found.is_some()
     });
     found.expect("it was waited for")
 }
 
-/// A request that never ends, and the worker that has it.
-fn hang(server: &Server) -> (Client, u32) {
-    let mut hung = Client::connect(server.address());
-    let pid = hung.get("/whoami").number("pid");
+/// A client, and the worker that it is at.
+fn client(server: &Server) -> (Client, u32) {
+    let mut client = Client::connect(server.address());
+    let pid = client.get("/whoami").number("pid");
+    (client, pid)
+}
+
+/// Sends this worker a request that never ends, by a client that is there.
+fn hang(client: &mut Client, pid: u32) {
     let before = cpu_ticks(pid);
-    hung.send(FOR_EVER.as_bytes());
+    client.send(FOR_EVER.as_bytes());
     eventually(DEADLINE, "it spins", || cpu_ticks(pid) >= before + 3);
-    (hung, pid)
 }
 
 /// The line of the log that says this, once it is there.
@@ -71,8 +80,7 @@ fn is_replaced(server: &Server, pid: u32) {
 fn an_endless_loop_in_one_of_two_threads_costs_its_own_request_alone() {
     let more = ["--timeout", "700ms", "--graceful-timeout", "3s"];
     let server = server("2", &more);
-    let mut slow = Client::connect(server.address());
-    let pid = slow.get("/whoami").number("pid");
+    let (mut slow, pid) = client(&server);
     let mut hung = client_of(&server, pid);
     hung.send(FOR_EVER.as_bytes());
     // One more request of the same worker is being answered when --timeout is over.
@@ -94,7 +102,8 @@ fn an_endless_loop_on_the_loop_is_named_and_ended() {
     for client in &mut idle {
         assert_eq!(client.get("/whoami").status, 200);
     }
-    let (mut hung, pid) = hang(&server);
+    let (mut hung, pid) = client(&server);
+    hang(&mut hung, pid);
     // While it hangs: those that were idle there are answered by the other one.
     for client in &mut idle {
         let begun = Instant::now();
@@ -115,6 +124,7 @@ fn a_stopped_worker_is_ended_when_its_time_is_up_and_loses_nothing_unread() {
     let server = server("1", &["--timeout", "700ms", "--graceful-timeout", "300ms"]);
     let pid = server.worker_pids()[0];
     let mut idle = client_of(&server, pid);
+    server.wait_for_rest();
     let stopped = Stopped::stop(pid);
     // Sent to a worker that will never read it.
     let begun = Instant::now();
@@ -132,9 +142,10 @@ fn a_stopped_worker_is_ended_when_its_time_is_up_and_loses_nothing_unread() {
 #[test]
 fn without_a_timeout_a_hung_thread_is_left_alone() {
     let server = server("2", &[]);
-    let (_hung, pid) = hang(&server);
-    let begun = Instant::now();
+    let (mut hung, pid) = client(&server);
     let mut idle = client_of(&server, pid);
+    hang(&mut hung, pid);
+    let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(2) {
         assert_eq!(idle.get("/").status, 200);
         assert_eq!(Client::connect(server.address()).get("/").status, 200);
@@ -146,14 +157,12 @@ fn without_a_timeout_a_hung_thread_is_left_alone() {
 #[test]
 fn what_a_killed_worker_was_doing_is_named() {
     let server = server("2", &[]);
-    let mut client = Client::connect(server.address());
-    let pid = client.get("/whoami").number("pid");
+    let (mut client, pid) = client(&server);
+    let mut other = client_of(&server, pid);
     client.send(b"GET /sleep/30000?password=x HTTP/1.1\r\nHost: test\r\n\r\n");
-    // A thread has it: the worker's loop reads its other client's request, and sleeps again.
-    eventually(DEADLINE, "the request is with a thread", || {
-        let mut other = client_of(&server, pid);
-        other.get("/").status == 200 && common::is_asleep(pid)
-    });
+    // A thread has it: the worker's loop reads its other client's request, and rests again.
+    assert_eq!(other.get("/whoami").number("pid"), pid);
+    server.wait_for_rest();
     signal_process(pid, Signal::SIGKILL);
     let end = line(&server, "worker ended");
     assert!(end.contains("GET /sleep/30000 for "), "{end}");

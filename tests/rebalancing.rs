@@ -39,9 +39,7 @@ fn idle_at_each(server: &Server, count: usize) -> BTreeMap<u32, Vec<Client>> {
         held.entry(pid).or_default().push(client);
         workers.iter().all(|worker| held.get(worker).is_some_and(|held| held.len() >= count))
     });
-    // An answer is here before its worker has said that the connection is idle. Stopped between the
-    // two, as happens on a loaded machine, it holds a connection that nobody may take.
-    eventually(DEADLINE, "the workers' turns are over", || workers.iter().all(is_asleep));
+    server.wait_for_rest();
     held
 }
 
@@ -136,9 +134,7 @@ fn always_an_idle_connection_survives_every_worker() {
     for client in &mut held {
         assert_eq!(client.get("/").status, 200);
     }
-    // An answer may have left before its worker has said so; a death between the two takes it for
-    // unfinished, and resets its connection. Whoever sleeps has said so.
-    eventually(DEADLINE, "the workers sleep", || server.worker_pids().iter().all(is_asleep));
+    server.wait_for_rest();
     for victim in server.worker_pids() {
         signal_process(victim, Signal::SIGKILL);
         eventually(DEADLINE, "it is replaced", || {
@@ -148,7 +144,7 @@ fn always_an_idle_connection_survives_every_worker() {
         for client in &mut held {
             assert_ne!(client.get("/whoami").number("pid"), victim);
         }
-        eventually(DEADLINE, "the workers sleep", || server.worker_pids().iter().all(is_asleep));
+        server.wait_for_rest();
     }
 }
 
@@ -227,11 +223,4 @@ fn auto_what_is_readable_while_nobody_has_room_is_answered_later() {
     for client in &mut busy {
         assert_eq!(client.answer(false).text(), "slept 500.000 ms\n");
     }
-}
-
-/// Whether a worker has nothing to do: what it has answered, it has also said to be answered.
-fn is_asleep(pid: &u32) -> bool {
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let mut stats = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("stat")).ok());
-    stats.all(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S')))
 }

@@ -240,6 +240,7 @@ fn a_worker_that_is_stopped_meanwhile_loses_nothing_that_it_has_not_read() {
     for client in &mut idle {
         assert_eq!(client.get("/").status, 200);
     }
+    server.wait_for_rest();
     let stopped = Stopped::stop(server.worker_pids()[0]);
     server.signal(Signal::SIGUSR2);
     eventually(DEADLINE, "the new image has taken over", || upgrades(&server) == 1);
@@ -260,6 +261,7 @@ fn a_worker_that_dies_between_two_images_is_settled_by_the_next() {
     }
     for _ in 0..5 {
         let before = upgrades(&server);
+        server.wait_for_rest();
         let victim = server.worker_pids()[0];
         server.signal(Signal::SIGUSR2);
         if is_alive(victim) {

@@ -140,7 +140,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     hostile(
         "slow-heads",
-        "80 clients send a byte of a head each second; others' p99, ABBA",
+        "80 clients send a byte of a head each second; others' p99, ABCCBA",
         hostile::slow_heads,
     ),
     hostile("slow-bodies", "80 clients send a byte of a body each second", hostile::slow_bodies),

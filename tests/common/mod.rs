@@ -217,6 +217,14 @@ impl Server {
         children_of(self.pid())
     }
 
+    /// Waits until no worker has anything to do. An answer reaches its client before its worker has
+    /// said that the connection is idle: a worker that is stopped or killed between the two, as
+    /// happens on a loaded machine, keeps a connection that nobody else may take.
+    #[track_caller]
+    pub(crate) fn wait_for_rest(&self) {
+        eventually(DEADLINE, "the workers rest", || self.worker_pids().into_iter().all(rests));
+    }
+
     /// Where it keeps its account.
     pub(crate) fn status_path(&self) -> PathBuf {
         self.folder.path().join(STATUS_FILE)
@@ -454,6 +462,20 @@ pub(crate) fn is_alive(pid: u32) -> bool {
 /// Whether a process waits in the kernel: a worker whose loop does has finished its turn.
 pub(crate) fn is_asleep(pid: u32) -> bool {
     state(pid) == Some('S')
+}
+
+/// Whether every thread of a process waits in the kernel.
+fn rests(pid: u32) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    // The loop, which is the oldest thread, is asked last: handler threads wake it.
+    let mut ids: Vec<u32> =
+        tasks.filter_map(|task| task.file_name().to_str()?.parse().ok()).collect();
+    ids.sort_unstable();
+    let asleep = |id: &u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/task/{id}/stat"));
+        stat.is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S')))
+    };
+    !ids.is_empty() && ids.iter().rev().all(asleep)
 }
 
 /// The state letter of proc_pid_stat(5); none of a process that is not there.
