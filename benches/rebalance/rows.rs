@@ -7,7 +7,9 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use maitred::experiment::{Arrivals, Choice, Class, Generator, Opening, Pace, Plan, Report, SetId};
+use maitred::experiment::load::{
+    Arrivals, Choice, Class, Generator, Opening, Pace, Plan, Report, SetId,
+};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::common::{DEADLINE, Server, eventually};

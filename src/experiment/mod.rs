@@ -1,69 +1,21 @@
-//! Measuring servers: a load generator that sends at its own times, whatever the server does.
+//! Measuring servers: every way of distributing connections under every load, side by side.
 //!
-//! Open loop: a request is due when its arrival process says so, and its latency counts from then.
-//! A generator that waits for answers before it sends slows down with a stalled server and so hides
-//! the stall ("coordinated omission"). How late the generator itself is, is measured too and stands
-//! beside the result.
+//! ```text
+//! preset or file → plan → run ──→ trials → measure → report → json, csv, html
+//!                          │ ↑
+//!                    server └─── load
+//! ```
 //!
-//! | file | what |
+//! | room | what |
 //! |---|---|
-//! | `plan` | what is sent: classes of requests, sets of connections |
-//! | `arrivals` | when requests are due |
-//! | `generator` | the front door: opens sets, runs plans |
-//! | `run` | one run: what is due, on which connection, and what became of it |
-//! | `connections` | non-blocking sockets, one request at a time each |
-//! | `answer`, `chunks` | one answer, read without I/O |
-//! | `timer` | wakes the loop on time |
-//! | `report` | latencies, failures, lag |
-//! | `limits` | named maxima |
+//! | `load` | the load generator: requests at their own times, and what became of each |
+//! | `measure` | from what was observed to figures; pure |
+//! | `report` | the result: its form, its files, its page |
 //!
-//! One generator is one thread, and drives thousands of connections. More threads are more
-//! generators, and their reports add up ([`Report::add`]).
+//! The server that is measured is another process; nothing of it is shared but the clock.
 //!
-//! ```
-//! use std::time::Duration;
-//!
-//! use maitred::experiment::{Arrivals, Choice, Class, Generator, Opening, Pace, Plan};
-//!
-//! fn measure(server: std::net::SocketAddr) -> Result<(), Box<dyn std::error::Error>> {
-//!     let mut generator = Generator::new(server)?;
-//!     let set = generator.open(&Opening { count: 64, at_once: 16, path: "/".to_owned() })?;
-//!     let plan = Plan {
-//!         classes: vec![Class {
-//!             name: "hello".to_owned(),
-//!             path: "/".to_owned(),
-//!             pace: Pace::Open(Arrivals::Poisson { rate: 1000.0 }),
-//!             set,
-//!             choice: Choice::Random,
-//!         }],
-//!         duration: Duration::from_secs(10),
-//!         warm_up: Duration::from_secs(1),
-//!         answer_within: Duration::from_secs(30),
-//!         seed: 1,
-//!     };
-//!     let report = generator.run(&plan)?;
-//!     println!("p99 {:?}, lag {:?}", report.classes[0].latency_at(0.99), report.lag_at(0.99));
-//!     Ok(())
-//! }
-//! ```
-//!
-//! Not here: starting servers, and tables of results: whoever measures does that.
+//! Not here: the ways of distributing themselves (`master`, `worker`).
 
-pub mod answer;
-pub mod arrivals;
-mod chunks;
-mod connections;
-pub mod generator;
-pub mod limits;
-pub mod plan;
+pub mod load;
+pub mod measure;
 pub mod report;
-mod run;
-pub mod timer;
-
-pub use arrivals::Arrivals;
-pub use generator::{Generator, GeneratorError, Opening};
-pub use plan::{Choice, Class, Pace, Plan, PlanError, SetId};
-pub use report::{ClassReport, Failure, Failures, Report};
-
-#[cfg(test)]
-mod tests;

@@ -12,9 +12,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use maitred::experiment::Arrivals;
-use maitred::experiment::arrivals::Times;
-use maitred::experiment::timer::Timer;
+use maitred::experiment::load::Arrivals;
+use maitred::experiment::load::arrivals::Times;
+use maitred::experiment::load::timer::Timer;
 use maitred::sys::clock;
 use maitred::time::Nanos;
 use mio::{Events, Poll, Token};

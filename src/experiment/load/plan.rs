@@ -9,8 +9,8 @@
 
 use std::time::Duration;
 
-use crate::experiment::arrivals::Arrivals;
-use crate::experiment::limits::{BURST_MAX, DURATION_MAX, PATH_SIZE_MAX, RATE_MAX};
+use crate::experiment::load::arrivals::Arrivals;
+use crate::experiment::load::limits::{BURST_MAX, DURATION_MAX, PATH_SIZE_MAX, RATE_MAX};
 
 /// A set of connections that a generator has opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,11 +9,11 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 
-use crate::experiment::connections::{Connections, Happening};
-use crate::experiment::limits::{CONNECTIONS_MAX, OPEN_FOR_MAX, OPENING_MAX};
-use crate::experiment::plan::{Plan, PlanError, SetId};
-use crate::experiment::report::{Failure, Report};
-use crate::experiment::run::Run;
+use crate::experiment::load::connections::{Connections, Happening};
+use crate::experiment::load::limits::{CONNECTIONS_MAX, OPEN_FOR_MAX, OPENING_MAX};
+use crate::experiment::load::plan::{Plan, PlanError, SetId};
+use crate::experiment::load::report::{Failure, Report};
+use crate::experiment::load::run::Run;
 use crate::sys::clock;
 
 /// One thread's load on one server.
@@ -121,7 +121,7 @@ impl Generator {
     /// # Errors
     /// Too many.
     ///
-    /// [`Choice::New`]: crate::experiment::plan::Choice::New
+    /// [`Choice::New`]: crate::experiment::load::plan::Choice::New
     pub fn reserve(&mut self, count: usize) -> Result<SetId, GeneratorError> {
         if self.workers.len() + count > CONNECTIONS_MAX {
             return Err(GeneratorError::TooMany);

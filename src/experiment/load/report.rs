@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use crate::experiment::limits::{LATENCY_MAX, LATENCY_MIN};
+use crate::experiment::load::limits::{LATENCY_MAX, LATENCY_MIN};
 
 /// Digits that are kept of a latency: 1.23 ms is told from 1.24 ms.
 const DIGITS: u8 = 3;

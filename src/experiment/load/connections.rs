@@ -15,10 +15,10 @@ use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Registry, Token};
 
-use crate::experiment::answer::{Answer, AnswerReader, Progress};
-use crate::experiment::limits::{EVENTS_PER_TURN_MAX, READ_BUFFER_SIZE, READS_PER_TURN_MAX};
-use crate::experiment::report::Failure;
-use crate::experiment::timer::Timer;
+use crate::experiment::load::answer::{Answer, AnswerReader, Progress};
+use crate::experiment::load::limits::{EVENTS_PER_TURN_MAX, READ_BUFFER_SIZE, READS_PER_TURN_MAX};
+use crate::experiment::load::report::Failure;
+use crate::experiment::load::timer::Timer;
 use crate::sys::clock;
 use crate::time::Nanos;
 

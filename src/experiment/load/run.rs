@@ -15,12 +15,14 @@ use std::io;
 use std::iter::Peekable;
 use std::time::Duration;
 
-use crate::experiment::answer::Answer;
-use crate::experiment::arrivals::Times;
-use crate::experiment::connections::{Connections, Happening};
-use crate::experiment::limits::{EVENTS_PER_TURN_MAX, LOOK_INTERVAL, REOPEN_PAUSE, WAITING_MAX};
-use crate::experiment::plan::{Choice, Class, Pace, Plan};
-use crate::experiment::report::{Failure, Report, note};
+use crate::experiment::load::answer::Answer;
+use crate::experiment::load::arrivals::Times;
+use crate::experiment::load::connections::{Connections, Happening};
+use crate::experiment::load::limits::{
+    EVENTS_PER_TURN_MAX, LOOK_INTERVAL, REOPEN_PAUSE, WAITING_MAX,
+};
+use crate::experiment::load::plan::{Choice, Class, Pace, Plan};
+use crate::experiment::load::report::{Failure, Report, note};
 use crate::sys::clock;
 use crate::time::Nanos;
 

@@ -5,8 +5,8 @@
 //!
 //! Not here: the head that announces it (`answer`).
 
-use crate::experiment::answer::AnswerError;
-use crate::experiment::limits::{CHUNK_EXTRAS_MAX, CHUNK_SIZE_DIGITS_MAX};
+use crate::experiment::load::answer::AnswerError;
+use crate::experiment::load::limits::{CHUNK_EXTRAS_MAX, CHUNK_SIZE_DIGITS_MAX};
 
 /// Reads a chunked body.
 #[derive(Clone, Copy, Debug, Default)]

@@ -10,8 +10,8 @@
 //!
 //! Not here: chunks (`chunks`), sockets (`connections`).
 
-use crate::experiment::chunks::Chunks;
-use crate::experiment::limits::{FIELDS_MAX, HEAD_SIZE_MAX, INTERIM_MAX};
+use crate::experiment::load::chunks::Chunks;
+use crate::experiment::load::limits::{FIELDS_MAX, HEAD_SIZE_MAX, INTERIM_MAX};
 
 /// The field in which our server says who answered (`--worker-header`).
 const WORKER_FIELD: &str = "x-maitred-worker";

@@ -11,7 +11,7 @@ pub const CONNECTIONS_MAX: usize = 28_000;
 /// Connections that are being opened at one time by [`Generator::open`]. More would overflow a
 /// small backlog and measure the kernel's retries.
 ///
-/// [`Generator::open`]: crate::experiment::Generator::open
+/// [`Generator::open`]: crate::experiment::load::Generator::open
 pub const OPENING_MAX: usize = 64;
 
 /// How long opening a set may take. Ten thousand take a second or two.

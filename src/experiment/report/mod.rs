@@ -1,0 +1,5 @@
+//! The result of a bench: its form, the files that are made of it, and its page.
+//!
+//! Not here: how the figures come about (`measure`).
+
+pub mod schema;
