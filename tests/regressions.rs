@@ -147,7 +147,8 @@ fn a_worker_rings_as_soon_as_a_thread_is_idle() {
         let full = Sample { waiting, threads_busy: threads, ..Sample::default() };
         dispatcher.handle_sample(Slot(0), &full, Nanos(1));
         dispatcher.decide();
-        let rings_at = dispatcher.bell_threshold(Slot(0), true).expect("somebody waits");
+        let rings_at =
+            dispatcher.bell_threshold(Slot(0), dispatcher.wish(true)).expect("somebody waits");
         assert!(rings_at >= threads - 1, "{threads} threads, and it rings at {rings_at}");
         assert!(rings_at < threads + waiting, "not for every single place");
     }

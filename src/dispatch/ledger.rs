@@ -1,8 +1,13 @@
 //! The ledger: what each worker holds right now, in one dense array.
 //!
 //! Once a turn the master looks at a worker's page and hands the numbers over ([`Sample`]); between
-//! two looks the ledger counts what it lends itself. A pick reads this array and nothing else: no
-//! shared page, no system call. Every number may come from a hostile worker, so arithmetic saturates.
+//! two looks the ledger counts what it lends itself. Every number may come from a hostile worker, so
+//! arithmetic saturates.
+//!
+//! A pick reads neither pages nor this array, but the *ranks* beside it: one number a worker, made by
+//! the policy whenever something about that worker changes. Sums are kept the same way. So a decision
+//! among a thousand workers reads eight kilobytes, and a look at one of them costs the same whether
+//! there are eight or a thousand.
 //!
 //! Not here: who is picked (`policy`), when a worker is stuck (`stuck`).
 
@@ -15,28 +20,81 @@ use crate::ident::Slot;
 use crate::time::Nanos;
 
 /// All candidates, in order of their slots.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Ledger {
     candidates: Vec<Candidate>,
+    /// By place: what the policy makes of each; [`NOT_ELIGIBLE`] of one that gets nothing.
+    ranks: Vec<u64>,
+    rank: fn(&Candidate) -> u64,
+    sums: Sums,
+    /// Changes with every worker that comes or goes.
+    membership: u64,
     stall_after: Duration,
     credit_override: Option<u16>,
     /// When workers were last looked at.
     sampled_at: Nanos,
     /// When a second worker came: what began before winds no alarm.
     helped_since: Nanos,
-    /// Credit of those that are not stuck, all together.
+}
+
+/// The rank of a candidate that is not to be picked: behind all others.
+pub(super) const NOT_ELIGIBLE: u64 = u64::MAX;
+
+/// What all candidates are together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Sums {
+    /// Credit of those that are not stuck.
     free_credit: u64,
+    /// Credit of those that are.
+    stuck_credit: u64,
+    stuck: usize,
+    /// With a loan that has waited for longer than a recall's patience.
+    waits_long: usize,
+    eligible: usize,
+}
+
+impl Sums {
+    fn of(candidates: &[Candidate]) -> Sums {
+        let mut sums = Sums::default();
+        candidates.iter().for_each(|candidate| sums.add(candidate));
+        sums
+    }
+
+    fn add(&mut self, candidate: &Candidate) {
+        *self.credit_of(candidate.stuck) += u64::from(candidate.credit);
+        self.stuck += usize::from(candidate.stuck);
+        self.waits_long += usize::from(candidate.waits_long);
+        self.eligible += usize::from(candidate.eligible);
+    }
+
+    fn take(&mut self, candidate: &Candidate) {
+        *self.credit_of(candidate.stuck) -= u64::from(candidate.credit);
+        self.stuck -= usize::from(candidate.stuck);
+        self.waits_long -= usize::from(candidate.waits_long);
+        self.eligible -= usize::from(candidate.eligible);
+    }
+
+    fn credit_of(&mut self, stuck: bool) -> &mut u64 {
+        if stuck { &mut self.stuck_credit } else { &mut self.free_credit }
+    }
 }
 
 impl Ledger {
-    pub(super) fn new(stall_after: Duration, credit_override: Option<u16>) -> Self {
+    pub(super) fn new(
+        stall_after: Duration,
+        credit_override: Option<u16>,
+        rank: fn(&Candidate) -> u64,
+    ) -> Self {
         Ledger {
             candidates: Vec::new(),
+            ranks: Vec::new(),
+            rank,
+            sums: Sums::default(),
+            membership: 0,
             stall_after,
             credit_override,
             sampled_at: Nanos(0),
             helped_since: Nanos(0),
-            free_credit: 0,
         }
     }
 
@@ -48,14 +106,20 @@ impl Ledger {
         }
         let place = self.candidates.partition_point(|candidate| candidate.slot < slot);
         self.candidates.insert(place, Candidate::new(slot, shape));
-        self.settle_credit();
+        self.ranks.insert(place, NOT_ELIGIBLE);
+        self.membership += 1;
+        self.change(place, |_| ());
     }
 
     /// It gets nothing more.
     pub(super) fn remove(&mut self, slot: Slot) -> Option<Candidate> {
         let place = self.place(slot)?;
+        let had_free_credit = self.sums.free_credit > 0;
         let candidate = self.candidates.remove(place);
-        self.settle_credit();
+        self.ranks.remove(place);
+        self.sums.take(&candidate);
+        self.membership += 1;
+        self.rank_the_stuck(had_free_credit);
         Some(candidate)
     }
 
@@ -63,60 +127,48 @@ impl Ledger {
     pub(super) fn sample(&mut self, slot: Slot, sample: &Sample, now: Nanos) -> Option<bool> {
         let place = self.place(slot)?;
         let (stall_after, patience) = (self.stall_after, self.patience());
-        let changed = self.candidates[place].take_sample(sample, stall_after, patience, now);
         self.sampled_at = now;
-        self.settle_credit();
-        changed
+        self.change(place, |candidate| candidate.take_sample(sample, stall_after, patience, now))
     }
 
     /// One more is lent to the candidate at this place. It has claimed nothing since, as far as is
     /// known before the next look at it: without these stamps nobody would take that look.
     pub(super) fn lend(&mut self, place: usize, now: Nanos) {
-        let candidate = &mut self.candidates[place];
-        candidate.oldest_waiting.get_or_insert(now);
-        candidate.nothing_claimed_since.get_or_insert(now);
-        candidate.waiting = candidate.waiting.saturating_add(1);
-        candidate.open = candidate.open.saturating_add(1);
-        candidate.credit = candidate.credit.saturating_sub(1);
-        if candidate.credit == 0 {
-            candidate.eligible = false;
-        }
-        if !candidate.stuck {
-            self.free_credit = self.free_credit.saturating_sub(1);
-            if self.free_credit == 0 {
-                self.settle_credit();
-            }
-        }
+        self.change(place, |candidate| {
+            candidate.oldest_waiting.get_or_insert(now);
+            candidate.nothing_claimed_since.get_or_insert(now);
+            candidate.waiting = candidate.waiting.saturating_add(1);
+            candidate.open = candidate.open.saturating_add(1);
+        });
     }
 
     /// One that was lent does not wait there any more: it came back, or was claimed.
     pub(super) fn waits_no_more(&mut self, slot: Slot, came_back: bool) {
         let Some(place) = self.place(slot) else { return };
-        let candidate = &mut self.candidates[place];
-        candidate.waiting = candidate.waiting.saturating_sub(1);
-        candidate.recalls_planned = candidate.recalls_planned.saturating_sub(1);
-        if candidate.waiting == 0 {
-            // What is lent next has not waited long.
-            candidate.waits_long = false;
-            if came_back {
-                candidate.oldest_waiting = None;
-                candidate.nothing_claimed_since = None;
+        self.change(place, |candidate| {
+            candidate.waiting = candidate.waiting.saturating_sub(1);
+            candidate.recalls_planned = candidate.recalls_planned.saturating_sub(1);
+            if candidate.waiting == 0 {
+                // What is lent next has not waited long.
+                candidate.waits_long = false;
+                if came_back {
+                    candidate.oldest_waiting = None;
+                    candidate.nothing_claimed_since = None;
+                }
             }
-        }
-        if came_back {
-            candidate.open = candidate.open.saturating_sub(1);
-        } else {
-            candidate.active = candidate.active.saturating_add(1);
-            candidate.in_threads = candidate.in_threads.saturating_add(1);
-        }
-        self.settle_credit();
+            if came_back {
+                candidate.open = candidate.open.saturating_sub(1);
+            } else {
+                candidate.active = candidate.active.saturating_add(1);
+                candidate.in_threads = candidate.in_threads.saturating_add(1);
+            }
+        });
     }
 
     /// An idle one was taken back.
     pub(super) fn rescued(&mut self, slot: Slot) {
         if let Some(place) = self.place(slot) {
-            let candidate = &mut self.candidates[place];
-            candidate.open = candidate.open.saturating_sub(1);
+            self.change(place, |candidate| candidate.open = candidate.open.saturating_sub(1));
         }
     }
 
@@ -131,8 +183,7 @@ impl Ledger {
     /// Its channel takes nothing until the next look.
     pub(super) fn block(&mut self, slot: Slot) {
         if let Some(place) = self.place(slot) {
-            self.candidates[place].blocked = true;
-            self.settle_credit();
+            self.change(place, |candidate| candidate.blocked = true);
         }
     }
 
@@ -172,14 +223,43 @@ impl Ledger {
         self.place(slot).map(|place| &self.candidates[place])
     }
 
-    /// How many may be lent now, all together.
+    /// By place: the policy's own number for each, the least of which is to be picked, where it
+    /// picks by rank; [`NOT_ELIGIBLE`] for one that gets nothing.
+    pub(super) fn ranks(&self) -> &[u64] {
+        &self.ranks
+    }
+
+    /// How many may be picked.
+    pub(super) fn eligible(&self) -> usize {
+        self.sums.eligible
+    }
+
+    /// Differs from what it was as soon as a worker has come or gone.
+    pub(super) fn membership(&self) -> u64 {
+        self.membership
+    }
+
+    /// How many may be lent now, all together: at the stuck only while nobody else has room.
     pub(super) fn credit(&self) -> u64 {
-        self.eligible().map(|candidate| u64::from(candidate.credit)).sum()
+        match self.sums.free_credit {
+            0 => self.sums.stuck_credit,
+            free => free,
+        }
     }
 
     /// Of that, at workers that are not stuck.
     pub(super) fn free_credit(&self) -> u64 {
-        self.free_credit
+        self.sums.free_credit
+    }
+
+    /// Whether anybody is stuck.
+    pub(super) fn any_stuck(&self) -> bool {
+        self.sums.stuck > 0
+    }
+
+    /// Whether something has waited for longer than a recall's patience, anywhere.
+    pub(super) fn any_waits_long(&self) -> bool {
+        self.sums.waits_long > 0
     }
 
     /// What a worker may hold at once, waiting (and in its threads).
@@ -205,49 +285,72 @@ impl Ledger {
     }
 
     /// - slots rise
-    /// - `free_credit` = Σ credit over those that are not stuck
-    /// - eligible ⇒ credit > 0; and while `free_credit` > 0, eligible ⇒ not stuck
+    /// - the sums are sums, and the ranks are what the policy says
+    /// - eligible ⇒ credit > 0; and while somebody else has credit, eligible ⇒ not stuck
     pub(super) fn check_invariants(&self) {
         assert!(self.candidates.is_sorted_by(|one, next| one.slot < next.slot), "slots rise");
-        let free = self.candidates.iter().filter(|one| !one.stuck);
-        let credit: u64 = free.map(|candidate| u64::from(candidate.credit)).sum();
-        assert_eq!(credit, self.free_credit, "free credit");
-        for candidate in self.eligible() {
-            assert!(candidate.credit > 0, "who is eligible has credit");
-            assert!(!candidate.stuck || credit == 0, "the stuck rank last");
+        assert_eq!(self.sums, Sums::of(&self.candidates), "sums");
+        assert_eq!(self.ranks.len(), self.candidates.len(), "a rank each");
+        let free = self.sums.free_credit;
+        for (candidate, rank) in self.candidates.iter().zip(&self.ranks) {
+            assert_eq!(candidate.eligible, *rank != NOT_ELIGIBLE, "who has a rank");
+            if candidate.eligible {
+                assert_eq!(*rank, (self.rank)(candidate), "its rank");
+                assert!(candidate.credit > 0, "who is eligible has credit");
+                assert!(!candidate.stuck || free == 0, "the stuck rank last");
+            }
         }
     }
 
-    fn eligible(&self) -> impl Iterator<Item = &Candidate> {
-        self.candidates.iter().filter(|candidate| candidate.is_eligible())
-    }
-
-    fn place(&self, slot: Slot) -> Option<usize> {
+    /// Where the worker of a slot stands.
+    pub(super) fn place(&self, slot: Slot) -> Option<usize> {
         self.candidates.binary_search_by_key(&slot, |candidate| candidate.slot).ok()
     }
 
-    /// Works out anew who may be lent how much.
-    fn settle_credit(&mut self) {
-        let mut free_credit = 0;
+    /// The only way to change what credit, rank and sums depend on.
+    fn change<T>(&mut self, place: usize, change: impl FnOnce(&mut Candidate) -> T) -> T {
+        let had_free_credit = self.sums.free_credit > 0;
+        self.sums.take(&self.candidates[place]);
+        let done = change(&mut self.candidates[place]);
+        let allowance = self.allowance(&self.candidates[place]);
+        let candidate = &mut self.candidates[place];
+        let free = allowance.saturating_sub(candidate.used());
+        candidate.credit = if candidate.blocked || candidate.stopped {
+            0
+        } else if candidate.stuck {
+            // One may wait there, so that it has something to do when it comes back; more would
+            // only have to be recalled.
+            free.min(1_u32.saturating_sub(candidate.waiting))
+        } else {
+            free
+        };
+        self.sums.add(&self.candidates[place]);
+        self.settle(place);
+        self.rank_the_stuck(had_free_credit);
+        done
+    }
+
+    /// The stuck are eligible while nobody else has credit: all of them are looked at when that
+    /// changes.
+    fn rank_the_stuck(&mut self, had_free_credit: bool) {
+        if self.sums.stuck == 0 || had_free_credit == (self.sums.free_credit > 0) {
+            return;
+        }
         for place in 0..self.candidates.len() {
-            let allowance = self.allowance(&self.candidates[place]);
-            let candidate = &mut self.candidates[place];
-            candidate.credit = if candidate.blocked || candidate.stopped {
-                0
-            } else if candidate.stuck {
-                // One may wait there, so that it has something to do when it comes back; more
-                // would only have to be recalled.
-                allowance
-                    .saturating_sub(candidate.used())
-                    .min(1_u32.saturating_sub(candidate.waiting))
-            } else {
-                free_credit += u64::from(allowance.saturating_sub(candidate.used()));
-                allowance.saturating_sub(candidate.used())
-            };
+            if self.candidates[place].stuck {
+                self.settle(place);
+            }
         }
-        self.free_credit = free_credit;
-        for candidate in &mut self.candidates {
-            candidate.eligible = candidate.credit > 0 && (!candidate.stuck || free_credit == 0);
-        }
+    }
+
+    /// Whether the candidate at this place may be picked, and its rank.
+    fn settle(&mut self, place: usize) {
+        let is_last_resort = self.sums.free_credit == 0;
+        let candidate = &mut self.candidates[place];
+        let eligible = candidate.credit > 0 && (!candidate.stuck || is_last_resort);
+        self.sums.eligible -= usize::from(candidate.eligible);
+        self.sums.eligible += usize::from(eligible);
+        candidate.eligible = eligible;
+        self.ranks[place] = if eligible { (self.rank)(candidate) } else { NOT_ELIGIBLE };
     }
 }

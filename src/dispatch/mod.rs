@@ -148,6 +148,17 @@ pub enum Effect {
     },
 }
 
+/// What the master would hear of before its next look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// Nothing: whatever happens may wait for the next turn.
+    Nothing,
+    /// That a worker has room again, where nobody has.
+    Room,
+    /// That a thread is idle, where something waits behind busy ones.
+    IdleThread,
+}
+
 /// A connection that waits to be seated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Queued {
@@ -187,7 +198,11 @@ impl Dispatcher {
     /// A dispatcher that knows no worker.
     pub fn new(settings: &DispatchSettings) -> Self {
         Dispatcher {
-            ledger: Ledger::new(settings.stall_after, settings.credit),
+            ledger: Ledger::new(
+                settings.stall_after,
+                settings.credit,
+                policy::rank(settings.balance),
+            ),
             policy: policy::new(settings.balance, &settings.weights, settings.seed),
             rescues: settings.rebalance == Rebalance::Auto,
             rescue_next: 0,
@@ -364,21 +379,32 @@ impl Dispatcher {
         self.effects.pop_front()
     }
 
-    /// At what load the worker in this slot is to ring, if the master is about to sleep and needs
-    /// to hear of it. `kernel_waits`: connections are known to wait in the kernel's queue.
-    pub fn bell_threshold(&self, slot: Slot, kernel_waits: bool) -> Option<u32> {
-        let candidate = self.ledger.get(slot)?;
+    /// What the master would hear of while it sleeps: the same for all workers.
+    /// `kernel_waits`: connections are known to wait in the kernel's queue.
+    pub fn wish(&self, kernel_waits: bool) -> Wish {
         let candidates = self.ledger.candidates();
-        let waits_for_rescue = || self.rescues && candidates.iter().any(Candidate::wants_rescue);
-        let stranded =
-            || waits_for_rescue() || candidates.iter().any(|one| one.stuck && one.waiting > 0);
+        let any_stuck = self.ledger.any_stuck();
+        let waits_for_rescue =
+            self.rescues && any_stuck && candidates.iter().any(Candidate::wants_rescue);
+        let waits_at_stuck = |one: &Candidate| one.stuck && one.waiting > 0;
+        let stranded = || waits_for_rescue || (any_stuck && candidates.iter().any(waits_at_stuck));
         if self.ledger.free_credit() == 0 && (kernel_waits || self.queued() > 0 || stranded()) {
-            return Some(self.ledger.room_at(candidate));
+            Wish::Room
+        } else if waits_for_rescue || candidates.iter().any(|one| one.waits_behind() > 0) {
+            Wish::IdleThread
+        } else {
+            Wish::Nothing
         }
-        if candidates.iter().any(|one| one.waits_behind() > 0) || waits_for_rescue() {
-            return candidate.thread_free();
+    }
+
+    /// At what load the worker in this slot is to ring, by that wish.
+    pub fn bell_threshold(&self, slot: Slot, wish: Wish) -> Option<u32> {
+        let candidate = self.ledger.get(slot)?;
+        match wish {
+            Wish::Nothing => None,
+            Wish::Room => Some(self.ledger.room_at(candidate)),
+            Wish::IdleThread => candidate.thread_free(),
         }
-        None
     }
 
     /// When the master must look again at the latest: a worker will be stuck then, or what waits
@@ -434,7 +460,9 @@ impl Dispatcher {
     /// master decides again before it sleeps.
     pub fn has_rescues(&self) -> bool {
         let candidates = self.ledger.candidates();
-        self.rescues && candidates.iter().any(|one| one.wants_rescue() && self.rescue_room(one) > 0)
+        self.rescues
+            && self.ledger.any_stuck()
+            && candidates.iter().any(|one| one.wants_rescue() && self.rescue_room(one) > 0)
     }
 
     /// Whether any worker makes progress and has room.
@@ -464,5 +492,5 @@ fn pick(policy: &mut dyn Policy, ledger: &Ledger, queued: Queued) -> Option<usiz
             .filter(|place| candidates[*place].is_eligible())
             .min_by_key(key);
     }
-    policy.pick(candidates, queued.affinity)
+    policy.pick(ledger, queued.affinity)
 }

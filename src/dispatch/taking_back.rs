@@ -11,6 +11,9 @@ impl Dispatcher {
     /// are idle ones. Never more than can be seated elsewhere: it would only come back.
     /// Returns how many.
     pub(super) fn plan_recalls(&mut self) -> u32 {
+        if !self.ledger.any_stuck() && !self.ledger.any_waits_long() {
+            return 0;
+        }
         let mut planned = 0;
         let mut credit = u32::try_from(self.ledger.free_credit()).unwrap_or(u32::MAX);
         for place in 0..self.ledger.candidates().len() {
@@ -42,6 +45,9 @@ impl Dispatcher {
     /// Readable idle loans of stuck workers go where they are served at once; each such worker gets
     /// its share of the room, in turn. `taken`: places that recalls will fill.
     pub(super) fn plan_rescues(&mut self, mut taken: u32) {
+        if !self.ledger.any_stuck() {
+            return;
+        }
         let count = self.ledger.candidates().len();
         let mut left = self.ledger.candidates().iter().filter(|one| one.wants_rescue()).count();
         let begin = self.rescue_next;

@@ -53,7 +53,7 @@ impl Master {
     /// Asks workers to say when they have room, where that is waited for. True if one was asked
     /// that had not been.
     pub(super) fn raise_bells(&mut self) -> bool {
-        let kernel_waits = self.acceptor.kernel_waits();
+        let wish = self.dispatcher.wish(self.acceptor.kernel_waits());
         let always = self.settings.rebalance == Rebalance::Always;
         let mut raised = false;
         self.uncalled = false;
@@ -63,9 +63,8 @@ impl Master {
                 continue;
             }
             let serves = member.stage == Stage::Serving;
-            let at_load = serves
-                .then(|| self.dispatcher.bell_threshold(member.who.slot, kernel_waits))
-                .flatten();
+            let at_load =
+                serves.then(|| self.dispatcher.bell_threshold(member.who.slot, wish)).flatten();
             // A worker that leaves gives back what becomes idle, in every mode.
             let when_given = member.page.on_loan() > 0 && (always || !serves);
             let call = Call { at_load, when_given };

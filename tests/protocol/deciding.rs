@@ -278,7 +278,7 @@ impl World {
     }
 
     fn raise_bells(&mut self) -> bool {
-        let kernel_waits = !self.backlog.is_empty();
+        let wish = self.dispatcher.wish(!self.backlog.is_empty());
         let always = self.bounds.rebalance == Rebalance::Always;
         let mut raised = false;
         for place in 0..self.members.len() {
@@ -287,7 +287,7 @@ impl World {
                 continue;
             }
             let serves = member.stage == Stage::Serving;
-            let threshold = || self.dispatcher.bell_threshold(member.slot, kernel_waits);
+            let threshold = || self.dispatcher.bell_threshold(member.slot, wish);
             let at_load = serves.then(threshold).flatten();
             let when_given = member.page.on_loan() > 0 && (always || !serves);
             let call = Call { at_load, when_given };

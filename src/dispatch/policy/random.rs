@@ -1,7 +1,11 @@
 //! Any worker that has room, each as likely as the others.
 
-use crate::dispatch::candidate::Candidate;
+use crate::dispatch::ledger::{Ledger, NOT_ELIGIBLE};
 use crate::dispatch::policy::Policy;
+
+/// Places drawn before the eligible ones are counted off. With half of the workers eligible one draw
+/// in 256 gets so far.
+const DRAWS_MAX: usize = 8;
 
 /// A worker drawn at random.
 #[derive(Debug)]
@@ -16,22 +20,24 @@ impl Random {
 }
 
 impl Policy for Random {
-    fn pick(&mut self, candidates: &[Candidate], _affinity: u64) -> Option<usize> {
-        let eligible = candidates.iter().filter(|candidate| candidate.is_eligible()).count();
-        if eligible == 0 {
-            return None;
-        }
-        let drawn = self.rng.usize(..eligible);
-        nth_eligible(candidates, drawn)
+    fn pick(&mut self, ledger: &Ledger, _affinity: u64) -> Option<usize> {
+        draw(ledger, &mut self.rng, None)
     }
 }
 
-/// The place of the n-th eligible candidate.
-pub(super) fn nth_eligible(candidates: &[Candidate], n: usize) -> Option<usize> {
-    candidates
-        .iter()
-        .enumerate()
-        .filter(|(_, candidate)| candidate.is_eligible())
-        .nth(n)
-        .map(|(place, _)| place)
+/// An eligible place other than `but`, each as likely as the others.
+pub(super) fn draw(ledger: &Ledger, rng: &mut fastrand::Rng, but: Option<usize>) -> Option<usize> {
+    let ranks = ledger.ranks();
+    let count = ledger.eligible() - usize::from(but.is_some());
+    if count == 0 {
+        return None;
+    }
+    let fits = |place: usize| ranks[place] != NOT_ELIGIBLE && Some(place) != but;
+    // Whoever is drawn from all and fits is drawn from those that fit.
+    let mut draws = (0..DRAWS_MAX).map(|_| rng.usize(..ranks.len()));
+    if let Some(place) = draws.find(|place| fits(*place)) {
+        return Some(place);
+    }
+    let drawn = rng.usize(..count);
+    (0..ranks.len()).filter(|place| fits(*place)).nth(drawn)
 }

@@ -1,6 +1,6 @@
 //! In turn. A worker that had no room when its turn came is owed it, and gets it first.
 
-use crate::dispatch::candidate::Candidate;
+use crate::dispatch::ledger::Ledger;
 use crate::dispatch::policy::Policy;
 use crate::ident::Slot;
 
@@ -17,29 +17,29 @@ pub(super) struct RoundRobin {
 }
 
 impl Policy for RoundRobin {
-    fn pick(&mut self, candidates: &[Candidate], _affinity: u64) -> Option<usize> {
-        self.pay_debt(candidates).or_else(|| self.next_in_turn(candidates))
+    fn pick(&mut self, ledger: &Ledger, _affinity: u64) -> Option<usize> {
+        if ledger.eligible() == 0 {
+            return None;
+        }
+        self.pay_debt(ledger).or_else(|| self.next_in_turn(ledger))
     }
 }
 
 impl RoundRobin {
-    fn pay_debt(&mut self, candidates: &[Candidate]) -> Option<usize> {
+    fn pay_debt(&mut self, ledger: &Ledger) -> Option<usize> {
         // A slot that has gone is owed nothing.
-        self.owed.retain(|slot| candidates.iter().any(|candidate| candidate.slot == *slot));
+        self.owed.retain(|slot| ledger.place(*slot).is_some());
         let (debt, place) = self.owed.iter().enumerate().find_map(|(debt, slot)| {
-            let eligible =
-                |candidate: &Candidate| candidate.slot == *slot && candidate.is_eligible();
-            candidates.iter().position(eligible).map(|place| (debt, place))
+            let place = ledger.place(*slot)?;
+            ledger.candidates()[place].is_eligible().then_some((debt, place))
         })?;
         self.owed.remove(debt);
         Some(place)
     }
 
-    fn next_in_turn(&mut self, candidates: &[Candidate]) -> Option<usize> {
+    fn next_in_turn(&mut self, ledger: &Ledger) -> Option<usize> {
+        let candidates = ledger.candidates();
         let count = candidates.len();
-        if !candidates.iter().any(Candidate::is_eligible) {
-            return None;
-        }
         for _ in 0..count {
             let place = self.next % count;
             self.next = (place + 1) % count;

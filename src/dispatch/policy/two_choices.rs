@@ -1,9 +1,9 @@
 //! The less loaded of two drawn at random (Mitzenmacher, "The Power of Two Choices in Randomized
 //! Load Balancing", IEEE TPDS 2001): unlike least-loaded it does not herd on old reports.
 
-use crate::dispatch::candidate::Candidate;
+use crate::dispatch::ledger::Ledger;
 use crate::dispatch::policy::Policy;
-use crate::dispatch::policy::random::nth_eligible;
+use crate::dispatch::policy::random::draw;
 
 /// The better of two.
 #[derive(Debug)]
@@ -18,20 +18,11 @@ impl TwoChoices {
 }
 
 impl Policy for TwoChoices {
-    fn pick(&mut self, candidates: &[Candidate], _affinity: u64) -> Option<usize> {
-        let eligible = candidates.iter().filter(|candidate| candidate.is_eligible()).count();
-        if eligible == 0 {
-            return None;
-        }
-        let first = self.rng.usize(..eligible);
-        // The second one among the others; with one alone it is the same.
-        let second = if eligible == 1 {
-            first
-        } else {
-            (first + 1 + self.rng.usize(..eligible - 1)) % eligible
-        };
-        let (first, second) = (nth_eligible(candidates, first)?, nth_eligible(candidates, second)?);
-        let key = |place: usize| (candidates[place].load(), candidates[place].open);
-        Some(if key(second) < key(first) { second } else { first })
+    fn pick(&mut self, ledger: &Ledger, _affinity: u64) -> Option<usize> {
+        let first = draw(ledger, &mut self.rng, None)?;
+        // The second one among the others.
+        let second = draw(ledger, &mut self.rng, Some(first)).unwrap_or(first);
+        let ranks = ledger.ranks();
+        Some(if ranks[second] < ranks[first] { second } else { first })
     }
 }

@@ -2,7 +2,7 @@
 //! earns its weight, the richest is picked and pays the sum). A worker without room goes on earning,
 //! so it is owed its turns, up to a bound.
 
-use crate::dispatch::candidate::Candidate;
+use crate::dispatch::ledger::{Ledger, NOT_ELIGIBLE};
 use crate::dispatch::policy::Policy;
 use crate::ident::Slot;
 
@@ -13,52 +13,61 @@ const TURNS_OWED_MAX: i64 = 2;
 #[derive(Debug)]
 pub(super) struct Weighted {
     weights: Vec<u32>,
-    /// What each slot has earned.
-    earned: Vec<(Slot, i64)>,
+    /// By place: who is here, what it weighs, and what it has earned.
+    accounts: Vec<Account>,
+    total: i64,
+    membership: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Account {
+    slot: Slot,
+    weight: i64,
+    earned: i64,
 }
 
 impl Weighted {
     pub(super) fn new(weights: &[u32]) -> Self {
-        Weighted { weights: weights.to_vec(), earned: Vec::new() }
+        let weights = weights.to_vec();
+        Weighted { weights, accounts: Vec::new(), total: 0, membership: 0 }
     }
 
-    fn weight(&self, slot: Slot) -> i64 {
-        i64::from(self.weights.get(usize::from(slot.0)).copied().unwrap_or(1))
-    }
-
-    fn earned(&mut self, slot: Slot) -> &mut i64 {
-        let place = match self.earned.iter().position(|(other, _)| *other == slot) {
-            Some(place) => place,
-            None => {
-                self.earned.push((slot, 0));
-                self.earned.len() - 1
-            }
+    /// Only who is here earns; who has gone loses what it had.
+    fn know(&mut self, ledger: &Ledger) {
+        if self.membership == ledger.membership() {
+            return;
+        }
+        self.membership = ledger.membership();
+        let before = std::mem::take(&mut self.accounts);
+        let account = |slot: Slot| {
+            let weight = self.weights.get(usize::from(slot.0)).copied().unwrap_or(1);
+            let known = before.binary_search_by_key(&slot, |account| account.slot).ok();
+            let earned = known.map_or(0, |place| before[place].earned);
+            Account { slot, weight: i64::from(weight), earned }
         };
-        &mut self.earned[place].1
+        self.accounts = ledger.candidates().iter().map(|one| account(one.slot)).collect();
+        self.total = self.accounts.iter().map(|account| account.weight).sum();
     }
 }
 
 impl Policy for Weighted {
-    fn pick(&mut self, candidates: &[Candidate], _affinity: u64) -> Option<usize> {
-        if !candidates.iter().any(Candidate::is_eligible) {
+    fn pick(&mut self, ledger: &Ledger, _affinity: u64) -> Option<usize> {
+        if ledger.eligible() == 0 {
             return None;
         }
-        // Only who is here earns; who has gone loses what it had.
-        self.earned.retain(|(slot, _)| candidates.iter().any(|one| one.slot == *slot));
-        let total: i64 = candidates.iter().map(|candidate| self.weight(candidate.slot)).sum();
+        self.know(ledger);
+        let most_owed = self.total * TURNS_OWED_MAX;
         let mut best: Option<(i64, usize)> = None;
-        for (place, candidate) in candidates.iter().enumerate() {
-            let weight = self.weight(candidate.slot);
-            let earned = self.earned(candidate.slot);
-            *earned = (*earned + weight).min(total * TURNS_OWED_MAX);
+        for (place, (account, rank)) in self.accounts.iter_mut().zip(ledger.ranks()).enumerate() {
+            account.earned = (account.earned + account.weight).min(most_owed);
             // A weight of 0 takes a worker out, unless it is the only one with room.
-            let worth = if weight == 0 { i64::MIN } else { *earned };
-            if candidate.is_eligible() && best.is_none_or(|(most, _)| worth > most) {
+            let worth = if account.weight == 0 { i64::MIN } else { account.earned };
+            if *rank != NOT_ELIGIBLE && best.is_none_or(|(most, _)| worth > most) {
                 best = Some((worth, place));
             }
         }
         let (_, place) = best?;
-        *self.earned(candidates[place].slot) -= total;
+        self.accounts[place].earned -= self.total;
         Some(place)
     }
 }
