@@ -34,7 +34,8 @@ pub(crate) struct PrivateQueues {
 impl PrivateQueues {
     /// Goes on with those that another image of this process has opened.
     pub(crate) fn resume(queues: Vec<OwnedFd>) -> Self {
-        PrivateQueues { queues, chosen_among: None }
+        // It may have left a program: whatever is wanted is said anew.
+        PrivateQueues { queues, chosen_among: Some(0) }
     }
 
     /// Opens what is missing for a slot and those before it.
