@@ -459,6 +459,8 @@ impl Session {
             Verdict::End(ending) => {
                 // A failure means that the client was quicker.
                 let _ = match ending {
+                    // Nobody else has a copy: its close is the end.
+                    Ending::Orderly if self.tenure == Tenure::Own => Ok(()),
                     Ending::Orderly => stream::shutdown_both(self.socket.as_fd()),
                     Ending::Reset => stream::reset(self.socket.as_fd()),
                 };
