@@ -157,6 +157,10 @@ pub const LEAVE_NOT_BEFORE: Duration = Duration::from_secs(1);
 /// refuses would go back and forth.
 pub const REFUSED_PAUSE: Duration = Duration::from_millis(20);
 
+/// Connections that are over and wait to be closed while new ones are being seated: few against the
+/// descriptors that a server has, and more than end in the time in which a full backlog is seated.
+pub const ENDED_MAX: usize = 512;
+
 /// Ring entries read from one page in one turn of the master.
 pub const RING_ENTRIES_PER_TURN_MAX: usize = 1024;
 

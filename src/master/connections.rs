@@ -85,9 +85,17 @@ pub(crate) struct Accepted {
 pub(crate) struct Connections {
     slab: Slab<Connection>,
     here: Here,
+    /// Copies have been with programs that are not this one.
+    strangers: bool,
 }
 
 impl Connections {
+    /// None yet. `strangers`: workers are other programs, and may have asked close(2) to wait. This
+    /// program's own never do, and a call for each connection is saved.
+    pub(crate) fn new(strangers: bool) -> Self {
+        Connections { strangers, ..Connections::default() }
+    }
+
     /// Takes a new connection in, queued.
     pub(crate) fn insert(&mut self, accepted: Accepted) -> ConnectionId {
         let connection = Connection {
@@ -111,6 +119,8 @@ impl Connections {
 
     /// Takes over those that another image of this process has accepted, under their names.
     pub(crate) fn resume(&mut self, connections: Vec<(ConnectionId, Connection)>) {
+        // Its workers may have been others.
+        self.strangers = true;
         for (_, connection) in &connections {
             *count_mut(&mut self.here, connection.place) += 1;
         }
@@ -120,7 +130,7 @@ impl Connections {
     /// Ends a connection: the master's copy is closed with it.
     pub(crate) fn remove(&mut self, id: ConnectionId) -> Option<Connection> {
         let connection = self.slab.try_remove(id.0 as usize)?;
-        if connection.seated {
+        if connection.seated && self.strangers {
             stream::never_linger(connection.descriptor());
         }
         *count_mut(&mut self.here, connection.place) -= 1;

@@ -134,6 +134,8 @@ struct Master {
     announced: bool,
     /// Kept from turn to turn for its memory alone.
     let_go: Vec<LetGo>,
+    /// Over, and not closed yet: whoever waits in the kernel's queue comes first.
+    ended: Vec<Connection>,
     /// Set once the loop is to end.
     outcome: Option<Result<Exit, RunError>>,
 }
@@ -198,6 +200,7 @@ impl Master {
         self.look_at_backlog();
         self.accept();
         self.seat();
+        self.close_ended();
         self.watches_missing = self.watch_more();
         if cfg!(debug_assertions) {
             self.check_invariants();

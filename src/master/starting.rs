@@ -11,7 +11,7 @@ use signal_hook_mio::v1_0::Signals;
 use tracing::{debug, error, info};
 
 use crate::account::Counters;
-use crate::config::{PARKED_SHARE, RING_LOOK_MAX, Settings};
+use crate::config::{App, PARKED_SHARE, RING_LOOK_MAX, Settings};
 use crate::dispatch::{DispatchSettings, Dispatcher};
 use crate::exit::{Chain, RunError};
 use crate::master::acceptor::Acceptor;
@@ -93,6 +93,7 @@ impl Master {
             None => Supervisor::new(supervise),
             Some(left) => Supervisor::resume(supervise, left.supervisor.clone()),
         };
+        let strangers = matches!(settings.app, App::Command(_));
         let service = Service::from_environment(now);
         let recycling = Recycling::new(settings.recycle, seed, now);
         let hang = settings.lifecycle.timeout.map(|timeout| (HangJudge::new(timeout), now));
@@ -104,7 +105,7 @@ impl Master {
             poll,
             signals,
             acceptor,
-            connections: Connections::default(),
+            connections: Connections::new(strangers),
             parked: Parked::new(parked_max(descriptors)),
             lingering: Lingering::default(),
             roster: Roster::default(),
@@ -129,6 +130,7 @@ impl Master {
             uncalled: false,
             announced: false,
             let_go: Vec::new(),
+            ended: Vec::new(),
             outcome: None,
         };
         master.reserve.refill();

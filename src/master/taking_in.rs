@@ -8,6 +8,7 @@ use std::os::fd::AsFd;
 use tracing::debug;
 
 use crate::account::Outcome;
+use crate::config::App;
 use crate::ident::ConnectionId;
 use crate::master::Master;
 use crate::master::acceptor::Stopped;
@@ -31,7 +32,9 @@ impl Master {
             == Stopped::OutOfDescriptors
         {
             // Idle connections make room for what can be served, not for a longer queue.
-            let made_room = !self.dispatcher.is_room_open() && self.make_room();
+            let had_ended = !self.ended.is_empty();
+            self.ended.clear();
+            let made_room = had_ended || !self.dispatcher.is_room_open() && self.make_room();
             if !made_room {
                 let cause = io::Error::from_raw_os_error(nix::libc::EMFILE);
                 self.acceptor.pause(self.now, &cause);
@@ -44,9 +47,11 @@ impl Master {
         let deadline = self.now + self.settings.http.header_timeout;
         let mut silent = Vec::new();
         let stopped = self.acceptor.accept(budget, self.now, |listener, descriptor, peer| {
-            // Asked of the first of a batch, which has waited longest; of each one if each is
-            // logged, or may be turned away for it. It costs 0.6 µs.
-            if waited_us.is_none() || self.settings.access_log || self.dispatcher.sheds() {
+            // It costs 0.6 µs. Asked of each one if each is logged, or may be turned away for it; for
+            // another program, which may want to know, of the first of a batch, which has waited
+            // longest.
+            let of_first = waited_us.is_none() && matches!(self.settings.app, App::Command(_));
+            if of_first || self.settings.access_log || self.dispatcher.sheds() {
                 let waited = stream::waited_before_accept(descriptor.as_fd());
                 waited_us = Some(waited.map_or(u32::MAX, |waited| waited.as_micros() as u32));
             }
