@@ -10,15 +10,14 @@ mod common;
 use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::path::Path;
-use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
 use common::client::{Client, Failure, count_by_slot};
 use common::load::{Load, Mode};
 use common::{
-    DEADLINE, Server, Stopped, cpu_ticks, descriptors_of, eventually, is_alive, signal_process,
-    sockets_of,
+    DEADLINE, Server, Stopped, cpu_ticks, descriptors_of, eventually, is_alive, is_asleep,
+    signal_process, sockets_of,
 };
 use maitred::account::Status;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
@@ -302,7 +301,7 @@ fn occupy_all_but_one(server: &Server, workers: usize) -> (Vec<Client>, BTreeSet
 #[test]
 fn who_has_no_free_thread_accepts_nothing() {
     for arm in ["shared", "exclusive"] {
-        let server = start(arm, "3", "1", &["--defer-accept", "0", "--graceful-timeout", "0"]);
+        let server = start(arm, "3", "1", &["--graceful-timeout", "0"]);
         wait_for_workers(&server, 3);
         let (_busy, free) = occupy_all_but_one(&server, 3);
         assert_eq!(free.len(), 1, "{arm}");
@@ -316,8 +315,7 @@ fn who_has_no_free_thread_accepts_nothing() {
 /// With `--accept-eager` a worker takes what it cannot serve: that is what it is there to show.
 #[test]
 fn who_is_eager_accepts_although_its_thread_is_busy() {
-    let arguments = ["--accept-eager", "--defer-accept", "0", "--graceful-timeout", "0"];
-    let server = start("shared", "2", "1", &arguments);
+    let server = start("shared", "2", "1", &["--accept-eager", "--graceful-timeout", "0"]);
     wait_for_workers(&server, 2);
     let (_busy, free) = occupy_all_but_one(&server, 2);
     let free = *free.first().expect("one is free");
@@ -430,14 +428,12 @@ fn an_idle_server_rests() {
     for arm in ARMS {
         let server = start(arm, "2", "0", &[]);
         assert_eq!(one_request(&server, "/"), 200);
-        let all = || -> u64 {
-            let workers = server.worker_pids().into_iter().map(cpu_ticks).sum::<u64>();
-            cpu_ticks(server.pid()) + workers
-        };
-        let before = all();
-        std::thread::sleep(Duration::from_secs(1));
-        // A process that spins uses a hundred ticks in a second.
-        assert!(all() - before < 20, "{arm}");
+        let mut in_a_row = 0;
+        eventually(DEADLINE, "all sleep whenever they are looked at", || {
+            let workers = server.worker_pids().into_iter().all(is_asleep);
+            in_a_row = if workers && is_asleep(server.pid()) { in_a_row + 1 } else { 0 };
+            in_a_row == 30
+        });
     }
 }
 
