@@ -245,6 +245,39 @@ fn term_resets_nobody() {
     }
 }
 
+/// Whoever waits in the kernel when the server is told to end has been let in, and is served.
+#[test]
+fn what_waits_in_a_queue_is_answered_after_term() {
+    for (arm, threads) in [
+        ("shared", "0"),
+        ("exclusive", "1"),
+        ("reuseport", "0"),
+        ("reuseport-cbpf", "1"),
+        ("blocking", "0"),
+    ] {
+        let mut server = start(arm, "1", threads, &["--drain-delay", "0"]);
+        let mut busy = Client::connect(server.address());
+        busy.send(b"GET /sleep/700 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        eventually(DEADLINE, "its worker is at it", || {
+            server.status().workers.iter().any(|worker| worker.active() > 0)
+        });
+        let mut waiting: Vec<_> = (0..30).map(|_| Client::connect(server.address())).collect();
+        for client in &mut waiting {
+            client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        }
+        server.signal(Signal::SIGTERM);
+        assert_eq!(busy.answer(false).status, 200, "{arm}");
+        for (number, client) in waiting.iter_mut().enumerate() {
+            match client.try_answer(false) {
+                Ok(answer) => assert_eq!(answer.status, 200, "{arm}"),
+                Err(failure) => panic!("{arm}: {number}: {failure:?}"),
+            }
+        }
+        waiting.iter_mut().for_each(Client::expect_eof);
+        assert_eq!(server.wait_exit(DEADLINE).code(), Some(0), "{arm}");
+    }
+}
+
 #[test]
 fn an_answer_in_flight_is_finished_and_an_idle_connection_ends() {
     for arm in WITH_THREADS {
