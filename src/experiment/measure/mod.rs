@@ -3,4 +3,9 @@
 //!
 //! Not here: observing (`load`, `run`), writing down (`report`).
 
+mod catalogue;
 pub mod observed;
+mod summary;
+
+pub use catalogue::catalogue;
+pub use summary::{summarise, warnings};
