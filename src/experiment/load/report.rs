@@ -67,6 +67,11 @@ impl Failures {
         self.0.get(&failure).copied().unwrap_or(0)
     }
 
+    /// Each kind that there was, and how many.
+    pub fn iter(&self) -> impl Iterator<Item = (Failure, u64)> + '_ {
+        self.0.iter().map(|(&failure, &count)| (failure, count))
+    }
+
     /// How many of any kind.
     pub fn sum(&self) -> u64 {
         self.0.values().sum()
@@ -247,6 +252,13 @@ impl Report {
     pub fn failures(&self) -> Failures {
         let mut sum = Failures::default();
         self.classes.iter().for_each(|class| sum.add(&class.failures));
+        sum
+    }
+
+    /// Failures of all classes, of requests that became due after the warm-up.
+    pub fn failures_measured(&self) -> Failures {
+        let mut sum = Failures::default();
+        self.classes.iter().for_each(|class| sum.add(&class.failures_measured));
         sum
     }
 }
