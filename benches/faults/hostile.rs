@@ -1,13 +1,13 @@
 //! Clients that mean no good, beside others that do: what it costs the others.
 //!
-//! One server, a steady load, and windows of time in the order A B C C B A: undisturbed, with a crowd,
-//! and with the same crowd at a neighbour: another server of the same kind on the same cores, which
-//! has no other clients. A crowd that makes a server work takes cores from everybody on them, and no
-//! server can change that; so B is held against A, which says what the others' clients feel, and
-//! against C, which says what of it is the doing of the server that they share with the crowd. What
-//! the machine does meanwhile meets all alike. The answer is the ratio of the p99 of all windows of
-//! one kind to that of another, with the 95 % interval of a bootstrap over windows: whole windows are
-//! drawn, since requests of one window are not independent of each other.
+//! One server, a steady load, and windows of time in the order A B C C B A: undisturbed, with a
+//! crowd, and with the same crowd at a neighbour: another server of the same kind on the same cores,
+//! which has no other clients. A crowd that makes a server work takes cores from everybody on them,
+//! and no server can change that; so B is held against A, which says what the others' clients feel,
+//! and against C, which says what of it is the doing of the server that they share with the crowd.
+//! What the machine does meanwhile meets all alike. The answer is the ratio of the p99 of all
+//! windows of one kind to that of another, with the 95 % interval of a bootstrap over windows: whole
+//! windows are drawn, since requests of one window are not independent of each other.
 //!
 //! The load has no requests that sleep, and ten thousand connections are opened before their window
 //! begins: what is measured is the crowd's presence, not the client's own work of making it.
