@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use maitred::experiment::load::{
-    Arrivals, Choice, Class, Generator, Opening, Pace, Plan, Report, SetId,
+    Arrivals, Ask, Choice, Class, Generator, Opening, Pace, Plan, Report, SetId,
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -374,13 +374,15 @@ impl Run<'_> {
             warm_up: (duration / 10).min(Duration::from_secs(1)),
             answer_within: ANSWER_WITHIN,
             seed: self.seed,
+            keep_samples: false,
         }
     }
 }
 
 fn class(path: &str, arrivals: Arrivals, set: SetId, choice: Choice) -> Class {
     let pace = Pace::Open(arrivals);
-    Class { name: path.to_owned(), path: path.to_owned(), pace, set, choice }
+    let ask = Ask::Path(path.to_owned());
+    Class { name: path.to_owned(), ask, pace, set, choice }
 }
 
 fn generator(server: &Server) -> Generator {

@@ -29,6 +29,19 @@ pub enum Arrivals {
         /// When, after the start.
         at: Duration,
     },
+    /// Many at one moment, again and again. With [`Choice::InTurn`] and as many as the set has
+    /// connections, each idle connection sends one: devices that a server has made to wait for the
+    /// same moment.
+    ///
+    /// [`Choice::InTurn`]: crate::experiment::load::plan::Choice::InTurn
+    Bursts {
+        /// How many at a time.
+        count: u32,
+        /// When first, after the start.
+        first: Duration,
+        /// From each burst to the next.
+        every: Duration,
+    },
 }
 
 impl Arrivals {
@@ -39,11 +52,14 @@ impl Arrivals {
         Times { arrivals: self, rng, phase, index: 0, elapsed_s: 0.0 }
     }
 
-    /// Requests a second in the long run; none for a burst.
+    /// Requests a second in the long run; none for a single burst.
     pub fn rate(self) -> Option<f64> {
         match self {
             Arrivals::Constant { rate } | Arrivals::Poisson { rate } => Some(rate),
             Arrivals::Burst { .. } => None,
+            Arrivals::Bursts { count, every, .. } => {
+                Some(f64::from(count) / every.as_secs_f64().max(f64::MIN_POSITIVE))
+            }
         }
     }
 }
@@ -75,6 +91,10 @@ impl Iterator for Times {
                 Some(seconds(self.elapsed_s))
             }
             Arrivals::Burst { count, at } => (index < u64::from(count)).then_some(at),
+            Arrivals::Bursts { count, first, every } => {
+                let burst = u32::try_from(index.checked_div(u64::from(count))?).ok()?;
+                Some(first.saturating_add(every.saturating_mul(burst)))
+            }
         }
     }
 }
@@ -135,6 +155,16 @@ mod tests {
         let at = Duration::from_millis(5);
         let times: Vec<_> = Arrivals::Burst { count: 3, at }.times(0).collect();
         assert_eq!(times, [at, at, at]);
+    }
+
+    #[test]
+    fn bursts_come_again_and_again() {
+        let (first, every) = (Duration::from_millis(5), Duration::from_millis(100));
+        let bursts = Arrivals::Bursts { count: 2, first, every };
+        let times: Vec<_> = bursts.times(0).take(5).map(|time| time.as_millis()).collect();
+        assert_eq!(times, [5, 5, 105, 105, 205]);
+        assert_eq!(bursts.rate(), Some(20.0));
+        assert_eq!(Arrivals::Bursts { count: 0, first, every }.times(0).next(), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::experiment::load::connections::{Connections, Happening};
 use crate::experiment::load::limits::{CONNECTIONS_MAX, OPEN_FOR_MAX, OPENING_MAX};
@@ -15,6 +16,10 @@ use crate::experiment::load::plan::{Plan, PlanError, SetId};
 use crate::experiment::load::report::{Failure, Report};
 use crate::experiment::load::run::Run;
 use crate::sys::clock;
+use crate::time::Nanos;
+
+/// Between setting up and the first moment at which a request can be due.
+const SET_UP_FOR: Duration = Duration::from_millis(5);
 
 /// One thread's load on one server.
 #[derive(Debug)]
@@ -157,8 +162,17 @@ impl Generator {
     /// # Errors
     /// The plan does not fit, or the system failed. What the server does wrong is in the report.
     pub fn run(&mut self, plan: &Plan) -> Result<Report, GeneratorError> {
+        self.run_at(plan, clock::now() + SET_UP_FOR)
+    }
+
+    /// The same, from a moment at which several generators begin: their bursts are one, and their
+    /// measured times are the same.
+    ///
+    /// # Errors
+    /// As [`Generator::run`].
+    pub fn run_at(&mut self, plan: &Plan, start: Nanos) -> Result<Report, GeneratorError> {
         let sizes: Vec<_> = self.sets.iter().map(Vec::len).collect();
         plan.check(&sizes)?;
-        Ok(Run::new(&mut self.connections, &self.sets, plan).run()?)
+        Ok(Run::new(&mut self.connections, &self.sets, plan, start).run()?)
     }
 }

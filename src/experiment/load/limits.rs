@@ -71,3 +71,18 @@ pub const LATENCY_MAX: Duration = Duration::from_secs(3600);
 
 /// The shortest: a loopback request takes ten times as long.
 pub const LATENCY_MIN: Duration = Duration::from_micros(1);
+
+/// The longest service time that is asked for: what the demonstration works at the most.
+pub const SERVICE_MAX: Duration = Duration::from_secs(60);
+
+/// The shortest interval between bursts: below, it is a rate.
+pub const BURST_INTERVAL_MIN: Duration = Duration::from_millis(1);
+
+/// Samples that a report keeps: 56 bytes each. Later ones are counted and not kept.
+pub const SAMPLES_MAX: usize = 2_000_000;
+
+/// Bytes of a trace that is replayed; a row has about twenty.
+pub const TRACE_SIZE_MAX: u64 = 64 * 1024 * 1024;
+
+/// Requests of a trace: half an hour at a thousand a second.
+pub const TRACE_REQUESTS_MAX: usize = 2_000_000;

@@ -9,7 +9,10 @@
 //! |---|---|
 //! | `plan` | what is sent: classes of requests, sets of connections |
 //! | `arrivals` | when requests are due |
+//! | `service` | how long they ask to be worked on |
+//! | `replay` | both, from a trace |
 //! | `generator` | the front door: opens sets, runs plans |
+//! | `stream` | the requests of one class, as they become due |
 //! | `run` | one run: what is due, on which connection, and what became of it |
 //! | `sample` | one request, whole |
 //! | `connections` | non-blocking sockets, one request at a time each |
@@ -24,7 +27,7 @@
 //! ```
 //! use std::time::Duration;
 //!
-//! use maitred::experiment::load::{Arrivals, Choice, Class, Generator, Opening, Pace, Plan};
+//! use maitred::experiment::load::{Arrivals, Ask, Choice, Class, Generator, Opening, Pace, Plan};
 //!
 //! fn measure(server: std::net::SocketAddr) -> Result<(), Box<dyn std::error::Error>> {
 //!     let mut generator = Generator::new(server)?;
@@ -32,7 +35,7 @@
 //!     let plan = Plan {
 //!         classes: vec![Class {
 //!             name: "hello".to_owned(),
-//!             path: "/".to_owned(),
+//!             ask: Ask::Path("/".to_owned()),
 //!             pace: Pace::Open(Arrivals::Poisson { rate: 1000.0 }),
 //!             set,
 //!             choice: Choice::Random,
@@ -41,6 +44,7 @@
 //!         warm_up: Duration::from_secs(1),
 //!         answer_within: Duration::from_secs(30),
 //!         seed: 1,
+//!         keep_samples: false,
 //!     };
 //!     let report = generator.run(&plan)?;
 //!     println!("p99 {:?}, lag {:?}", report.classes[0].latency_at(0.99), report.lag_at(0.99));
@@ -57,15 +61,21 @@ mod connections;
 pub mod generator;
 pub mod limits;
 pub mod plan;
+pub mod replay;
 pub mod report;
 mod run;
 pub mod sample;
+pub mod service;
+mod stream;
 pub mod timer;
 
 pub use arrivals::Arrivals;
 pub use generator::{Generator, GeneratorError, Opening};
-pub use plan::{Choice, Class, Pace, Plan, PlanError, SetId};
+pub use plan::{Ask, Choice, Class, Pace, Plan, PlanError, SetId};
+pub use replay::Due;
 pub use report::{ClassReport, Failure, Failures, Report};
+pub use sample::Sample;
+pub use service::{ServiceKind, ServiceTimes};
 
 #[cfg(test)]
 mod tests;

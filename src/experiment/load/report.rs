@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use crate::experiment::load::limits::{LATENCY_MAX, LATENCY_MIN};
+use crate::experiment::load::limits::{LATENCY_MAX, LATENCY_MIN, SAMPLES_MAX};
+use crate::experiment::load::sample::Sample;
+use crate::time::Nanos;
 
 /// Digits that are kept of a latency: 1.23 ms is told from 1.24 ms.
 const DIGITS: u8 = 3;
@@ -65,6 +67,11 @@ impl Failures {
         self.0.get(&failure).copied().unwrap_or(0)
     }
 
+    /// Each kind that there was, and how many.
+    pub fn iter(&self) -> impl Iterator<Item = (Failure, u64)> + '_ {
+        self.0.iter().map(|(&failure, &count)| (failure, count))
+    }
+
     /// How many of any kind.
     pub fn sum(&self) -> u64 {
         self.0.values().sum()
@@ -106,6 +113,12 @@ pub struct ClassReport {
     pub answered: u64,
     /// All others. Their latencies are nowhere: with failures, percentiles flatter.
     pub failures: Failures,
+    /// Requests that became due after the warm-up.
+    pub due_measured: u64,
+    /// Of those, the ones without a good answer.
+    pub failures_measured: Failures,
+    /// Good answers that came within the measured time, whenever they were due.
+    pub answered_measured: u64,
     /// Answers by the slot that gave them, where the server says it.
     pub by_worker: BTreeMap<u16, u64>,
 }
@@ -122,6 +135,17 @@ pub struct Report {
     pub reopened: u64,
     /// From the first moment at which a request could be due to the last answer.
     pub elapsed: Duration,
+    /// The measured time: from the end of the warm-up to the end of arrivals.
+    pub measured: (Nanos, Nanos),
+    /// Connections that carried a request, or were there to do so: a sample's connection is one of
+    /// them, counted from 0.
+    pub connections: u32,
+    /// Connections that were opened within the measured time.
+    pub opened_measured: u64,
+    /// In the order of answers, the warm-up's too, if the plan keeps them.
+    pub samples: Vec<Sample>,
+    /// Answers past [`SAMPLES_MAX`], the last ones: their samples are not kept.
+    pub samples_dropped: u64,
 }
 
 impl ClassReport {
@@ -132,6 +156,9 @@ impl ClassReport {
             due: 0,
             answered: 0,
             failures: Failures::default(),
+            due_measured: 0,
+            failures_measured: Failures::default(),
+            answered_measured: 0,
             by_worker: BTreeMap::new(),
         }
     }
@@ -153,22 +180,32 @@ impl ClassReport {
 }
 
 impl Report {
-    pub(super) fn new<'a>(names: impl Iterator<Item = &'a str>) -> Report {
+    /// Of a run that has found nothing yet.
+    pub fn new<'a>(names: impl Iterator<Item = &'a str>, measured: (Nanos, Nanos)) -> Report {
         Report {
             classes: names.map(ClassReport::new).collect(),
             lag: histogram(),
             reopened: 0,
             elapsed: Duration::ZERO,
+            measured,
+            connections: 0,
+            opened_measured: 0,
+            samples: Vec::new(),
+            samples_dropped: 0,
         }
     }
 
-    /// Adds what another generator found by the same classes at the same time.
+    /// Adds what another generator found by the same classes at the same time. Its connections are
+    /// numbered behind ours.
     pub fn add(&mut self, other: &Report) {
         for (ours, theirs) in self.classes.iter_mut().zip(&other.classes) {
             add(&mut ours.latency, &theirs.latency);
             ours.due += theirs.due;
             ours.answered += theirs.answered;
             ours.failures.add(&theirs.failures);
+            ours.due_measured += theirs.due_measured;
+            ours.failures_measured.add(&theirs.failures_measured);
+            ours.answered_measured += theirs.answered_measured;
             for (&worker, &count) in &theirs.by_worker {
                 *ours.by_worker.entry(worker).or_insert(0) += count;
             }
@@ -176,6 +213,29 @@ impl Report {
         add(&mut self.lag, &other.lag);
         self.reopened += other.reopened;
         self.elapsed = self.elapsed.max(other.elapsed);
+        let ((from, to), (other_from, other_to)) = (self.measured, other.measured);
+        self.measured = (from.max(other_from), to.min(other_to));
+        self.opened_measured += other.opened_measured;
+        let before = self.connections;
+        self.connections = before.saturating_add(other.connections);
+        self.samples.extend(other.samples.iter().map(|sample| Sample {
+            connection: before.saturating_add(sample.connection),
+            ..*sample
+        }));
+        // Two ascending runs, which a stable sort finds and merges.
+        self.samples.sort_by_key(|sample| sample.answered);
+        let too_many = self.samples.len().saturating_sub(SAMPLES_MAX);
+        self.samples.truncate(SAMPLES_MAX);
+        self.samples_dropped += other.samples_dropped + too_many as u64;
+    }
+
+    /// Keeps a sample, or counts that it was not kept.
+    pub(super) fn keep(&mut self, sample: Sample) {
+        if self.samples.len() < SAMPLES_MAX {
+            self.samples.push(sample);
+        } else {
+            self.samples_dropped += 1;
+        }
     }
 
     /// The lag that this share of the requests did not exceed.
@@ -192,6 +252,13 @@ impl Report {
     pub fn failures(&self) -> Failures {
         let mut sum = Failures::default();
         self.classes.iter().for_each(|class| sum.add(&class.failures));
+        sum
+    }
+
+    /// Failures of all classes, of requests that became due after the warm-up.
+    pub fn failures_measured(&self) -> Failures {
+        let mut sum = Failures::default();
+        self.classes.iter().for_each(|class| sum.add(&class.failures_measured));
         sum
     }
 }

@@ -6,49 +6,40 @@
 //!   └───► none, or its own is not: waits, first come first served ─┘  └► failed ──► counted
 //! ```
 //!
-//! A place that has failed rests for a moment before it is used again.
+//! A place that has failed rests for a moment before it is used again. Connections of a set that are
+//! closed after some requests ([`Choice::New`], [`Choice::Renewed`]) count as free while they are
+//! closed: they are opened for the request that comes to them.
 //!
-//! Not here: sockets (`connections`), opening the sets (`generator`).
+//! Not here: sockets (`connections`), opening the sets (`generator`), what is due (`stream`).
 
 use std::collections::VecDeque;
 use std::io;
-use std::iter::Peekable;
 use std::time::Duration;
 
 use crate::experiment::load::answer::Answer;
-use crate::experiment::load::arrivals::Times;
 use crate::experiment::load::connections::{Connections, Happening};
 use crate::experiment::load::limits::{
     EVENTS_PER_TURN_MAX, LOOK_INTERVAL, REOPEN_PAUSE, WAITING_MAX,
 };
-use crate::experiment::load::plan::{Choice, Class, Pace, Plan};
+use crate::experiment::load::plan::{Choice, Pace, Plan};
 use crate::experiment::load::report::{Failure, Report, note};
+use crate::experiment::load::sample::Sample;
+use crate::experiment::load::stream::{Next, Stream};
 use crate::sys::clock;
 use crate::time::Nanos;
-
-/// Between setting up and the first moment at which a request can be due.
-const SET_UP_FOR: Duration = Duration::from_millis(5);
 
 /// A request that is due.
 #[derive(Clone, Copy, Debug)]
 struct Request {
     class: usize,
     due: Nanos,
-}
-
-/// A class on its way.
-struct Stream {
-    bytes: Vec<u8>,
-    times: Option<Peekable<Times>>,
-    /// For [`Choice::Bound`]: the set's places, the hot ones first.
-    order: Vec<usize>,
-    hot: usize,
+    service: Duration,
 }
 
 struct Set<'a> {
     places: &'a [usize],
-    /// Whether each request has a connection of its own.
-    is_new: bool,
+    /// Requests after which a connection is closed; none if it is kept.
+    life: Option<u32>,
     /// The class that keeps this set busy.
     closed_loop: Option<usize>,
     free: VecDeque<usize>,
@@ -62,6 +53,12 @@ struct Place {
     set: usize,
     current: Option<Request>,
     waiting: VecDeque<Request>,
+    /// The number of what is open here: [`Sample::connection`].
+    connection: u32,
+    /// Requests that it has carried.
+    carried: u32,
+    /// When the current request's bytes were given to the kernel.
+    sent: Nanos,
 }
 
 /// A run.
@@ -79,6 +76,8 @@ pub(super) struct Run<'a> {
     end: Nanos,
     keep_from: Nanos,
     in_flight: usize,
+    /// The bytes of one request, written anew for each.
+    bytes: Vec<u8>,
     report: Report,
 }
 
@@ -88,9 +87,12 @@ impl<'a> Run<'a> {
         connections: &'a mut Connections,
         sets: &'a [Vec<usize>],
         plan: &'a Plan,
+        start: Nanos,
     ) -> Run<'a> {
         let mut rng = fastrand::Rng::with_seed(plan.seed);
-        let streams = plan.classes.iter().map(|class| stream(class, sets, &mut rng)).collect();
+        let streams = plan.classes.iter();
+        let streams = streams.map(|class| Stream::new(class, &sets[class.set.0], &mut rng));
+        let streams = streams.collect();
         let places_count = sets.iter().flatten().max().map_or(0, |last| last + 1);
         let mut places: Vec<_> = (0..places_count).map(|_| Place::default()).collect();
         for (index, set) in sets.iter().enumerate() {
@@ -103,14 +105,15 @@ impl<'a> Run<'a> {
             let mut own = plan.classes.iter().filter(|class| class.set.0 == index);
             Set {
                 places,
-                is_new: own.any(|class| class.choice == Choice::New),
+                life: own.find_map(|class| class.choice.requests_of_life()),
                 closed_loop: closed_loop.map(|(class, _)| class),
                 free: VecDeque::new(),
                 waiting: VecDeque::new(),
                 waiting_count: 0,
             }
         });
-        let start = clock::now() + SET_UP_FOR;
+        let (keep_from, end) = (start + plan.warm_up, start + plan.duration);
+        let names = plan.classes.iter().map(|class| class.name.as_str());
         Run {
             sets: sets.collect(),
             connections,
@@ -119,10 +122,11 @@ impl<'a> Run<'a> {
             resting: VecDeque::new(),
             rng,
             start,
-            end: start + plan.duration,
-            keep_from: start + plan.warm_up,
+            end,
+            keep_from,
             in_flight: 0,
-            report: Report::new(plan.classes.iter().map(|class| class.name.as_str())),
+            bytes: Vec::new(),
+            report: Report::new(names, (keep_from, end)),
             plan,
         }
     }
@@ -162,9 +166,16 @@ impl<'a> Run<'a> {
     fn take_up_places(&mut self) {
         for index in 0..self.sets.len() {
             for &place in self.sets[index].places {
-                if self.connections.is_closed(place) && !self.sets[index].is_new {
+                let life = self.sets[index].life;
+                if self.connections.is_idle(place) {
+                    self.number(place);
+                }
+                if let Some(life) = life {
+                    self.places[place].carried = self.rng.u32(..life);
+                }
+                if self.connections.is_closed(place) && life.is_none() {
                     self.reopen(place);
-                } else if self.connections.is_idle(place) || self.sets[index].is_new {
+                } else if self.connections.is_idle(place) || life.is_some() {
                     self.feed(place);
                 }
             }
@@ -179,11 +190,9 @@ impl<'a> Run<'a> {
             if due > now {
                 return Some(due);
             }
-            if let Some(times) = &mut self.streams[class].times {
-                times.next();
-            }
+            let next = self.streams[class].take()?;
             note(&mut self.report.lag, now.since(due));
-            self.dispatch(Request { class, due });
+            self.dispatch(class, next);
         }
         self.next_due().map(|(_, due)| due)
     }
@@ -191,37 +200,38 @@ impl<'a> Run<'a> {
     fn next_due(&mut self) -> Option<(usize, Nanos)> {
         let (start, end) = (self.start, self.end);
         let dues = self.streams.iter_mut().enumerate().filter_map(|(class, stream)| {
-            let due = start + *stream.times.as_mut()?.peek()?;
+            let due = start + stream.peek()?;
             (due < end).then_some((class, due))
         });
         dues.min_by_key(|&(_, due)| due)
     }
 
-    fn dispatch(&mut self, request: Request) {
-        let class = &self.plan.classes[request.class];
-        self.report.classes[request.class].due += 1;
-        let set = &mut self.sets[class.set.0];
-        let place = match class.choice {
+    fn dispatch(&mut self, class: usize, next: Next) {
+        let request = Request { class, due: self.start + next.at, service: next.service };
+        self.note_due(request);
+        let set = &mut self.sets[self.plan.classes[class].set.0];
+        if let Some(own) = next.own {
+            self.places[own].waiting.push_back(request);
+            set.waiting_count += 1;
+            match set.free.iter().position(|&free| free == own) {
+                Some(index) => {
+                    set.free.swap_remove_back(index);
+                    self.feed(own);
+                }
+                None if set.waiting_count > WAITING_MAX => {
+                    self.places[own].waiting.pop_back();
+                    set.waiting_count -= 1;
+                    self.fail(request, Failure::Unqueued);
+                }
+                None => {}
+            }
+            return;
+        }
+        let place = match self.plan.classes[class].choice {
             Choice::Random if set.free.is_empty() => None,
             Choice::Random => set.free.swap_remove_back(self.rng.usize(..set.free.len())),
-            Choice::InTurn | Choice::New => set.free.pop_front(),
-            Choice::Bound { hot_requests, .. } => {
-                let own = self.streams[request.class].draw(hot_requests, &mut self.rng);
-                self.places[own].waiting.push_back(request);
-                set.waiting_count += 1;
-                match set.free.iter().position(|&free| free == own) {
-                    Some(index) => {
-                        set.free.swap_remove_back(index);
-                        self.feed(own);
-                    }
-                    None if set.waiting_count > WAITING_MAX => {
-                        self.places[own].waiting.pop_back();
-                        set.waiting_count -= 1;
-                        self.fail(request, Failure::Unqueued);
-                    }
-                    None => {}
-                }
-                return;
+            Choice::InTurn | Choice::New | Choice::Renewed { .. } | Choice::Bound { .. } => {
+                set.free.pop_front()
             }
         };
         match place {
@@ -240,8 +250,10 @@ impl<'a> Run<'a> {
         if let Some(class) = set.closed_loop {
             let now = clock::now();
             if now < self.end {
-                self.report.classes[class].due += 1;
-                self.begin(place, Request { class, due: now });
+                let service = self.streams[class].draw_service();
+                let request = Request { class, due: now, service };
+                self.note_due(request);
+                self.begin(place, request);
             } else {
                 set.free.push_back(place);
             }
@@ -258,11 +270,10 @@ impl<'a> Run<'a> {
     }
 
     fn begin(&mut self, place: usize, request: Request) {
-        let is_new = self.sets[self.places[place].set].is_new;
-        let begun = if is_new {
-            self.connections.open(place)
+        let begun = if self.connections.is_closed(place) {
+            self.open(place)
         } else {
-            self.connections.send(place, &self.streams[request.class].bytes)
+            self.send(place, request)
         };
         match begun {
             Ok(()) => {
@@ -276,14 +287,39 @@ impl<'a> Run<'a> {
         }
     }
 
+    fn send(&mut self, place: usize, request: Request) -> Result<(), Failure> {
+        let place_now = &mut self.places[place];
+        place_now.carried = place_now.carried.saturating_add(1);
+        let is_last = self.sets[place_now.set].life.is_some_and(|life| place_now.carried >= life);
+        let stream = &self.streams[request.class];
+        stream.write_request(request.service, is_last, &mut self.bytes);
+        // Before the call: it may run the receiving side of loopback before it returns.
+        place_now.sent = clock::now();
+        self.connections.send(place, &self.bytes)
+    }
+
+    fn open(&mut self, place: usize) -> Result<(), Failure> {
+        self.connections.open(place)?;
+        self.number(place);
+        if (self.keep_from..self.end).contains(&clock::now()) {
+            self.report.opened_measured += 1;
+        }
+        Ok(())
+    }
+
+    /// Another connection stands at this place than before.
+    fn number(&mut self, place: usize) {
+        self.places[place].connection = self.report.connections;
+        self.report.connections = self.report.connections.saturating_add(1);
+    }
+
     fn handle(&mut self, place: usize, at: Nanos, happening: Happening) {
-        let is_new = self.sets[self.places[place].set].is_new;
+        let life = self.sets[self.places[place].set].life;
         match happening {
             Happening::Opened => match self.places[place].current {
                 // Its request has waited for this connection.
                 Some(request) => {
-                    let bytes = &self.streams[request.class].bytes;
-                    if let Err(failure) = self.connections.send(place, bytes) {
+                    if let Err(failure) = self.send(place, request) {
                         self.end_failed(place, failure);
                     }
                 }
@@ -291,15 +327,22 @@ impl<'a> Run<'a> {
             },
             Happening::Answered(answer) => {
                 self.end_answered(place, at, answer);
-                if is_new {
-                    self.connections.close(place);
-                    self.feed(place);
-                } else if answer.keeps {
-                    self.feed(place);
-                } else {
-                    self.reopen(place);
+                match life {
+                    Some(life) if self.places[place].carried >= life => {
+                        self.connections.close(place);
+                        self.places[place].carried = 0;
+                        self.feed(place);
+                    }
+                    None | Some(_) if answer.keeps => self.feed(place),
+                    Some(_) => {
+                        self.note_lost(place);
+                        self.feed(place);
+                    }
+                    None => self.reopen(place),
                 }
             }
+            // It stays free, and is opened for the request that comes to it.
+            Happening::Closed if life.is_some() => self.note_lost(place),
             Happening::Closed => {
                 let set = &mut self.sets[self.places[place].set];
                 set.free.retain(|&free| free != place);
@@ -309,20 +352,41 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// The server has closed a connection before its life was over.
+    fn note_lost(&mut self, place: usize) {
+        self.places[place].carried = 0;
+        self.report.reopened += 1;
+    }
+
     fn end_answered(&mut self, place: usize, at: Nanos, answer: Answer) {
         let Some(request) = self.places[place].current.take() else { return };
         self.in_flight -= 1;
-        let class = &mut self.report.classes[request.class];
         if !(200..300).contains(&answer.status) {
-            class.failures.note(Failure::Status);
+            self.fail(request, Failure::Status);
             return;
         }
+        let class = &mut self.report.classes[request.class];
         class.answered += 1;
         if let Some(worker) = answer.worker {
             *class.by_worker.entry(worker).or_insert(0) += 1;
         }
+        if (self.keep_from..self.end).contains(&at) {
+            class.answered_measured += 1;
+        }
         if request.due >= self.keep_from {
             note(&mut class.latency, at.since(request.due));
+        }
+        if self.plan.keep_samples {
+            self.report.keep(Sample {
+                // A plan with more classes than that has no use for samples of them.
+                class: u16::try_from(request.class).unwrap_or(u16::MAX),
+                connection: self.places[place].connection,
+                due: request.due,
+                sent: self.places[place].sent,
+                answered: at,
+                service: request.service,
+                worker: answer.worker,
+            });
         }
     }
 
@@ -332,13 +396,26 @@ impl<'a> Run<'a> {
             self.in_flight -= 1;
             self.fail(request, failure);
         }
+        self.places[place].carried = 0;
         let set = &mut self.sets[self.places[place].set];
         set.free.retain(|&free| free != place);
         self.rest(place);
     }
 
+    fn note_due(&mut self, request: Request) {
+        let class = &mut self.report.classes[request.class];
+        class.due += 1;
+        if request.due >= self.keep_from {
+            class.due_measured += 1;
+        }
+    }
+
     fn fail(&mut self, request: Request, failure: Failure) {
-        self.report.classes[request.class].failures.note(failure);
+        let class = &mut self.report.classes[request.class];
+        class.failures.note(failure);
+        if request.due >= self.keep_from {
+            class.failures_measured.note(failure);
+        }
     }
 
     fn rest(&mut self, place: usize) {
@@ -346,7 +423,7 @@ impl<'a> Run<'a> {
     }
 
     fn wake(&mut self, place: usize) {
-        if self.sets[self.places[place].set].is_new {
+        if self.sets[self.places[place].set].life.is_some() {
             self.feed(place);
         } else {
             self.reopen(place);
@@ -355,7 +432,7 @@ impl<'a> Run<'a> {
 
     fn reopen(&mut self, place: usize) {
         self.report.reopened += 1;
-        if self.connections.open(place).is_err() {
+        if self.open(place).is_err() {
             self.rest(place);
         }
     }
@@ -384,36 +461,5 @@ impl<'a> Run<'a> {
                 }
             }
         }
-    }
-}
-
-impl Stream {
-    /// The place that a request of [`Choice::Bound`] is bound to.
-    fn draw(&self, hot_requests: f64, rng: &mut fastrand::Rng) -> usize {
-        let (hot, cold) = self.order.split_at(self.hot);
-        let is_hot = !hot.is_empty() && (cold.is_empty() || rng.f64() < hot_requests);
-        let among = if is_hot { hot } else { cold };
-        among[rng.usize(..among.len())]
-    }
-}
-
-fn stream(class: &Class, sets: &[Vec<usize>], rng: &mut fastrand::Rng) -> Stream {
-    let connection = if class.choice == Choice::New { "Connection: close\r\n" } else { "" };
-    let request = format!("GET {} HTTP/1.1\r\nHost: maitred\r\n{connection}\r\n", class.path);
-    let mut order = sets[class.set.0].clone();
-    rng.shuffle(&mut order);
-    let hot = match class.choice {
-        Choice::Bound { hot_connections, .. } => (order.len() as f64 * hot_connections).round(),
-        Choice::Random | Choice::InTurn | Choice::New => 0.0,
-    };
-    let seed = rng.u64(..);
-    Stream {
-        bytes: request.into_bytes(),
-        times: match class.pace {
-            Pace::Open(arrivals) => Some(arrivals.times(seed).peekable()),
-            Pace::Closed => None,
-        },
-        hot: (hot as usize).min(order.len()),
-        order,
     }
 }

@@ -1,11 +1,15 @@
 //! The generator against small servers of std, which are slow, close, or answer nonsense on purpose.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use super::*;
+use crate::time::Nanos;
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nX-Maitred-Worker: 5\r\nContent-Length: 2\r\n\r\nok";
 
@@ -36,7 +40,8 @@ fn serve(answer: impl Fn(usize, &mut TcpStream) -> bool + Send + Clone + 'static
 }
 
 fn class(path: &str, pace: Pace, set: SetId, choice: Choice) -> Class {
-    Class { name: path.to_owned(), path: path.to_owned(), pace, set, choice }
+    let ask = Ask::Path(path.to_owned());
+    Class { name: path.to_owned(), ask, pace, set, choice }
 }
 
 fn plan(classes: Vec<Class>, duration_ms: u64) -> Plan {
@@ -46,6 +51,7 @@ fn plan(classes: Vec<Class>, duration_ms: u64) -> Plan {
         warm_up: Duration::ZERO,
         answer_within: Duration::from_secs(10),
         seed: 1,
+        keep_samples: false,
     }
 }
 
@@ -93,7 +99,8 @@ fn a_seed_decides_what_is_due() {
 fn every_choice_finds_its_connections() {
     let address = serve(|_, stream| stream.write_all(OK).is_ok());
     let skewed = Choice::Bound { hot_connections: 0.1, hot_requests: 0.9 };
-    for choice in [Choice::Random, Choice::InTurn, Choice::EVEN, skewed, Choice::New] {
+    let renewed = Choice::Renewed { requests: 3 };
+    for choice in [Choice::Random, Choice::InTurn, Choice::EVEN, skewed, Choice::New, renewed] {
         let mut generator = Generator::new(address).unwrap();
         let set = match choice {
             Choice::New => generator.reserve(10).unwrap(),
@@ -149,7 +156,8 @@ fn failures_are_told_apart() {
     for (answer, expected) in cases {
         let mut generator = Generator::new(serve(answer)).unwrap();
         let set = generator.reserve(1).unwrap();
-        let report = generator.run(&plan(vec![class("/", pace, set, Choice::New)], 1)).unwrap();
+        let report =
+            generator.run(&plan(vec![class("/", pace.clone(), set, Choice::New)], 1)).unwrap();
         let found = &report.classes[0];
         assert_eq!(found.failures.of(expected), 3, "{expected:?}: {}", found.failures);
     }
@@ -173,4 +181,139 @@ fn no_run_waits_for_ever() {
     plan.answer_within = Duration::from_millis(50);
     let report = generator.run(&plan).unwrap();
     assert_eq!(report.failures().to_string(), "3 too late");
+}
+
+/// A server that counts its connections.
+fn counted() -> (SocketAddr, Arc<AtomicUsize>) {
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&connections);
+    let address = serve(move |request, stream| {
+        if request == 0 {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+        stream.write_all(OK).is_ok()
+    });
+    (address, connections)
+}
+
+#[test]
+fn a_connection_is_renewed_after_so_many_requests() {
+    let (address, connections) = counted();
+    let mut generator = Generator::new(address).unwrap();
+    let set = generator.reserve(2).unwrap();
+    let pace = Pace::Open(Arrivals::Constant { rate: 500.0 });
+    let renewed = Choice::Renewed { requests: 5 };
+    let mut plan = plan(vec![class("/", pace, set, renewed)], 200);
+    plan.keep_samples = true;
+    let report = generator.run(&plan).unwrap();
+    let found = &report.classes[0];
+    assert_eq!((found.answered, found.failures.sum(), report.reopened), (100, 0, 0));
+    let mut requests = BTreeMap::new();
+    for sample in &report.samples {
+        *requests.entry(sample.connection).or_insert(0) += 1;
+    }
+    assert_eq!(requests.len(), connections.load(Ordering::Relaxed));
+    assert_eq!(requests.len(), report.connections as usize);
+    // The first life of both places, and the last, may be shorter.
+    assert!(requests.values().all(|&count| count <= 5), "{requests:?}");
+    let whole = requests.values().filter(|&&count| count == 5).count();
+    assert!(whole + 4 >= requests.len(), "{requests:?}");
+}
+
+#[test]
+fn samples_are_the_same_requests_as_the_histogram() {
+    let address = serve(|_, stream| stream.write_all(OK).is_ok());
+    let mut generator = Generator::new(address).unwrap();
+    let set = generator.open(&opening(4)).unwrap();
+    let times = ServiceTimes::Exponential { mean: Duration::from_millis(2) };
+    let ask = Ask::Service { kind: ServiceKind::Sleep, times };
+    let pace = Pace::Open(Arrivals::Poisson { rate: 500.0 });
+    let asking = Class { ask, ..class("asking", pace, set, Choice::Random) };
+    let mut plan = plan(vec![asking], 300);
+    plan.warm_up = Duration::from_millis(100);
+    plan.keep_samples = true;
+    let mut report = generator.run(&plan).unwrap();
+    let found = &report.classes[0];
+    assert_eq!(report.samples.len() as u64, found.answered);
+    let (from, to) = report.measured;
+    assert_eq!(to.since(from), plan.duration - plan.warm_up);
+    let measured = report.samples.iter().filter(|sample| sample.due >= from);
+    assert_eq!(measured.clone().count() as u64, found.latency.len());
+    assert_eq!(found.due_measured, found.latency.len());
+    let longest = measured.map(|sample| sample.answered.since(sample.due)).max().unwrap();
+    // Three digits.
+    assert!(longest.abs_diff(found.latency_max()) <= longest / 500, "{longest:?}");
+    assert!(report.samples.is_sorted_by_key(|sample| sample.answered));
+    let is_in_order = |sample: &Sample| sample.due <= sample.sent && sample.sent <= sample.answered;
+    assert!(report.samples.iter().all(is_in_order));
+    assert!(report.samples.iter().all(|sample| sample.worker == Some(5)));
+
+    // The same seed asks for the same, in the order in which it is due.
+    let asked = |report: &Report| {
+        let mut asked: Vec<_> =
+            report.samples.iter().map(|sample| (sample.due, sample.service)).collect();
+        asked.sort_unstable();
+        asked.into_iter().map(|(_, service)| service).collect::<Vec<_>>()
+    };
+    let other = generator.run(&plan).unwrap();
+    assert_eq!(asked(&report), asked(&other));
+
+    // Two generators' connections are told apart.
+    let before = report.connections;
+    report.add(&other);
+    assert_eq!(report.connections, before + other.connections);
+    assert_eq!(report.samples.len() as u64, report.answered());
+    assert!(report.samples.is_sorted_by_key(|sample| sample.answered));
+    assert!(report.samples.iter().any(|sample| sample.connection >= before));
+}
+
+/// Every idle connection sends one request of each burst.
+#[test]
+fn bursts_use_every_connection_once() {
+    let address = serve(|_, stream| stream.write_all(OK).is_ok());
+    let mut generator = Generator::new(address).unwrap();
+    let set = generator.open(&opening(20)).unwrap();
+    let (first, every) = (Duration::from_millis(10), Duration::from_millis(200));
+    let pace = Pace::Open(Arrivals::Bursts { count: 20, first, every });
+    let mut plan = plan(vec![class("/", pace, set, Choice::InTurn)], 450);
+    plan.keep_samples = true;
+    let report = generator.run(&plan).unwrap();
+    let mut bursts: BTreeMap<_, Vec<Sample>> = BTreeMap::new();
+    for sample in &report.samples {
+        bursts.entry(sample.due).or_default().push(*sample);
+    }
+    assert_eq!((bursts.len(), report.samples.len()), (3, 60));
+    let mut answered = Nanos(0);
+    for (due, samples) in bursts {
+        let connections: BTreeSet<_> = samples.iter().map(|sample| sample.connection).collect();
+        // Only one whose last answer is still on its way is not used.
+        assert!(answered >= due || connections.len() == 20, "{connections:?}");
+        answered = samples.iter().map(|sample| sample.answered).max().unwrap();
+    }
+}
+
+/// The trace's connections are ours, whoever is free.
+#[test]
+fn a_trace_is_replayed_on_its_own_connections() {
+    let address = serve(|_, stream| stream.write_all(OK).is_ok());
+    let mut generator = Generator::new(address).unwrap();
+    let set = generator.open(&opening(3)).unwrap();
+    let text = "time_s,connection,service_ms\n0,0,1\n0,1,2\n0.02,0,3\n0.02,0,4\n0.03,4,5\n";
+    let trace = replay::parse(text.as_bytes()).unwrap();
+    let times = ServiceTimes::Fixed(Duration::ZERO);
+    let ask = Ask::Service { kind: ServiceKind::Spin, times };
+    let class = Class { ask, ..class("trace", Pace::Replay(trace), set, Choice::EVEN) };
+    let mut plan = plan(vec![class], 100);
+    plan.keep_samples = true;
+    let report = generator.run(&plan).unwrap();
+    let mut samples = report.samples.clone();
+    samples.sort_by_key(|sample| sample.service);
+    let services: Vec<_> = samples.iter().map(|sample| sample.service.as_millis()).collect();
+    assert_eq!(services, [1, 2, 3, 4, 5]);
+    let [one, two, three, four, five] = samples[..] else { panic!("five") };
+    assert_eq!([three.connection, four.connection], [one.connection; 2]);
+    // Three places: the trace's connections 1 and 4 share one.
+    assert_eq!(five.connection, two.connection);
+    assert_ne!(one.connection, two.connection);
+    assert_eq!(four.due.since(one.due), Duration::from_millis(20));
 }

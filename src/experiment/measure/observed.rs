@@ -17,12 +17,16 @@ pub struct Observed {
     pub place: u32,
     /// The generators' report, all threads together.
     pub report: Report,
-    /// Every request that was answered well, in the order of answers.
+    /// Every request that was answered well, in the order of answers, the warm-up's too: it may be
+    /// served still when the measured time begins. Empty if none were kept; those of `report` are
+    /// not looked at.
     pub samples: Vec<Sample>,
     /// The measured time: from the end of the warm-up to the end of arrivals.
     pub measured: (Nanos, Nanos),
     /// How many requests can be in service at a time: workers, and threads in each (1 for a loop).
     pub capacity: Capacity,
+    /// The latency that the workload allows (its service level objective), if it says one.
+    pub bound: Option<Duration>,
     /// What the server has used in the measured time; none of a server whose processes are not
     /// known.
     pub usage: Option<Usage>,
