@@ -2,4 +2,5 @@
 //!
 //! Not here: how the figures come about (`measure`).
 
+pub mod digits;
 pub mod schema;
