@@ -2,5 +2,9 @@
 //!
 //! Not here: how the figures come about (`measure`).
 
+pub mod csv;
 pub mod digits;
+pub mod folder;
+pub mod json;
 pub mod schema;
+pub mod table;
