@@ -237,7 +237,7 @@ impl Hostile {
             "about-to-be-stuck" => {
                 // With an idle connection there would be something to rescue.
                 if until.is_none() {
-                    let (loan, descriptor) = self.claim_one(b"")?;
+                    let (loan, descriptor) = self.claim_one(b"GET /keep")?;
                     maitred::sys::stream::receive(descriptor.as_fd(), &mut [0; 1000])?;
                     self.loans.push((loan, descriptor));
                     self.word(loan).store(u64::from(loan.sequence) << 32 | IDLE, Ordering::Release);

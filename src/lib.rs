@@ -1,4 +1,5 @@
-//! maitred: a pre-fork HTTP server in which **only the master accepts**.
+//! maitred: a pre-fork HTTP server in which **only the master accepts** (or, to compare, the workers
+//! in one of the kernel's ways: `--accept`).
 //!
 //! The master seats each connection at a chosen worker process by passing the connected descriptor
 //! over that worker's own Unix socketpair (SCM_RIGHTS). It *lends*: it keeps its own copy from
@@ -23,7 +24,9 @@
 //! | shed | turned away with a 503 |
 //! | account | every connection that was accepted: where it is, or how it has left |
 //! | status file | what a master says of itself, for other processes to read |
-//! | intake | where a worker's connections come from |
+//! | intake | where a worker's connections come from: loans, or one of the kernel's ways |
+//! | arm | one way of distributing connections over workers: the master's, or one of the kernel's |
+//! | own | what a worker has accepted itself, in one of the kernel's arms |
 //!
 //! # Rooms, in the order in which a connection travels
 

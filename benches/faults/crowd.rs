@@ -170,7 +170,9 @@ impl Habit {
     fn begin(self, member: &mut Member) -> io::Result<()> {
         let stream = &mut member.stream;
         match self {
-            Habit::Silent => Ok(()),
+            // Reset at the end: ten thousand in TIME_WAIT would end a minute later, in the middle of
+            // another window.
+            Habit::Silent => SockRef::from(&*stream).set_linger(Some(Duration::ZERO)),
             Habit::SlowHead => send(stream, b"GET / HTTP/1.1\r\nHost: crowd\r\nX: "),
             Habit::SlowBody => send(
                 stream,

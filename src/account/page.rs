@@ -1,14 +1,14 @@
 //! The bytes of a status file: little-endian words of 64 bits, behind each other.
 //!
 //! ```text
-//!   14 words   head      magic, version, length in words, sequence, written at, pid, started at,
-//!                        phase, reload, replaced, of, generation, counts of tables
+//!   15 words   head      magic, version, length in words, sequence, written at, pid, started at,
+//!                        phase, accept, reload, replaced and of, generation, counts of tables
 //!   12 words   events    in the order of `Counters::events`
 //!   14 words   outcomes  in the order of `Outcome::ALL`
 //!    4 words   here      in the order of `Here::list`
 //!    2 words   each slot    seated, starts
-//!   10 words   each worker  slot, generation, pid, stage, on loan, waiting, started, finished,
-//!                           errors, flags (1 stuck, 2 stopped)
+//!   12 words   each worker  slot, generation, pid, stage, on loan, waiting, started, finished,
+//!                           errors, accepted itself, of those open, flags (1 stuck, 2 stopped)
 //!    1 word    checksum  FNV-1a over all words before it
 //! ```
 //!
@@ -28,24 +28,24 @@ use crate::account::counters::{NAMED, SlotCounters};
 use crate::account::{
     Account, Counters, Here, Phase, ReloadState, ReloadStatus, Status, WorkerStage, WorkerStatus,
 };
-use crate::config::{STATUS_WORKERS_MAX, WORKERS_MAX};
+use crate::config::{Arm, STATUS_WORKERS_MAX, WORKERS_MAX};
 use crate::ident::{Generation, Incarnation, Slot};
 
 /// What a status file begins with.
 pub const MAGIC: [u8; 8] = *b"maitstat";
 
 /// The layout that this program writes and reads.
-pub const VERSION: u64 = 1;
+pub const VERSION: u64 = 2;
 
 /// The longest page there can be, in bytes.
 pub const SIZE_MAX: usize =
     WORD * (FIXED + SLOT * WORKERS_MAX as usize + WORKER * STATUS_WORKERS_MAX + 1);
 
 const WORD: usize = 8;
-const HEAD: usize = 14;
+const HEAD: usize = 15;
 const HERE: usize = 4;
 const SLOT: usize = 2;
-const WORKER: usize = 10;
+const WORKER: usize = 12;
 
 /// Words in front of the tables.
 const FIXED: usize = HEAD + NAMED + HERE;
@@ -95,6 +95,7 @@ pub fn encode(status: &Status, stamp: Stamp, out: &mut Vec<u8>) {
     put(status.pid.into());
     put(status.started_at_ms);
     put(status.phase as u64);
+    put(status.accept as u64);
     put(status.reload.state as u64);
     put(u64::from(status.reload.replaced) << 32 | u64::from(status.reload.of));
     put(status.generation.into());
@@ -117,6 +118,8 @@ pub fn encode(status: &Status, stamp: Stamp, out: &mut Vec<u8>) {
         put(worker.requests_started);
         put(worker.requests_finished);
         put(worker.errors);
+        put(worker.own_accepted);
+        put(worker.own_open);
         let stuck = if worker.is_stuck { FLAG_STUCK } else { 0 };
         put(stuck | if worker.is_stopped { FLAG_STOPPED } else { 0 });
     }
@@ -200,6 +203,7 @@ impl Reader<'_> {
         let pid = self.small("process")?;
         let started_at_ms = self.next();
         let phase = self.one_of("phase", &Phase::ALL)?;
+        let accept = self.one_of("arm", &Arm::ALL)?;
         let state = self.one_of("reload", &ReloadState::ALL)?;
         let progress = self.next();
         let half = |number: u64| {
@@ -211,6 +215,7 @@ impl Reader<'_> {
             pid,
             started_at_ms,
             phase,
+            accept,
             reload: ReloadStatus { state, replaced, of },
             generation,
             ..Status::default()
@@ -245,6 +250,7 @@ impl Reader<'_> {
         let requests_started = self.next();
         let requests_finished = self.next();
         let errors = self.next();
+        let (own_accepted, own_open) = (self.next(), self.next());
         let flags = self.next();
         if flags & !(FLAG_STUCK | FLAG_STOPPED) != 0 {
             return Err(PageError::Nonsense("flags of a worker"));
@@ -258,6 +264,8 @@ impl Reader<'_> {
             requests_started,
             requests_finished,
             errors,
+            own_accepted,
+            own_open,
             is_stuck: flags & FLAG_STUCK != 0,
             is_stopped: flags & FLAG_STOPPED != 0,
         })
@@ -291,6 +299,7 @@ mod tests {
             stage in 0..WorkerStage::ALL.len(),
             (on_loan, waiting) in any::<(u32, u32)>(),
             (requests_started, requests_finished, errors) in any::<(u64, u64, u64)>(),
+            (own_accepted, own_open) in any::<(u64, u64)>(),
             (is_stuck, is_stopped) in any::<(bool, bool)>(),
         ) -> WorkerStatus {
             WorkerStatus {
@@ -302,6 +311,8 @@ mod tests {
                 requests_started,
                 requests_finished,
                 errors,
+                own_accepted,
+                own_open,
                 is_stuck,
                 is_stopped,
             }
@@ -312,6 +323,7 @@ mod tests {
         fn status()(
             (pid, started_at_ms, generation) in any::<(u32, u64, u32)>(),
             (phase, state) in (0..Phase::ALL.len(), 0..ReloadState::ALL.len()),
+            arm in 0..Arm::ALL.len(),
             (replaced, of) in any::<(u16, u16)>(),
             numbers in prop::collection::vec(any::<u64>(), NAMED),
             slots in prop::collection::vec(any::<(u64, u64)>(), 0..5),
@@ -331,6 +343,7 @@ mod tests {
                 pid,
                 started_at_ms,
                 phase: Phase::ALL[phase],
+                accept: Arm::ALL[arm],
                 reload: ReloadStatus { state: ReloadState::ALL[state], replaced, of },
                 generation,
                 account: Account { counters, here: Here { queued, parked, on_loan, lingering } },
@@ -380,12 +393,13 @@ mod tests {
         for (place, value, what) in [
             (5, u64::MAX, "process"),
             (7, 4, "phase"),
-            (8, 4, "reload"),
-            (9, 1 << 16, "progress of the reload"),
-            (10, 1 << 32, "generation"),
-            (11, 1025, "number of slots"),
-            (12, u64::MAX, "number of workers"),
-            (11, 1, "length"),
+            (8, 6, "arm"),
+            (9, 4, "reload"),
+            (10, 1 << 16, "progress of the reload"),
+            (11, 1 << 32, "generation"),
+            (12, 1025, "number of slots"),
+            (13, u64::MAX, "number of workers"),
+            (12, 1, "length"),
         ] {
             let mut page = page.clone();
             page[place * 8..][..8].copy_from_slice(&u64::to_le_bytes(value));
@@ -394,8 +408,8 @@ mod tests {
             page[body..].copy_from_slice(&sum.to_le_bytes());
             assert_eq!(decode(&page), Err(PageError::Nonsense(what)));
         }
-        page[8] = 2;
-        assert_eq!(decode(&page), Err(PageError::Version(2)));
+        page[8] = 3;
+        assert_eq!(decode(&page), Err(PageError::Version(3)));
         page[0] = b'M';
         assert_eq!(decode(&page), Err(PageError::Foreign));
         assert_eq!(decode(b""), Err(PageError::Torn));

@@ -3,6 +3,7 @@
 //! Not here: the bytes of it ([`page`](super::page)), who reads them (`observe::status`).
 
 use crate::account::Account;
+use crate::config::Arm;
 use crate::ident::{Incarnation, Slot};
 
 /// One moment of a server.
@@ -14,6 +15,8 @@ pub struct Status {
     pub started_at_ms: u64,
     /// Where it is in its life.
     pub phase: Phase,
+    /// Who accepts: with any but the master the account stays empty.
+    pub accept: Arm,
     /// How the last reload stands.
     pub reload: ReloadStatus,
     /// The generation of the worker that was started last.
@@ -86,6 +89,10 @@ pub struct WorkerStatus {
     pub requests_finished: u64,
     /// Requests that ended badly: malformed, refused, panicked, cut off.
     pub errors: u64,
+    /// Connections that it has accepted itself.
+    pub own_accepted: u64,
+    /// Of those, how many are open.
+    pub own_open: u64,
     /// It makes no progress: nothing goes to it that anybody else has room for.
     pub is_stuck: bool,
     /// A signal has stopped it.

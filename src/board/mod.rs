@@ -12,6 +12,7 @@
 //! | `layout` | which word stands where |
 //! | `master` | the master's side: lend, recall, look, drain the ring, settle |
 //! | `worker` | the worker's side: claim, answer, idle, give, end, let go |
+//! | `own` | the counters of what a worker has accepted itself |
 //! | `report` | the load report, written by one side and read by the other |
 //! | `state` | what one master image leaves the next of it |
 //! | `doing` | which calls a worker runs, for the moment in which it cannot be asked |
@@ -26,6 +27,7 @@ mod layout;
 #[cfg(loom)]
 mod loom;
 mod master;
+mod own;
 mod report;
 mod state;
 mod terms;

@@ -41,6 +41,8 @@ pub struct LoadReport {
     pub service_us_squared: u64,
     /// Requests that ended badly: malformed, refused, panicked, cut off.
     pub errors: u64,
+    /// Connections that this worker has accepted itself; none where the master accepts.
+    pub own_accepted: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -59,12 +61,22 @@ pub(super) enum Field {
     Services,
     ServiceUsSquared,
     Errors,
+    OwnAccepted,
 }
 
 /// Words of a report.
-pub(super) const REPORT_WORDS: usize = Field::Errors as usize + 1;
+pub(super) const REPORT_WORDS: usize = Field::OwnAccepted as usize + 1;
 
 impl LoadReport {
+    /// Connections that this worker has accepted itself, and that have not ended.
+    pub fn own_open(&self) -> u64 {
+        match self.own_accepted {
+            // What has ended was lent.
+            0 => 0,
+            accepted => accepted.saturating_sub(self.connections_ended),
+        }
+    }
+
     /// Reads all fields. `requests_started` is read last but published first, so that a request
     /// that begins meanwhile may be counted twice but is never missed.
     pub(super) fn load(memory: &impl Words) -> LoadReport {
@@ -83,6 +95,7 @@ impl LoadReport {
             services: field(Field::Services),
             service_us_squared: field(Field::ServiceUsSquared),
             errors: field(Field::Errors),
+            own_accepted: field(Field::OwnAccepted),
             requests_started: field(Field::Started),
         }
     }

@@ -24,7 +24,7 @@ use crate::time::Nanos;
 /// A page, as its worker uses it.
 #[derive(Debug)]
 pub struct WorkerPage<M> {
-    memory: M,
+    pub(super) memory: M,
     layout: Layout,
     /// Ids that went into the ring, ever.
     ring_head: u64,
@@ -123,13 +123,7 @@ impl<M: Words> WorkerPage<M> {
 
     /// → ENDED, from any state that this side holds; after the socket was shut down.
     pub fn end(&self, loan: LoanId, from: LoanState) {
-        if from != LoanState::Pinned {
-            report::add(&self.memory, Field::Finished, 1);
-        }
-        if from == LoanState::Active {
-            report::add(&self.memory, Field::ClaimsEmpty, 1);
-        }
-        report::add(&self.memory, Field::ConnectionsEnded, 1);
+        self.count_end(from);
         self.store(loan, from, LoanState::Ended);
     }
 
@@ -200,7 +194,18 @@ impl<M: Words> WorkerPage<M> {
         (nanos != 0).then(|| Duration::from_nanos(nanos))
     }
 
-    fn claim_came_to_nothing(&self) {
+    /// The counters that go with an end.
+    pub(super) fn count_end(&self, from: LoanState) {
+        if from != LoanState::Pinned {
+            report::add(&self.memory, Field::Finished, 1);
+        }
+        if from == LoanState::Active {
+            report::add(&self.memory, Field::ClaimsEmpty, 1);
+        }
+        report::add(&self.memory, Field::ConnectionsEnded, 1);
+    }
+
+    pub(super) fn claim_came_to_nothing(&self) {
         report::add(&self.memory, Field::ClaimsEmpty, 1);
         report::add(&self.memory, Field::Finished, 1);
     }

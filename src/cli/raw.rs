@@ -12,7 +12,7 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
 use crate::cli::faults::variable_of;
 use crate::cli::values::{show_duration, show_size};
-use crate::config::{Bind, Settings, WORKERS_DEFAULT_MAX};
+use crate::config::{Arm, Bind, Settings, WORKERS_DEFAULT_MAX};
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -115,6 +115,24 @@ pub struct RawServe {
     /// Handler threads in each worker; 0 runs handlers on its loop
     #[arg(long, value_name = "N", help_heading = "Workers")]
     pub threads: Option<String>,
+
+    /// Who accepts: master, or the workers in one of the kernel's ways: shared, exclusive,
+    /// reuseport, reuseport-cbpf or blocking
+    #[arg(long, value_name = "ARM", help_heading = "Workers")]
+    pub accept: Option<String>,
+
+    /// With handler threads: workers accept also while none of theirs is free (shared, exclusive)
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", help_heading = "Workers")]
+    pub accept_eager: Option<String>,
+
+    /// Connections that a worker takes from the kernel in one turn
+    #[arg(long, value_name = "N", help_heading = "Workers")]
+    pub accept_batch: Option<String>,
+
+    /// Whose queue a connection goes to with reuseport-cbpf: random or cpu
+    #[arg(long, value_name = "HOW", help_heading = "Workers")]
+    pub cbpf: Option<String>,
 
     /// Who gets a connection: round-robin, least-loaded, two-choices, random, weighted,
     /// least-latency or ip-hash
@@ -394,6 +412,12 @@ fn default_of(id: &str) -> Option<String> {
         "unix_mode" => format!("{:o}", settings.listen.unix_mode),
         "workers" => format!("usable cores, at most {WORKERS_DEFAULT_MAX}"),
         "threads" => settings.threads.to_string(),
+        "accept" => settings.accept.arm.to_string(),
+        "accept_batch" => {
+            let (shared, private) = (Arm::Shared.batch_default(), Arm::Reuseport.batch_default());
+            format!("{shared}; {private} with reuseport")
+        }
+        "cbpf" => "random".to_owned(),
         "balance" => "least-loaded".to_owned(),
         "rebalance" => "auto".to_owned(),
         "credit" => "by threads".to_owned(),
@@ -442,7 +466,8 @@ mod tests {
         for argument in command.find_subcommand("serve").unwrap().get_arguments() {
             let id = argument.get_id();
             assert!(argument.get_help().is_some(), "{id}");
-            let switch = ["browse", "worker_header", "access_log"].contains(&id.as_str());
+            let switch =
+                ["browse", "accept_eager", "worker_header", "access_log"].contains(&id.as_str());
             assert!(!switch || argument.get_value_names().is_some(), "{id}");
         }
     }

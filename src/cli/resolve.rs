@@ -4,8 +4,9 @@
 //! hold them in their hand. Every fault is collected; who has three typing errors hears of three.
 //!
 //! Not here: the parsers (`values`, `addresses`), which address wins (`binds`), what ends a worker's
-//! life (`lives`).
+//! life (`lives`), who accepts (`arms`).
 
+mod arms;
 mod lives;
 
 use std::ffi::OsString;
@@ -69,6 +70,7 @@ pub fn resolve(raw: &RawServe, surroundings: &Surroundings<'_>) -> Result<Resolv
         number_u16(text, 1..=u64::from(config::CREDIT_MAX))
     });
     let (queue_timeout, max_queue) = queue(raw, &default, &mut reader);
+    let accept = arms::accept(raw, &app, &binds, threads, &mut reader);
     let stall_after =
         reader.value_or("--stall-after", raw.stall_after.as_deref(), default.stall_after, |text| {
             values::duration(text, config::STALL_AFTER_MIN..=config::STALL_AFTER_MAX)
@@ -84,10 +86,11 @@ pub fn resolve(raw: &RawServe, surroundings: &Surroundings<'_>) -> Result<Resolv
         reader.value_or("--access-log", raw.access_log.as_deref(), false, values::switch);
     let status_file = status_file(raw.status_file.as_ref(), &mut reader);
     let log = log(raw, &mut reader);
-    let settings = Settings {
+    let mut settings = Settings {
         app,
         binds,
         listen,
+        accept,
         workers,
         threads,
         balance,
@@ -106,6 +109,18 @@ pub fn resolve(raw: &RawServe, surroundings: &Surroundings<'_>) -> Result<Resolv
         status_file,
         seed: seed.map(|given| given.value),
     };
+    if settings.accept.arm.is_kernels() {
+        // Variables may say otherwise; nobody is lent anything.
+        settings = Settings {
+            balance: default.balance,
+            weights: Vec::new(),
+            rebalance: Rebalance::Never,
+            credit: None,
+            queue_timeout: None,
+            max_queue: None,
+            ..settings
+        };
+    }
     reader.finish(Resolved { settings, log })
 }
 

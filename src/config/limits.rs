@@ -176,7 +176,22 @@ pub const SLICES_PER_WRITE_MAX: usize = 16;
 /// nginx waits 500 ms (`accept_mutex_delay`); half of it keeps the pause below what users notice.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(250);
 
-/// Aborted connections skipped in one go before the master looks at anything else.
+/// `--accept-batch` at the most: what one worker takes of a queue in one turn is what no other gets.
+pub const ACCEPT_BATCH_MAX: u16 = 64;
+
+/// Connections that a worker which leaves takes from its queue in one turn, before it looks at what
+/// it has already.
+pub const EMPTIED_PER_TURN_MAX: usize = 256;
+
+/// How long accept(2) blocks at the most with `--accept blocking`: so much later a worker hears that
+/// it is to leave. Ten wake-ups a second cost an idle worker a few hundred-thousandths of a core.
+pub const BLOCKING_ACCEPT_MAX: Duration = Duration::from_millis(100);
+
+/// How often the master looks at the pages of workers that accept themselves, where somebody counts
+/// on it (`--status-file`, recycling): nothing else wakes it there.
+pub const OWN_LOOK: Duration = Duration::from_millis(250);
+
+/// Aborted connections skipped in one go before the master, or a worker, looks at anything else.
 pub const ACCEPT_RETRIES_MAX: usize = 64;
 
 /// A complaint that would repeat with every connection is logged once in this time.

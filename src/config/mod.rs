@@ -6,6 +6,7 @@
 //!
 //! Not here: parsing of flags and variables (`cli`).
 
+mod accept;
 pub mod limits;
 
 use std::ffi::OsString;
@@ -14,6 +15,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use accept::{Accept, Arm, Queues, Selector};
 pub use limits::*;
 
 /// Everything that master and workers need to know, resolved and in bounds.
@@ -25,6 +27,8 @@ pub struct Settings {
     pub binds: Vec<Bind>,
     /// Options that every listener gets.
     pub listen: ListenOptions,
+    /// Who accepts connections.
+    pub accept: Accept,
     /// Worker processes.
     pub workers: u16,
     /// Handler threads in each worker; 0 runs handlers on the worker's loop.
@@ -215,6 +219,7 @@ impl Default for Settings {
             app: App::Embedded,
             binds: vec![Bind::Tcp(SocketAddr::from(([127, 0, 0, 1], 8000)))],
             listen: ListenOptions::default(),
+            accept: Accept::default(),
             workers: 1,
             threads: 1,
             balance: Balance::default(),

@@ -4,6 +4,9 @@
 //! come, first served. Readiness is edge-triggered, so the acceptor remembers which listener has
 //! more; after the first wake-up in vain a listener leaves epoll until there is room again.
 //!
+//! With one of the kernel's arms (`--accept`) the workers accept: the listeners are opened here, with
+//! the same options, and inherited by workers; the master neither watches nor accepts.
+//!
 //! Not here: which worker gets a connection (`dispatch`), sockets and their options
 //! (`sys::listener`, `sys::accept`).
 
@@ -14,12 +17,17 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 use tracing::{error, info, warn};
 
-use crate::config::{ACCEPT_PAUSE, ACCEPT_RETRIES_MAX, Bind, LOG_REPEAT_AFTER, ListenOptions};
-use crate::ident::{ListenerId, PeerAddress};
+use crate::config::{
+    ACCEPT_PAUSE, ACCEPT_RETRIES_MAX, Accept, Arm, BLOCKING_ACCEPT_MAX, Bind, LOG_REPEAT_AFTER,
+    ListenOptions, Queues,
+};
+use crate::ident::{ListenerId, PeerAddress, Slot};
+use crate::master::private_queues::{self, PrivateQueues};
 use crate::master::tokens::Source;
 use crate::master::upgrade::state::ListenerState;
 use crate::sys::accept::{self, Accepted};
 use crate::sys::listener::{self, ListenError, UnixSocketFile};
+use crate::sys::reuseport;
 use crate::sys::upgrade::Adopter;
 use crate::time::Nanos;
 
@@ -31,6 +39,8 @@ pub(crate) struct Acceptor {
     paused_until: Option<Nanos>,
     logged_at: Option<Nanos>,
     registry: Registry,
+    accept: Accept,
+    options: ListenOptions,
 }
 
 struct Listener {
@@ -46,6 +56,8 @@ struct Listener {
     ready: bool,
     /// In epoll.
     watched: bool,
+    /// Those of the other slots, where each worker has its own.
+    private: PrivateQueues,
 }
 
 /// Why accepting stopped.
@@ -69,24 +81,30 @@ impl Acceptor {
     pub(crate) fn open(
         binds: &[Bind],
         options: &ListenOptions,
+        accept: Accept,
         registry: Registry,
     ) -> Result<Self, ListenError> {
-        let listeners = Vec::with_capacity(binds.len());
-        let mut acceptor =
-            Acceptor { listeners, next: 0, paused_until: None, logged_at: None, registry };
+        let mut acceptor = Acceptor {
+            listeners: Vec::with_capacity(binds.len()),
+            next: 0,
+            paused_until: None,
+            logged_at: None,
+            registry,
+            accept,
+            options: *options,
+        };
         for (place, bind) in binds.iter().enumerate() {
-            acceptor.open_one(place, bind, options)?;
+            acceptor.open_one(place, bind)?;
         }
         Ok(acceptor)
     }
 
-    fn open_one(
-        &mut self,
-        place: usize,
-        bind: &Bind,
-        options: &ListenOptions,
-    ) -> Result<(), ListenError> {
+    fn open_one(&mut self, place: usize, bind: &Bind) -> Result<(), ListenError> {
+        let options = &self.options;
         let (descriptor, file) = match bind {
+            Bind::Tcp(address) if self.accept.arm.queues() == Queues::Private => {
+                (reuseport::open_tcp(*address, options)?, None)
+            }
             Bind::Tcp(address) => (listener::open_tcp(*address, options)?, None),
             Bind::Unix(path) => {
                 let (descriptor, file) = listener::open_unix(path, options)?;
@@ -105,9 +123,22 @@ impl Acceptor {
         file: Option<UnixSocketFile>,
     ) -> Result<(), ListenError> {
         let address = listener::local_address(descriptor.as_fd())?;
+        if self.accept.arm == Arm::Blocking {
+            listener::set_blocking(descriptor.as_fd(), BLOCKING_ACCEPT_MAX)
+                .map_err(|source| ListenError::System { address: address.clone(), source })?;
+        }
         let id = ListenerId(place as u16);
-        let (ready, watched) = (false, false);
-        self.listeners.push(Listener { id, bind, descriptor, address, file, ready, watched });
+        let (ready, watched, private) = (false, false, PrivateQueues::default());
+        self.listeners.push(Listener {
+            id,
+            bind,
+            descriptor,
+            address,
+            file,
+            ready,
+            watched,
+            private,
+        });
         Ok(())
     }
 
@@ -121,21 +152,26 @@ impl Acceptor {
     pub(crate) fn resume(
         binds: &[Bind],
         options: &ListenOptions,
+        accept: Accept,
         registry: Registry,
         states: &[ListenerState],
         adopter: &mut Adopter,
     ) -> Result<Self, ListenError> {
         let mut left: Vec<_> = states
             .iter()
-            .map(|state| Ok((state, adopter.adopt(state.descriptor)?)))
+            .map(|state| {
+                let private = state.private.iter().map(|number| adopter.adopt(*number));
+                let private = PrivateQueues::resume(private.collect::<io::Result<_>>()?);
+                Ok((state, adopter.adopt(state.descriptor)?, private))
+            })
             .collect::<io::Result<_>>()
             .map_err(|source| ListenError::System { address: "a descriptor".into(), source })?;
-        let mut acceptor = Acceptor::open(&[], options, registry)?;
+        let mut acceptor = Acceptor::open(&[], options, accept, registry)?;
         for (place, bind) in binds.iter().enumerate() {
             let name = bind.to_string();
-            match left.iter().position(|(state, _)| state.bind == name) {
+            match left.iter().position(|(state, ..)| state.bind == name) {
                 Some(at) => {
-                    let (state, descriptor) = left.remove(at);
+                    let (state, descriptor, private) = left.remove(at);
                     let file = match bind {
                         Bind::Unix(path) => state
                             .file
@@ -146,18 +182,19 @@ impl Acceptor {
                     if let Some(listener) = acceptor.listeners.last_mut() {
                         // Somebody may have connected meanwhile: look.
                         listener.ready = true;
+                        listener.private = private;
                     }
                 }
                 None => {
-                    if let Err(cause) = acceptor.open_one(place, bind, options) {
+                    if let Err(cause) = acceptor.open_one(place, bind) {
                         error!(%cause, "a new address is not listened on");
                     }
                 }
             }
         }
-        for (state, descriptor) in left {
+        for (state, descriptor, private) in left {
             info!(address = state.bind, "no longer listening");
-            drop(descriptor);
+            drop((descriptor, private));
         }
         Ok(acceptor)
     }
@@ -171,12 +208,59 @@ impl Acceptor {
                 bind: listener.bind.clone(),
                 descriptor: listener.descriptor.as_raw_fd(),
                 file: listener.file.as_ref().map(UnixSocketFile::identity),
+                private: listener.private.numbers(),
             })
             .collect()
     }
 
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.listeners.iter().map(|listener| listener.descriptor.as_fd())
+        let listeners = self.listeners.iter();
+        listeners.flat_map(Listener::all)
+    }
+
+    /// The listeners that a worker of this slot accepts from; none where the master does. What is
+    /// missing for the slot is opened.
+    ///
+    /// # Errors
+    /// The system refuses a listener.
+    pub(crate) fn inherited_by(
+        &mut self,
+        slot: Slot,
+    ) -> Result<Vec<(ListenerId, BorrowedFd<'_>)>, ListenError> {
+        if !self.accept.arm.is_kernels() {
+            return Ok(Vec::new());
+        }
+        if self.accept.arm.queues() == Queues::Private {
+            for listener in &mut self.listeners {
+                let address =
+                    private_queues::tcp_address(listener.descriptor.as_fd()).map_err(|source| {
+                        ListenError::System { address: listener.address.clone(), source }
+                    })?;
+                listener.private.open_for(slot, address, &self.options)?;
+            }
+        }
+        let queue = match self.accept.arm.queues() {
+            Queues::Shared => Slot(0),
+            Queues::Private => slot,
+        };
+        let of_queue = |one| Listener::of(one, queue);
+        Ok(self.listeners.iter().filter_map(of_queue).collect())
+    }
+
+    /// So many slots are wanted, and those below `used` have workers: private queues follow.
+    pub(crate) fn settle_slots(&mut self, wanted: u16, used: u16) {
+        if self.accept.arm.queues() == Queues::Private {
+            let Accept { arm, selector, .. } = self.accept;
+            for listener in &mut self.listeners {
+                let first = listener.descriptor.as_fd();
+                listener.private.settle(first, arm, selector, wanted, used);
+            }
+        }
+    }
+
+    /// Whether the master accepts, and lends to workers; with the kernel's arms it does neither.
+    pub(crate) fn lends(&self) -> bool {
+        !self.accept.arm.is_kernels()
     }
 
     /// The addresses, as users write them.
@@ -186,7 +270,9 @@ impl Acceptor {
 
     /// Whether a connection may be waiting in a kernel queue.
     pub(crate) fn kernel_waits(&self) -> bool {
-        self.paused_until.is_none() && self.listeners.iter().any(|listener| listener.ready)
+        self.paused_until.is_none()
+            && self.lends()
+            && self.listeners.iter().any(|listener| listener.ready)
     }
 
     /// An event said that a listener has connections. `wanted` is whether anybody has room.
@@ -203,7 +289,7 @@ impl Acceptor {
 
     /// Puts listeners into epoll that left it, or were never there.
     pub(crate) fn watch_all(&mut self) {
-        if self.paused_until.is_some() {
+        if self.paused_until.is_some() || !self.lends() {
             return;
         }
         for listener in self.listeners.iter_mut().filter(|listener| !listener.watched) {
@@ -303,8 +389,10 @@ impl Acceptor {
     /// a deferred one would be reset with its listener.
     pub(crate) fn stop_deferring(&mut self) {
         for listener in &self.listeners {
-            if let Err(cause) = listener::set_defer_accept(listener.descriptor.as_fd(), 0) {
-                warn!(address = listener.address, %cause, "switching deferred accept off");
+            for queue in listener.all() {
+                if let Err(cause) = listener::set_defer_accept(queue, 0) {
+                    warn!(address = listener.address, %cause, "switching deferred accept off");
+                }
             }
         }
     }
@@ -313,8 +401,10 @@ impl Acceptor {
     /// the queue holds afterwards is all there will be.
     pub(crate) fn stop_handshakes(&mut self) {
         for listener in &mut self.listeners {
-            if let Err(cause) = listener::refuse_handshakes(listener.descriptor.as_fd()) {
-                warn!(address = listener.address, %cause, "refusing new handshakes");
+            for queue in listener.all() {
+                if let Err(cause) = listener::refuse_handshakes(queue) {
+                    warn!(address = listener.address, %cause, "refusing new handshakes");
+                }
             }
             listener.ready = true;
         }
@@ -348,5 +438,17 @@ impl Acceptor {
             let _ = self.registry.deregister(&mut SourceFd(&raw));
             listener.watched = false;
         }
+    }
+}
+
+impl Listener {
+    /// The queue of a slot, under the listener's name.
+    fn of(&self, slot: Slot) -> Option<(ListenerId, BorrowedFd<'_>)> {
+        Some((self.id, self.private.of(slot, &self.descriptor)?))
+    }
+
+    /// Its queue, and those of the other slots.
+    fn all(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        std::iter::once(self.descriptor.as_fd()).chain(self.private.iter())
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Not here: the decisions (`supervise`, `stopping`).
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -164,6 +164,7 @@ impl Master {
                 }
             }
         }
+        self.acceptor.settle_slots(self.supervisor.workers(), self.roster.slots_used());
         self.announce();
         let (serving, wanted) = (self.supervisor.serving(), self.supervisor.workers());
         self.service.workers(serving, wanted, &self.supervisor.reload_report());
@@ -190,8 +191,10 @@ impl Master {
         if let Some(before) = self.roster.serve_with(place) {
             self.unwatch(before);
         }
-        self.dispatcher.handle_worker_ready(slot, shape);
-        self.want_alarms();
+        if self.acceptor.lends() {
+            self.dispatcher.handle_worker_ready(slot, shape);
+            self.want_alarms();
+        }
         if self.stopping.is_stopping() {
             self.tell(place, self.finish_frame());
         }
@@ -274,7 +277,10 @@ impl Master {
         self.reserve.release();
         let command = self.worker_command(who);
         let flood = FloodJudge::new(self.settings.stall_after, self.now);
-        let started = self.roster.start(self.poll.registry(), command, who, flood);
+        let registry = self.poll.registry();
+        let listeners = self.acceptor.inherited_by(who.slot).map_err(io::Error::other);
+        let started = listeners
+            .and_then(|listeners| self.roster.start(registry, command, who, &listeners, flood));
         self.reserve.refill();
         match started {
             Ok(pid) => info!(worker = who.slot.0, gen = who.generation.0, pid, "worker started"),
@@ -365,7 +371,8 @@ impl Master {
         self.publish_now(Phase::Serving);
         let workers = self.supervisor.serving();
         info!(
-            workers, threads = self.settings.threads, balance = ?self.settings.balance,
+            workers, threads = self.settings.threads, accept = %self.settings.accept.arm,
+            balance = ?self.settings.balance,
             version = env!("CARGO_PKG_VERSION"), "maitred is ready"
         );
         // Not an event of the log: whoever starts the server reads this line whatever the log's

@@ -19,6 +19,7 @@ mod looking;
 mod naming;
 mod parked;
 mod pid_file;
+mod private_queues;
 mod publishing;
 mod recycling;
 mod reserve;
@@ -43,7 +44,7 @@ use tracing::{debug, info};
 
 use crate::account::{Account, Counters, Here, Outcome, Phase};
 use crate::board::LetGo;
-use crate::config::{BELL_ROUNDS_MAX, DEBTS_PAUSE, EVENTS_PER_TURN_MAX, Settings};
+use crate::config::{BELL_ROUNDS_MAX, DEBTS_PAUSE, EVENTS_PER_TURN_MAX, OWN_LOOK, Settings};
 use crate::dispatch::Dispatcher;
 use crate::exit::{Exit, RunError};
 use crate::ident::ConnectionId;
@@ -244,8 +245,15 @@ impl Master {
             (owes || self.uncalled).then(|| self.now + DEBTS_PAUSE),
             self.next_leaver(),
             self.next_refused(),
+            self.looks_at_own().then(|| self.now + OWN_LOOK),
         ];
         next.into_iter().flatten().min().map(|at| clock::now().until(at))
+    }
+
+    /// Whether somebody counts on what workers say of the connections that they accept themselves:
+    /// those wake nobody here.
+    fn looks_at_own(&self) -> bool {
+        !self.acceptor.lends() && (self.publisher.is_some() || self.recycling.is_some())
     }
 
     /// A connection without a request may be kept until then at the most, whatever its worker says.

@@ -8,6 +8,10 @@
 //!
 //! What workers say of themselves is as new as the master's last turn: it does not wake up for
 //! requests on connections that are lent already. When the last connection has ended all is exact.
+//! With the kernel's arms nothing at all wakes it, and it looks every [`OWN_LOOK`]
+//! (`Master::rest`).
+//!
+//! [`OWN_LOOK`]: crate::config::OWN_LOOK
 //!
 //! Not here: the bytes (`account::page`), readers (`observe::status`).
 
@@ -166,6 +170,7 @@ impl Master {
             pid: std::process::id(),
             started_at_ms: 0,
             phase,
+            accept: self.settings.accept.arm,
             reload: self.reload_status(),
             generation: self.supervisor.generation().0,
             account: self.account(),
@@ -199,6 +204,8 @@ impl Master {
                 (requests(started), requests(finished), report.errors)
             }
         };
+        let report = member.page.report();
+        let (own_accepted, own_open) = (report.own_accepted, report.own_open());
         let serves = member.stage == Stage::Serving;
         let candidate = self.dispatcher.candidate(member.who.slot).filter(|_| serves);
         WorkerStatus {
@@ -214,6 +221,8 @@ impl Master {
             requests_started: started,
             requests_finished: finished,
             errors,
+            own_accepted,
+            own_open,
             is_stuck: candidate.is_some_and(|candidate| candidate.stuck),
             is_stopped: member.stopped_at.is_some(),
         }

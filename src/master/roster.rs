@@ -18,7 +18,7 @@ use crate::board::{Call, MasterPage, WorkerPage, page_bytes};
 use crate::config::{DESCRIPTORS_PER_PACKET_MAX, LOANS_MAX};
 use crate::dispatch::Shape;
 use crate::handoff::{MasterEnd, ReportRecord, ToWorker};
-use crate::ident::{ConnectionId, Incarnation, LoanId, Slot};
+use crate::ident::{ConnectionId, Incarnation, ListenerId, LoanId, Slot};
 use crate::loan::LoanState;
 use crate::master::tokens::Source;
 use crate::master::upgrade::state::MemberState;
@@ -31,8 +31,8 @@ use crate::sys::clock;
 use crate::sys::epoll;
 use crate::sys::fdpass;
 use crate::sys::inherit::{
-    ALARM_VARIABLE, BELL_VARIABLE, CHANNEL_VARIABLE, GENERATION_VARIABLE, PAGE_VARIABLE,
-    SLOT_VARIABLE,
+    ALARM_VARIABLE, BELL_VARIABLE, CHANNEL_VARIABLE, GENERATION_VARIABLE, LISTENERS_VARIABLE,
+    PAGE_VARIABLE, SLOT_VARIABLE, listeners_value,
 };
 use crate::sys::process::Child;
 use crate::sys::shm::SharedMemory;
@@ -126,7 +126,8 @@ pub(crate) struct Roster {
 }
 
 impl Roster {
-    /// Starts a worker process with its own channel and page, and watches both.
+    /// Starts a worker process with its own channel and page, and watches both. With the kernel's
+    /// arms it gets listeners too.
     ///
     /// # Errors
     /// The system refuses a socketpair, memory, or the process.
@@ -135,6 +136,7 @@ impl Roster {
         registry: &Registry,
         mut command: Command,
         who: Incarnation,
+        listeners: &[(ListenerId, BorrowedFd<'_>)],
         flood: FloodJudge,
     ) -> io::Result<u32> {
         let (ours, theirs) = fdpass::socketpair()?;
@@ -150,7 +152,11 @@ impl Roster {
         command
             .env(SLOT_VARIABLE, who.slot.to_string())
             .env(GENERATION_VARIABLE, who.generation.to_string());
-        let child = Child::spawn_with(command, &inherited)?;
+        if !listeners.is_empty() {
+            command.env(LISTENERS_VARIABLE, listeners_value(listeners.iter().copied()));
+        }
+        let listeners: Vec<_> = listeners.iter().map(|(_, listener)| *listener).collect();
+        let child = Child::spawn_with(command, &inherited, &listeners)?;
         // The worker's end lives in the worker alone from here on; otherwise this master would
         // never notice that it has closed.
         drop(theirs);
@@ -273,6 +279,12 @@ impl Roster {
     /// The place of an incarnation.
     pub(crate) fn place_of(&self, who: Incarnation) -> Option<u32> {
         self.members.iter().find(|(_, member)| member.who == who).map(|(place, _)| place as u32)
+    }
+
+    /// Slots below this have members.
+    pub(crate) fn slots_used(&self) -> u16 {
+        let slots = self.members.iter().map(|(_, member)| member.who.slot.0.saturating_add(1));
+        slots.max().unwrap_or(0)
     }
 
     /// Every place that is taken, as of now.

@@ -59,10 +59,13 @@ impl Master {
         unblock_signals().map_err(system("unblocking signals"))?;
         let registry = poll.registry().try_clone().map_err(system("sharing epoll"))?;
         let mut adopter = Adopter::default();
-        let (binds, listen) = (&settings.binds, &settings.listen);
+        let (binds, listen, accept) = (&settings.binds, &settings.listen, settings.accept);
         let acceptor = match &left {
-            None => Acceptor::open(binds, listen, registry),
-            Some(left) => Acceptor::resume(binds, listen, registry, &left.listeners, &mut adopter),
+            None => Acceptor::open(binds, listen, accept, registry),
+            Some(left) => {
+                let (listeners, adopter) = (&left.listeners, &mut adopter);
+                Acceptor::resume(binds, listen, accept, registry, listeners, adopter)
+            }
         };
         let acceptor = acceptor.map_err(|error| RunError::Listen(Box::new(error)))?;
         // After the listeners: whoever reads it finds a server that can be reached.

@@ -19,7 +19,7 @@ impl Master {
     pub(super) fn accept(&mut self) {
         // Without workers nobody has room, but a waiting room.
         let wanted = self.supervisor.serving() > 0 || self.dispatcher.is_room_open();
-        if self.acceptor.is_closed() || !wanted {
+        if self.acceptor.is_closed() || !self.acceptor.lends() || !wanted {
             return;
         }
         let budget = self.dispatcher.accept_budget(self.acceptor.kernel_waits());

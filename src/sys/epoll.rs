@@ -39,6 +39,15 @@ pub fn watch_level(registry: &Registry, fd: BorrowedFd<'_>, token: Token) -> io:
     add(registry, fd, token, EventFlags::IN)
 }
 
+/// As [`watch_level`], for a socket that several processes watch: one of those that sleep is woken
+/// (EPOLLEXCLUSIVE, epoll_ctl(2)). It cannot be changed, only taken out and added again.
+///
+/// # Errors
+/// As [`watch_oneshot`].
+pub fn watch_exclusive(registry: &Registry, fd: BorrowedFd<'_>, token: Token) -> io::Result<()> {
+    add(registry, fd, token, EventFlags::IN | EventFlags::EXCLUSIVE)
+}
+
 /// Reports each time something has become readable.
 ///
 /// # Errors

@@ -6,10 +6,11 @@
 //! Not here: how the master passes them (`master::roster`).
 #![allow(unsafe_code)]
 
+use std::collections::BTreeSet;
 use std::env;
 use std::io;
 use std::mem;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::libc;
 use rustix::fs::{FileType, fstat};
@@ -17,7 +18,8 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::{SocketType, sockopt};
 use thiserror::Error;
 
-use crate::ident::{Generation, Incarnation, Slot};
+use crate::config::LISTENERS_MAX;
+use crate::ident::{Generation, Incarnation, ListenerId, Slot};
 use crate::sys::alarm::Alarm;
 use crate::sys::bell::Bell;
 
@@ -29,16 +31,19 @@ pub const PAGE_VARIABLE: &str = "MAITRED_PAGE_FD";
 pub const ALARM_VARIABLE: &str = "MAITRED_ALARM_FD";
 /// The bell's descriptor.
 pub const BELL_VARIABLE: &str = "MAITRED_BELL_FD";
+/// The listeners that this worker accepts from, if it does: `LISTENER:DESCRIPTOR`, between commas.
+pub const LISTENERS_VARIABLE: &str = "MAITRED_LISTENER_FDS";
 /// The slot.
 pub const SLOT_VARIABLE: &str = "MAITRED_SLOT";
 /// The generation.
 pub const GENERATION_VARIABLE: &str = "MAITRED_GENERATION";
 
-const VARIABLES: [&str; 6] = [
+const VARIABLES: [&str; 7] = [
     CHANNEL_VARIABLE,
     PAGE_VARIABLE,
     ALARM_VARIABLE,
     BELL_VARIABLE,
+    LISTENERS_VARIABLE,
     SLOT_VARIABLE,
     GENERATION_VARIABLE,
 ];
@@ -54,6 +59,8 @@ pub struct Inheritance {
     pub alarm: Option<Alarm>,
     /// The bell by which it wakes its master.
     pub bell: Option<Bell>,
+    /// The listeners that it accepts from; none where the master accepts.
+    pub listeners: Vec<(ListenerId, OwnedFd)>,
     /// Who it is.
     pub incarnation: Incarnation,
 }
@@ -86,6 +93,7 @@ impl Inheritance {
         let channel = number(CHANNEL_VARIABLE)?;
         let (page, alarm) = (optional(PAGE_VARIABLE)?, optional(ALARM_VARIABLE)?);
         let bell = optional(BELL_VARIABLE)?;
+        let listeners = numbered_listeners()?;
         let slot = u16::try_from(number(SLOT_VARIABLE)?).unwrap_or(u16::MAX);
         let generation = number(GENERATION_VARIABLE)?.cast_unsigned();
         let inheritance = Inheritance {
@@ -93,6 +101,10 @@ impl Inheritance {
             page: page.map(|page| own(PAGE_VARIABLE, page)).transpose()?,
             alarm: alarm.map(own_alarm).transpose()?,
             bell: bell.map(|bell| own(BELL_VARIABLE, bell).map(Bell::adopt)).transpose()?,
+            listeners: listeners
+                .into_iter()
+                .map(|(listener, number)| Ok((listener, own_listener(number)?)))
+                .collect::<Result<_, InheritError>>()?,
             incarnation: Incarnation { slot: Slot(slot), generation: Generation(generation) },
         };
         inheritance.check(channel, page)?;
@@ -131,6 +143,41 @@ fn optional(variable: &'static str) -> Result<Option<RawFd>, InheritError> {
     }
 }
 
+/// How the listeners that a worker is to accept from are written down for it.
+pub fn listeners_value<'a>(
+    listeners: impl Iterator<Item = (ListenerId, BorrowedFd<'a>)>,
+) -> String {
+    let entries = listeners.map(|(id, descriptor)| format!("{}:{}", id.0, descriptor.as_raw_fd()));
+    entries.collect::<Vec<_>>().join(",")
+}
+
+fn numbered_listeners() -> Result<Vec<(ListenerId, RawFd)>, InheritError> {
+    let Ok(value) = env::var(LISTENERS_VARIABLE) else { return Ok(Vec::new()) };
+    read_listeners(&value)
+        .ok_or(InheritError::Invalid { variable: LISTENERS_VARIABLE, value: value.clone() })
+}
+
+fn read_listeners(value: &str) -> Option<Vec<(ListenerId, RawFd)>> {
+    let entries = value.split(',').filter(|entry| !entry.is_empty());
+    let read = |entry: &str| {
+        let (id, number) = entry.split_once(':')?;
+        Some((ListenerId(id.parse().ok()?), number.parse().ok()?))
+    };
+    let listeners: Vec<_> = entries.map(read).collect::<Option<_>>()?;
+    let numbers: BTreeSet<RawFd> = listeners.iter().map(|(_, number)| *number).collect();
+    // Each is owned by one alone.
+    let fits = listeners.len() <= LISTENERS_MAX && numbers.len() == listeners.len();
+    fits.then_some(listeners)
+}
+
+fn own_listener(number: RawFd) -> Result<OwnedFd, InheritError> {
+    let listener = own(LISTENERS_VARIABLE, number)?;
+    match sockopt::socket_acceptconn(&listener) {
+        Ok(true) => Ok(listener),
+        Ok(false) | Err(_) => Err(invalid(LISTENERS_VARIABLE, number)),
+    }
+}
+
 fn own_alarm(number: RawFd) -> Result<Alarm, InheritError> {
     Alarm::adopt(own(ALARM_VARIABLE, number)?).map_err(|_| invalid(ALARM_VARIABLE, number))
 }
@@ -153,4 +200,30 @@ fn own(variable: &'static str, number: RawFd) -> Result<OwnedFd, InheritError> {
 
 fn invalid(variable: &'static str, number: RawFd) -> InheritError {
     InheritError::Invalid { variable, value: number.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    #[test]
+    fn listeners_are_read_as_they_were_written_and_nonsense_is_not() {
+        let one = std::fs::File::open("/dev/null").unwrap();
+        let two = std::fs::File::open("/dev/null").unwrap();
+        let all = [(ListenerId(0), one.as_fd()), (ListenerId(3), two.as_fd())];
+        let written = listeners_value(all.into_iter());
+        let expected = [(ListenerId(0), one.as_raw_fd()), (ListenerId(3), two.as_raw_fd())];
+        assert_eq!(read_listeners(&written).as_deref(), Some(&expected[..]));
+        assert_eq!(read_listeners(""), Some(Vec::new()));
+        let many: Vec<_> = (0..=LISTENERS_MAX).map(|number| format!("0:{number}")).collect();
+        for nonsense in ["7", "0:", ":7", "0:7,1:7", "0:x", "70000:7", &many.join(",")] {
+            assert_eq!(read_listeners(nonsense), None, "{nonsense}");
+        }
+        // Open, and no listener.
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let number = std::os::fd::IntoRawFd::into_raw_fd(file);
+        assert!(own_listener(number).is_err());
+    }
 }

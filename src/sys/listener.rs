@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::libc;
 use rustix::io::Errno;
@@ -103,11 +104,22 @@ impl Drop for UnixSocketFile {
 /// # Errors
 /// The address is in use, not ours, or not allowed.
 pub fn open_tcp(address: SocketAddr, options: &ListenOptions) -> Result<OwnedFd, ListenError> {
+    open_tcp_as(address, options, false)
+}
+
+pub(super) fn open_tcp_as(
+    address: SocketAddr,
+    options: &ListenOptions,
+    shares_address: bool,
+) -> Result<OwnedFd, ListenError> {
     let name = format!("http://{address}");
     let open = || -> io::Result<OwnedFd> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
         socket.set_reuse_address(true)?;
+        if shares_address {
+            socket.set_reuse_port(true)?;
+        }
         if address.is_ipv6() {
             // Both families by one socket would hide which `-b` a client came through.
             socket.set_only_v6(true)?;
@@ -178,6 +190,17 @@ pub fn adopt(number: i32, options: &ListenOptions) -> Result<OwnedFd, ListenErro
     };
     prepare().map_err(ListenError::of(format!("fd://{number}")))?;
     Ok(descriptor)
+}
+
+/// From now on accept(2) waits for a connection, for so long at the most. With a timeout it is also
+/// interrupted by every signal that has a handler (signal(7), "Interruption of system calls").
+///
+/// # Errors
+/// None on a socket.
+pub fn set_blocking(listener: BorrowedFd<'_>, timeout: Duration) -> io::Result<()> {
+    let socket = SockRef::from(&listener);
+    socket.set_read_timeout(Some(timeout))?;
+    socket.set_nonblocking(false)
 }
 
 /// The numbers of the sockets that systemd passes, given its three variables and our pid
@@ -303,7 +326,6 @@ fn remove_stale(path: &Path, name: &str) -> Result<(), ListenError> {
 #[cfg(test)]
 mod tests {
     use std::net::TcpStream;
-    use std::time::Duration;
 
     use super::*;
     use crate::sys::accept::{Accepted, accept};

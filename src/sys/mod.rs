@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `clock` | the machine's monotonic clock |
 //! | `listener` | sockets that listen |
+//! | `reuseport` | several that listen at one address |
 //! | `accept` | taking a connection from one |
 //! | `stream` | a connected socket |
 //! | `epoll` | registrations that mio cannot make, and an instance that is asked now and then |
@@ -39,6 +40,7 @@ pub mod locked_file;
 pub mod memory;
 pub mod notify;
 pub mod process;
+pub mod reuseport;
 pub mod shm;
 pub mod stream;
 pub mod upgrade;

@@ -62,18 +62,21 @@ impl Child {
         Ok(Child { pid, pidfd })
     }
 
-    /// As [`Child::spawn`], with a variable for each descriptor that says its number.
+    /// As [`Child::spawn`], with a variable for each descriptor that says its number, and with
+    /// others that have none.
     ///
     /// # Errors
     /// As [`Child::spawn`].
     pub fn spawn_with(
         mut command: Command,
         inherited: &[(&str, BorrowedFd<'_>)],
+        unnamed: &[BorrowedFd<'_>],
     ) -> io::Result<Self> {
         for (variable, descriptor) in inherited {
             command.env(variable, descriptor.as_raw_fd().to_string());
         }
-        let descriptors: Vec<_> = inherited.iter().map(|(_, descriptor)| *descriptor).collect();
+        let named = inherited.iter().map(|(_, descriptor)| *descriptor);
+        let descriptors: Vec<_> = named.chain(unnamed.iter().copied()).collect();
         Child::spawn(command, &descriptors)
     }
 

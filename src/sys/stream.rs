@@ -77,6 +77,16 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<Sent> {
     sent(|| send_bytes(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL))
 }
 
+/// Writes what the socket takes, and leaves the last segment to what follows at once (`MSG_MORE`,
+/// send(2)): a shutdown's FIN travels with it then, and the client is woken once.
+///
+/// # Errors
+/// The client has gone.
+pub fn send_before_end(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<Sent> {
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL | SendFlags::MORE;
+    sent(|| send_bytes(socket, bytes, flags))
+}
+
 /// Writes several pieces in one call, as far as the socket takes them.
 ///
 /// # Errors
@@ -145,5 +155,26 @@ fn sent(mut write: impl FnMut() -> rustix::io::Result<usize>) -> io::Result<Sent
             Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    #[test]
+    fn what_is_left_to_the_end_arrives_with_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        assert_eq!(send_before_end(server.as_fd(), b"answer").unwrap(), Sent::Bytes(6));
+        shutdown_both(server.as_fd()).unwrap();
+        let mut all = Vec::new();
+        client.read_to_end(&mut all).unwrap();
+        assert_eq!(all, b"answer");
     }
 }

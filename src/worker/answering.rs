@@ -309,7 +309,9 @@ impl Session {
     fn leave(&mut self, out: &[u8], key: SessionKey, shell: &mut Shell) -> Verdict {
         // Before the first byte leaves: from here on the master takes a death for a reset.
         self.now_answering(shell);
-        let sent = match stream::send(self.socket(), out) {
+        let is_last = self.answering.is_none() && self.http.next() == Next::Close;
+        let send = if is_last { stream::send_before_end } else { stream::send };
+        let sent = match send(self.socket(), out) {
             Ok(Sent::Bytes(count)) => count,
             Ok(Sent::Full) => 0,
             Err(cause) => {

@@ -16,7 +16,7 @@ use crate::config::{DESCRIPTORS_PER_PACKET_MAX, FRAMES_PER_TURN_MAX, LOANS_MAX};
 use crate::handoff::{DrainMode, FromMaster, LendRecord, ToMaster, ToWorker, WorkerEnd};
 use crate::http::Connection;
 use crate::ident::LoanId;
-use crate::worker::session::{Session, Stage, Verdict};
+use crate::worker::session::{Arrival, Session, Stage, Tenure, Verdict};
 use crate::worker::sessions::{SessionKey, Sessions};
 use crate::worker::shell::Shell;
 
@@ -147,7 +147,7 @@ impl Intake {
             }
             let origin = Origin { peer: record.peer, listener: record.listener, worker: shell.who };
             let http = Connection::new(Arc::clone(&shell.limits));
-            let session = Session::new(record, socket, http, origin);
+            let session = Session::new(Arrival::lent(record), socket, http, origin);
             let key = sessions.insert(session);
             let index = record.loan.index as usize;
             if self.by_loan.len() <= index {
@@ -164,7 +164,7 @@ impl Intake {
         let Some(Some(key)) = self.by_loan.get(loan.index as usize).copied() else { return };
         // A loan that this worker has let go of meanwhile is not here, or is another one by now.
         let ours = sessions.get(key).is_some_and(|session| {
-            session.loan() == loan && matches!(session.stage(), Stage::Waiting(_))
+            session.tenure() == Tenure::Lent(loan) && matches!(session.stage(), Stage::Waiting(_))
         });
         if ours && let Some(session) = sessions.remove(key) {
             self.by_loan[loan.index as usize] = None;

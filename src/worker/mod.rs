@@ -1,4 +1,4 @@
-//! A worker: one loop that serves the connections it was lent.
+//! A worker: one loop that serves the connections it was lent, or accepts itself (`--accept`).
 //!
 //! Everything happens in turns. A turn takes what the kernel reported (events), what the master
 //! sent (intake), what handler threads finished (outcomes), and then gives each session that can go
@@ -7,12 +7,14 @@
 //!
 //! Not here: HTTP (`http`), the claim word (`board`), the decision who serves what (`dispatch`).
 
+mod accepting;
 mod access;
 mod alarm;
 mod answering;
 mod deadlines;
 mod intake;
 mod outgoing;
+mod own;
 mod pipe;
 mod pool;
 mod reading;
@@ -43,11 +45,12 @@ use crate::sys::inherit::Inheritance;
 use crate::sys::shm::SharedMemory;
 use crate::sys::{clock, epoll};
 use crate::time::Nanos;
+use crate::worker::accepting::Accepting;
 use crate::worker::alarm::AlarmClock;
 use crate::worker::intake::{Intake, Told};
 use crate::worker::pool::{Outcome, Pool, Wake};
-use crate::worker::session::{Session, Unclaimed, Verdict};
-use crate::worker::sessions::{SessionKey, Sessions};
+use crate::worker::session::{Session, Tenure, Unclaimed, Verdict};
+use crate::worker::sessions::{SessionKey, Sessions, TOKENS_RESERVED};
 use crate::worker::shell::{Shared, Shell};
 
 const CHANNEL: Token = Token(0);
@@ -87,6 +90,7 @@ struct Worker {
     poll: Poll,
     signals: Signals,
     intake: Intake,
+    accepting: Accepting,
     sessions: Sessions<Session>,
     shell: Shell,
     /// None for a worker that inherited none: it says so in a frame.
@@ -132,16 +136,22 @@ impl Worker {
             true => Some(AccessLog::to_stdout().map_err(WorkerError::Start)?),
             false => None,
         };
+        let accepting = Accepting::new(settings.accept, inheritance.listeners);
         let alarm = AlarmClock::new(inheritance.alarm);
         let shared = Shared { who: inheritance.incarnation, page, alarm };
         let shell = Shell::new(settings, shared, registry, handler, pool, access_log);
         let (sessions, bell) = (Sessions::new(), inheritance.bell);
-        Ok(Worker { poll, signals, intake, sessions, shell, bell, leave_by: None })
+        Ok(Worker { poll, signals, intake, accepting, sessions, shell, bell, leave_by: None })
     }
 
     fn run(mut self) -> Result<(), WorkerError> {
         let mut events = Events::with_capacity(EVENTS_PER_TURN_MAX);
+        self.accepting.watch(&self.shell.registry, true);
         while !self.is_done() {
+            if self.may_block() {
+                self.block_for_one(&mut events)?;
+                continue;
+            }
             let timeout = self.rest();
             self.shell.leave_turn();
             if timeout != Some(Duration::ZERO) && self.shell.alarm_is_idle() {
@@ -181,6 +191,7 @@ impl Worker {
                 CHANNEL => told = true,
                 WAKE => {}
                 SIGNALS => self.handle_signals(),
+                token if token.0 < TOKENS_RESERVED => self.accepting.handle_ready(token),
                 token => self.handle_event(token, event),
             }
         }
@@ -191,6 +202,7 @@ impl Worker {
         self.hear_threads();
         self.go_on();
         self.claim_what_may_be();
+        self.accept_own();
         self.hear_clock();
         self.shell.publish_load();
         self.ring();
@@ -199,11 +211,11 @@ impl Worker {
         }
     }
 
-    /// `lent` and `open` are what they count.
+    /// `unread` and `open` are what they count.
     fn check_invariants(&self) {
         let stages = self.sessions.keys().into_iter().filter_map(|key| self.sessions.get(key));
-        let is_lent = |one: &&Session| one.stage() == session::Stage::Waiting(Unclaimed::Lent);
-        assert_eq!(stages.filter(is_lent).count(), self.shell.lent as usize, "what is lent");
+        let is_unread = |one: &&Session| one.stage() == session::Stage::Waiting(Unclaimed::Unread);
+        assert_eq!(stages.filter(is_unread).count(), self.shell.unread as usize, "what is unread");
         assert_eq!(self.sessions.len(), self.shell.open as usize, "what is here");
     }
 
@@ -216,7 +228,9 @@ impl Worker {
         }
         // A master that reads is no event: what it has yet to be told is tried again.
         let owes = self.intake.owes().then(|| clock::now() + DEBTS_PAUSE);
-        let next = [self.shell.deadlines.next(), self.leave_by, owes].into_iter().flatten().min();
+        let accepting = self.accepting.next_deadline(self.shell.now);
+        let next = [self.shell.deadlines.next(), self.leave_by, owes, accepting];
+        let next = next.into_iter().flatten().min();
         next.map(|at| clock::now().until(at))
     }
 
@@ -247,6 +261,11 @@ impl Worker {
                 let graceful = self.shell.settings.lifecycle.graceful_timeout;
                 self.leave_by.get_or_insert(self.shell.now + graceful);
                 self.shell.finishing = true;
+                self.accepting.leave(&self.shell.registry, true, self.shell.now);
+                if self.accepting.blocks() {
+                    // Nothing listens without a master, and taking one after the other takes time.
+                    self.accepting.close(&self.shell.registry);
+                }
                 self.end_idle();
             }
         }
@@ -258,6 +277,9 @@ impl Worker {
             DrainMode::HandOver => {
                 self.leave_by.get_or_insert(self.shell.now + graceful);
                 self.shell.handing_over = true;
+                if self.accepting.is_own() {
+                    return self.leave_own();
+                }
                 for key in self.sessions.keys() {
                     self.with(key, session::Session::give_back);
                 }
@@ -325,6 +347,7 @@ impl Worker {
         }
         if self.leave_by.is_some_and(|at| at <= now) {
             info!(connections = self.sessions.len(), "leaving with connections unfinished");
+            self.accepting.close(&self.shell.registry);
             for key in self.sessions.keys() {
                 self.with(key, session::Session::cut_off);
             }
@@ -371,7 +394,9 @@ impl Worker {
             Verdict::Stay => {}
             verdict @ (Verdict::End(_) | Verdict::LetGo) => {
                 if let Some(session) = self.sessions.remove(key) {
-                    self.intake.forget(session.loan(), key);
+                    if let Tenure::Lent(loan) = session.tenure() {
+                        self.intake.forget(loan, key);
+                    }
                     session.finish(verdict, &mut self.shell);
                 }
             }
@@ -379,7 +404,7 @@ impl Worker {
     }
 
     fn is_done(&self) -> bool {
-        self.leave_by.is_some() && self.sessions.is_empty()
+        self.leave_by.is_some() && self.sessions.is_empty() && self.accepting.is_over()
     }
 }
 

@@ -272,7 +272,7 @@ impl Session {
     /// Bytes of a request are here: after a response, the claim word says so again.
     fn next_has_begun(&mut self, shell: &mut Shell) {
         if self.stage == Stage::Between {
-            shell.active_again(self.loan);
+            shell.active_again(self.tenure);
             self.stage = Stage::Reading;
         }
     }

@@ -1,4 +1,4 @@
-//! One connection at this worker: from the loan to its end, as a small set of stages.
+//! One connection at this worker: from the loan, or accept(2), to its end, as a small set of stages.
 //!
 //! ```text
 //!            claim                    request complete              response written
@@ -9,7 +9,8 @@
 //! ```
 //!
 //! The claim word follows the stages: nothing is read outside a claim, and the word says ANSWERING
-//! before the first byte of a response leaves, so that the master can tell what a death cost.
+//! before the first byte of a response leaves, so that the master can tell what a death cost. One
+//! that this worker has accepted itself has no such word; it takes the same way.
 //!
 //! Not here: bytes to requests (`reading`), responses to bytes (`answering`), the claim word itself
 //! (`board`), who calls these methods (`worker`).
@@ -39,7 +40,7 @@ use crate::worker::shell::Shell;
 /// A connection that this worker holds a copy of.
 pub(crate) struct Session {
     pub(super) socket: OwnedFd,
-    pub(super) loan: LoanId,
+    pub(super) tenure: Tenure,
     pub(super) stage: Stage,
     pub(super) http: Connection,
     pub(super) origin: Origin,
@@ -61,10 +62,43 @@ pub(crate) struct Session {
     waited_before_accept_us: u32,
 }
 
+/// By which right a connection is here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tenure {
+    /// The master has lent it, and may take it back.
+    Lent(LoanId),
+    /// This worker has accepted it, and nobody else can have it.
+    Own,
+}
+
+/// What is known of a connection when it arrives.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) tenure: Tenure,
+    pub(crate) accepted_at: Nanos,
+    pub(crate) waited_before_accept_us: u32,
+    pub(crate) requests_served: u32,
+    pub(crate) context: Option<Box<[u8; CONTEXT_SIZE]>>,
+}
+
+impl Arrival {
+    /// A connection that was lent.
+    pub(crate) fn lent(record: &LendRecord) -> Self {
+        let has_context = record.context.iter().any(|byte| *byte != 0);
+        Arrival {
+            tenure: Tenure::Lent(record.loan),
+            accepted_at: record.accepted_at,
+            waited_before_accept_us: record.waited_before_accept_us,
+            requests_served: record.requests_served,
+            context: has_context.then(|| Box::new(record.context)),
+        }
+    }
+}
+
 /// Where a session stands. Each stage goes with certain claim words (see the module's diagram).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// Not claimed: the word is LENT (never read from) or IDLE, or the master has taken it back.
+    /// Not claimed: the word is LENT (never read from here) or IDLE, or the master has taken it back.
     Waiting(Unclaimed),
     /// Claimed; a request is arriving.
     Reading,
@@ -81,10 +115,12 @@ pub(crate) enum Stage {
     },
 }
 
-/// What an unclaimed loan is claimed from.
+/// What an unclaimed connection is claimed from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unclaimed {
-    Lent,
+    /// It was never read from by this worker.
+    Unread,
+    /// It has had a request here, or has been found to say nothing.
     Idle,
 }
 
@@ -92,7 +128,7 @@ impl Unclaimed {
     /// The state that the claim word is expected in.
     pub(crate) fn state(self) -> LoanState {
         match self {
-            Unclaimed::Lent => LoanState::Lent,
+            Unclaimed::Unread => LoanState::Lent,
             Unclaimed::Idle => LoanState::Idle,
         }
     }
@@ -139,31 +175,25 @@ pub(crate) enum Ending {
 }
 
 impl Session {
-    /// A session for a connection that was lent.
-    pub(crate) fn new(
-        record: &LendRecord,
-        socket: OwnedFd,
-        http: Connection,
-        origin: Origin,
-    ) -> Self {
-        let has_context = record.context.iter().any(|byte| *byte != 0);
+    /// A session for a connection that has arrived.
+    pub(crate) fn new(arrival: Arrival, socket: OwnedFd, http: Connection, origin: Origin) -> Self {
         Session {
             socket,
-            loan: record.loan,
-            stage: Stage::Waiting(Unclaimed::Lent),
+            tenure: arrival.tenure,
+            stage: Stage::Waiting(Unclaimed::Unread),
             http,
             origin,
             deadline: Deadline::default(),
-            requests_served: record.requests_served,
-            context: has_context.then(|| Box::new(record.context)),
+            requests_served: arrival.requests_served,
+            context: arrival.context,
             carry: Vec::new(),
             arriving: None,
             answering: None,
             flags: Flags::default(),
             note: None,
             queue_time: None,
-            accepted_at: record.accepted_at,
-            waited_before_accept_us: record.waited_before_accept_us,
+            accepted_at: arrival.accepted_at,
+            waited_before_accept_us: arrival.waited_before_accept_us,
         }
     }
 
@@ -208,7 +238,7 @@ impl Session {
     /// Its turn to be claimed has come.
     pub(crate) fn claim_and_read(&mut self, key: SessionKey, shell: &mut Shell) -> Verdict {
         let Stage::Waiting(from) = self.stage else { return Verdict::Stay };
-        if !shell.claim(self.loan, from) {
+        if !shell.claim(self.tenure, from) {
             // It is counted as claimed already, and not once more when it goes.
             self.stage = Stage::Waiting(Unclaimed::Idle);
             return Verdict::LetGo;
@@ -216,7 +246,7 @@ impl Session {
         self.stage = Stage::Reading;
         self.flags.unread = false;
         self.flags.queued = false;
-        if from == Unclaimed::Lent && shell.access_log.is_some() && self.requests_served == 0 {
+        if from == Unclaimed::Unread && shell.access_log.is_some() && self.requests_served == 0 {
             let waited = Duration::from_micros(u64::from(self.waited_before_accept_us));
             let known = self.waited_before_accept_us != u32::MAX;
             self.queue_time = known.then(|| waited + shell.now.since(self.accepted_at));
@@ -225,7 +255,7 @@ impl Session {
             Some(verdict) => verdict,
             None => {
                 // Woken for nothing: another wait, on the same deadline.
-                shell.claim_was_empty(self.loan, &self.terms());
+                shell.claim_was_empty(self);
                 self.stage = Stage::Waiting(Unclaimed::Idle);
                 shell.watch(key, self);
                 Verdict::Stay
@@ -250,13 +280,22 @@ impl Session {
         }
     }
 
-    /// A connection that was lent: it waits to be claimed, on the deadline that it came with.
+    /// It waits to be claimed, on the deadline that it came with.
     pub(crate) fn begin(&mut self, key: SessionKey, shell: &mut Shell, idle_deadline: Nanos) {
-        shell.deadlines.set(key, &mut self.deadline, idle_deadline);
-        shell.lent += 1;
-        shell.open += 1;
+        self.arrive(key, shell, idle_deadline);
         self.flags.queued = true;
         shell.unclaimed.push_back(key);
+    }
+
+    /// It is read at once.
+    pub(crate) fn begin_and_read(
+        &mut self,
+        key: SessionKey,
+        shell: &mut Shell,
+        idle_deadline: Nanos,
+    ) -> Verdict {
+        self.arrive(key, shell, idle_deadline);
+        self.claim_and_read(key, shell)
     }
 
     /// The deadlines' heap asks; it may be too early.
@@ -300,15 +339,18 @@ impl Session {
         }
     }
 
-    /// Draining: what nobody has claimed goes back.
+    /// Draining: what nobody has claimed goes back. What is this worker's own ends.
     pub(crate) fn give_back(&mut self, shell: &mut Shell) -> Verdict {
         match self.stage {
-            Stage::Waiting(from) => {
-                // Whether the master was quicker or not: it has it back.
-                shell.give(self.loan, from);
-                self.stage = Stage::Waiting(Unclaimed::Idle);
-                Verdict::LetGo
-            }
+            Stage::Waiting(from) => match self.tenure {
+                Tenure::Lent(loan) => {
+                    // Whether the master was quicker or not: it has it back.
+                    shell.give(loan, from);
+                    self.stage = Stage::Waiting(Unclaimed::Idle);
+                    Verdict::LetGo
+                }
+                Tenure::Own => self.end_if_idle(shell),
+            },
             Stage::Reading
             | Stage::Handling
             | Stage::Answering
@@ -321,22 +363,21 @@ impl Session {
     /// the master has taken it, another worker serves it, and it is not ours to shut down.
     pub(crate) fn end_if_idle(&mut self, shell: &mut Shell) -> Verdict {
         let Stage::Waiting(from) = self.stage else { return Verdict::Stay };
-        if from == Unclaimed::Lent && shell.finishing {
+        if from == Unclaimed::Unread && shell.finishing {
             // Accepted, and not read: it is still served.
             return Verdict::Stay;
         }
-        if shell.claim(self.loan, from) {
-            self.stage = Stage::Reading;
-            Verdict::End(Ending::Orderly)
-        } else {
-            self.stage = Stage::Waiting(Unclaimed::Idle);
-            Verdict::LetGo
+        if self.tenure == Tenure::Own && stream::bytes_readable(self.socket()).unwrap_or(0) > 0 {
+            // A request is here, and nobody else can have it: its answer is the last.
+            return Verdict::Stay;
         }
+        self.claim_to_end(from, shell)
     }
 
     /// Time is up for a worker that leaves.
     pub(crate) fn cut_off(&mut self, shell: &mut Shell) -> Verdict {
         match self.stage {
+            Stage::Waiting(from) if self.tenure == Tenure::Own => self.claim_to_end(from, shell),
             Stage::Waiting(_) => self.give_back(shell),
             Stage::Reading | Stage::Handling | Stage::Answering => Verdict::End(Ending::Reset),
             Stage::Between | Stage::Lingering { .. } => Verdict::End(Ending::Orderly),
@@ -350,7 +391,7 @@ impl Session {
 
     /// The first byte of a response is about to leave.
     pub(super) fn now_answering(&mut self, shell: &Shell) {
-        shell.answering(self.loan);
+        shell.answering(self.tenure);
         self.stage = Stage::Answering;
     }
 
@@ -370,15 +411,15 @@ impl Session {
     pub(super) fn go_idle(&mut self, key: SessionKey, shell: &mut Shell) -> Verdict {
         self.set_deadline(key, shell, shell.settings.http.keep_alive);
         self.carry = Vec::new();
-        let terms = self.terms();
         // The stage first: once the word says IDLE the master may take it, and a recall must find
         // a session that waits.
         self.stage = Stage::Waiting(Unclaimed::Idle);
-        shell.idle(self.loan, &terms);
+        shell.idle(self);
         if shell.gives_back_idle() {
-            // Whether the master was quicker or not: it has it back.
-            shell.give(self.loan, Unclaimed::Idle);
-            return Verdict::LetGo;
+            let verdict = self.give_back(shell);
+            if verdict != Verdict::Stay {
+                return verdict;
+            }
         }
         shell.watch(key, self);
         Verdict::Stay
@@ -421,7 +462,7 @@ impl Session {
                     Ending::Orderly => stream::shutdown_both(self.socket.as_fd()),
                     Ending::Reset => stream::reset(self.socket.as_fd()),
                 };
-                shell.end(self.loan, self.claim_state());
+                shell.end(self.tenure, self.claim_state());
             }
         }
         if self.flags.watched {
@@ -429,7 +470,7 @@ impl Session {
             let _ = shell.registry.deregister(&mut SourceFd(&raw));
         }
         drop(self.socket);
-        shell.let_go(self.loan);
+        shell.let_go(self.tenure);
     }
 
     /// Registers the socket, once, for reading; for writing too once a response was stuck. It stays
@@ -463,15 +504,15 @@ impl Session {
     /// What the claim word of a claimed session says.
     fn claim_state(&self) -> LoanState {
         match self.stage {
-            Stage::Waiting(Unclaimed::Lent) => LoanState::Lent,
+            Stage::Waiting(Unclaimed::Unread) => LoanState::Lent,
             Stage::Waiting(Unclaimed::Idle) => LoanState::Idle,
             Stage::Reading | Stage::Handling => LoanState::Active,
             Stage::Answering | Stage::Between | Stage::Lingering { .. } => LoanState::Answering,
         }
     }
 
-    pub(crate) fn loan(&self) -> LoanId {
-        self.loan
+    pub(crate) fn tenure(&self) -> Tenure {
+        self.tenure
     }
 
     pub(crate) fn stage(&self) -> Stage {
@@ -479,11 +520,28 @@ impl Session {
     }
 
     /// What the next worker, or the next request here, must know.
-    pub(super) fn terms(&self) -> Terms {
+    pub(crate) fn terms(&self) -> Terms {
         Terms {
             context: self.context.as_deref().copied().unwrap_or([0; CONTEXT_SIZE]),
             idle_deadline: self.deadline.at(),
             requests_served: self.requests_served,
+        }
+    }
+
+    fn arrive(&mut self, key: SessionKey, shell: &mut Shell, idle_deadline: Nanos) {
+        shell.deadlines.set(key, &mut self.deadline, idle_deadline);
+        shell.unread += 1;
+        shell.open += 1;
+    }
+
+    /// Ends an unclaimed connection, if it is this worker's to end.
+    fn claim_to_end(&mut self, from: Unclaimed, shell: &mut Shell) -> Verdict {
+        if shell.claim(self.tenure, from) {
+            self.stage = Stage::Reading;
+            Verdict::End(Ending::Orderly)
+        } else {
+            self.stage = Stage::Waiting(Unclaimed::Idle);
+            Verdict::LetGo
         }
     }
 
@@ -553,7 +611,8 @@ mod tests {
             let origin =
                 Origin { peer: PeerAddress::Local, listener: ListenerId(0), worker: shell.who };
             let socket = UnixStream::pair().unwrap().0.into();
-            let mut session = Session::new(&record(loan), socket, http, origin);
+            let arrival = Arrival::lent(&record(loan));
+            let mut session = Session::new(arrival, socket, http, origin);
             let key = SessionKey(u64::from(number));
             session.begin(key, &mut shell, Nanos::NEVER);
             first.get_or_insert((key, session, loan));
@@ -562,6 +621,6 @@ mod tests {
         master.recall(loan);
         assert_eq!(session.claim_and_read(key, &mut shell), Verdict::LetGo);
         session.finish(Verdict::LetGo, &mut shell);
-        assert_eq!((shell.lent, shell.open), (2, 2));
+        assert_eq!((shell.unread, shell.open), (2, 2));
     }
 }

@@ -12,8 +12,8 @@ use slab::Slab;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SessionKey(pub(crate) u64);
 
-/// Tokens below this are the loop's own (channel, waker); session tokens lie above.
-pub(crate) const TOKENS_RESERVED: usize = 16;
+/// Tokens below this are the loop's own (channel, waker, listeners); session tokens lie above.
+pub(crate) const TOKENS_RESERVED: usize = 128;
 
 impl SessionKey {
     fn new(place: usize, generation: u32) -> Self {

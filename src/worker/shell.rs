@@ -13,7 +13,7 @@ use mio::Registry;
 use tracing::warn;
 
 use crate::app::{Handler, Pieces, Request};
-use crate::board::{DoingEntry, Terms, WorkerPage};
+use crate::board::{DoingEntry, WorkerPage};
 use crate::config::{HttpLimits, READ_BUFFER_SIZE, Rebalance, Settings};
 use crate::ident::{Incarnation, LoanId};
 use crate::loan::LoanState;
@@ -25,7 +25,7 @@ use crate::worker::alarm::AlarmClock;
 use crate::worker::deadlines::Deadlines;
 use crate::worker::pipe::Pipe;
 use crate::worker::pool::{self, Answer, Doing, Pool, Progress};
-use crate::worker::session::{Session, Unclaimed};
+use crate::worker::session::{Session, Tenure, Unclaimed};
 use crate::worker::sessions::SessionKey;
 
 /// Everything a session needs that is not its own.
@@ -52,9 +52,9 @@ pub(crate) struct Shell {
     pub(crate) handing_over: bool,
     /// Loans were given back in this turn, and the master does not know yet.
     pub(crate) gave: bool,
-    /// Loans that are here and were never read from.
-    pub(crate) lent: u32,
-    /// All loans that are here.
+    /// Connections that are here and were never read from by this worker.
+    pub(crate) unread: u32,
+    /// All connections that are here.
     pub(crate) open: u32,
     pub(crate) limits: Arc<HttpLimits>,
     pub(crate) access_log: Option<AccessLog>,
@@ -103,7 +103,7 @@ impl Shell {
             finishing: false,
             handing_over: false,
             gave: false,
-            lent: 0,
+            unread: 0,
             open: 0,
             limits,
             access_log,
@@ -116,8 +116,12 @@ impl Shell {
     }
 
     /// Before the first read of a request: may this worker read?
-    pub(crate) fn claim(&mut self, loan: LoanId, from: Unclaimed) -> bool {
+    pub(crate) fn claim(&mut self, tenure: Tenure, from: Unclaimed) -> bool {
         self.forget_unclaimed(from);
+        let Tenure::Lent(loan) = tenure else {
+            self.page.own_claim();
+            return true;
+        };
         if let Some(pool) = &self.pool {
             self.page.about_to_queue(pool.queued() as u32, pool.busy() as u32);
         }
@@ -125,23 +129,34 @@ impl Shell {
     }
 
     /// The claim found nothing to read: back to IDLE, as if it had not been.
-    pub(crate) fn claim_was_empty(&self, loan: LoanId, terms: &Terms) {
-        self.page.claim_was_empty(loan, terms);
+    pub(crate) fn claim_was_empty(&self, session: &Session) {
+        match session.tenure() {
+            Tenure::Lent(loan) => self.page.claim_was_empty(loan, &session.terms()),
+            Tenure::Own => self.page.own_claim_was_empty(),
+        }
     }
 
     /// The first byte of a response is about to leave.
-    pub(crate) fn answering(&self, loan: LoanId) {
-        self.page.answering(loan);
+    pub(crate) fn answering(&self, tenure: Tenure) {
+        if let Tenure::Lent(loan) = tenure {
+            self.page.answering(loan);
+        }
     }
 
     /// A request has been answered, and the next one is already here.
-    pub(crate) fn active_again(&self, loan: LoanId) {
-        self.page.active_again(loan);
+    pub(crate) fn active_again(&self, tenure: Tenure) {
+        match tenure {
+            Tenure::Lent(loan) => self.page.active_again(loan),
+            Tenure::Own => self.page.own_active_again(),
+        }
     }
 
     /// A request has been answered, and nothing more is here.
-    pub(crate) fn idle(&self, loan: LoanId, terms: &Terms) {
-        self.page.idle(loan, terms);
+    pub(crate) fn idle(&self, session: &Session) {
+        match session.tenure() {
+            Tenure::Lent(loan) => self.page.idle(loan, &session.terms()),
+            Tenure::Own => self.page.own_idle(),
+        }
     }
 
     /// Gives an unclaimed loan back; false if the master took it first, which is as good.
@@ -152,21 +167,31 @@ impl Shell {
     }
 
     /// The connection is over; its socket has been shut down.
-    pub(crate) fn end(&self, loan: LoanId, from: LoanState) {
-        self.page.end(loan, from);
+    pub(crate) fn end(&self, tenure: Tenure, from: LoanState) {
+        match tenure {
+            Tenure::Lent(loan) => self.page.end(loan, from),
+            Tenure::Own => self.page.own_end(from),
+        }
     }
 
     /// An unclaimed loan leaves: nobody claims it here any more.
     pub(crate) fn forget_unclaimed(&mut self, from: Unclaimed) {
-        if from == Unclaimed::Lent {
-            self.lent = self.lent.saturating_sub(1);
+        if from == Unclaimed::Unread {
+            self.unread = self.unread.saturating_sub(1);
         }
     }
 
-    /// This worker's copy is closed: the master may have the place back.
-    pub(crate) fn let_go(&mut self, loan: LoanId) {
+    /// This worker's copy is closed: the master may have a loan's place back.
+    pub(crate) fn let_go(&mut self, tenure: Tenure) {
         self.open = self.open.saturating_sub(1);
-        self.page.let_go(loan);
+        if let Tenure::Lent(loan) = tenure {
+            self.page.let_go(loan);
+        }
+    }
+
+    /// A connection has been accepted here.
+    pub(crate) fn count_own_accepted(&self) {
+        self.page.own_accepted();
     }
 
     pub(crate) fn count_error(&self) {
@@ -208,7 +233,7 @@ impl Shell {
     /// loans back.
     pub(crate) fn bell_due(&self, gave: bool) -> bool {
         let threads = self.pool.as_ref().map_or(0, |pool| pool.queued() + pool.busy());
-        self.page.bell_due(self.lent + threads as u32, gave)
+        self.page.bell_due(self.unread + threads as u32, gave)
     }
 
     /// Calls the handler here, or gives the request to a thread (then the answer comes later).

@@ -87,6 +87,20 @@ const CASES: &[Case] = &[
         |s| s.threads.to_string(),
     ),
     (
+        "--accept",
+        "master",
+        &[
+            ("master", "master"),
+            ("shared", "shared"),
+            ("exclusive", "exclusive"),
+            ("reuseport", "reuseport"),
+            ("reuseport-cbpf", "reuseport-cbpf"),
+        ],
+        &["kernel", "Shared", "epoll"],
+        "must be one of master, shared, exclusive, reuseport, reuseport-cbpf, blocking",
+        |s| s.accept.arm.to_string(),
+    ),
+    (
         "--balance",
         "LeastLoaded",
         &[
@@ -335,6 +349,9 @@ const APART: &[&str] = &[
     "--uds",
     "--fd",
     "--browse",
+    "--accept-eager",
+    "--accept-batch",
+    "--cbpf",
     "--weights",
     "--max-requests-jitter",
     "--max-lifetime-jitter",
@@ -484,6 +501,74 @@ fn browse_needs_a_directory_but_its_variable_does_not() {
         panic!("static:d is a directory");
     };
     assert!(browse);
+}
+
+#[test]
+fn an_arm_of_the_kernels_has_its_own_flags() {
+    let accept = |arguments: &[&str]| settings(arguments).accept;
+    assert_eq!(accept(&[]), config::Accept::default());
+    assert_eq!(accept(&["--accept", "shared"]).batch, 1);
+    assert_eq!(accept(&["--accept", "reuseport"]).batch, 16);
+    assert_eq!(accept(&["--accept", "exclusive", "--accept-batch", "64"]).batch, 64);
+    assert!(accept(&["--accept", "shared", "--accept-eager"]).eager);
+    assert!(!accept(&["--accept", "shared"]).eager);
+    let cpu = accept(&["--accept", "reuseport-cbpf", "--cbpf", "cpu"]);
+    assert_eq!(cpu.selector, config::Selector::Cpu);
+    let blocking = accept(&["--accept", "blocking", "--threads", "0"]);
+    assert_eq!((blocking.arm, blocking.batch), (config::Arm::Blocking, 1));
+    // Nobody is lent anything, whatever variables are set for other servers.
+    let set = [("MAITRED_REBALANCE", "always"), ("MAITRED_CREDIT", "3"), ("MAITRED_CBPF", "cpu")];
+    let set = resolved(&["--accept", "shared"], &set).unwrap().settings;
+    assert_eq!((set.rebalance, set.credit), (Rebalance::Never, None));
+    for (arguments, message) in [
+        (&["--accept", "shared", "--accept-batch", "65"][..], "whole number from 1 to 64"),
+        (&["--accept", "reuseport-cbpf", "--cbpf", "hash"], "must be one of random, cpu"),
+        (&["--accept-batch", "4"], "--accept-batch: needs --accept shared, exclusive, reuseport"),
+        (&["--accept-eager"], "--accept-eager: needs --accept shared or exclusive, and handler"),
+        (&["--accept", "shared", "--threads", "0", "--accept-eager"], "--accept-eager: needs"),
+        (&["--accept", "reuseport", "--accept-eager"], "--accept-eager: needs"),
+        (&["--accept", "reuseport", "--cbpf", "cpu"], "--cbpf: needs --accept reuseport-cbpf"),
+        (&["--accept", "blocking"], "--accept \"blocking\": needs --threads 0"),
+        (
+            &["--accept", "blocking", "--threads", "0", "-b", "1", "-b", "2"],
+            "--accept \"blocking\": needs one address",
+        ),
+        (
+            &["--accept", "reuseport", "-b", "unix:/run/a"],
+            "--accept \"reuseport\": needs TCP addresses of its own",
+        ),
+        (
+            &["--accept", "reuseport-cbpf", "-b", "fd://3"],
+            "--accept \"reuseport-cbpf\": needs TCP addresses of its own",
+        ),
+        (
+            &["--accept", "shared", "--", "worker.py"],
+            "--accept \"shared\": needs workers of this program",
+        ),
+    ] {
+        let refused = refusal(arguments);
+        assert!(refused.contains(message), "{arguments:?}: {refused}");
+    }
+}
+
+#[test]
+fn what_the_master_decides_means_nothing_where_the_kernel_does() {
+    for (flag, value) in [
+        ("--balance", "random"),
+        ("--rebalance", "auto"),
+        ("--credit", "2"),
+        ("--queue-timeout", "1s"),
+        ("--max-queue", "5"),
+        ("--stall-after", "2ms"),
+    ] {
+        let expected = format!("{flag}: needs --accept master: with exclusive the kernel decides");
+        assert_eq!(refusal(&["--accept", "exclusive", flag, value]), expected);
+        assert!(resolved(&["--accept", "master", flag, value], &[]).is_ok());
+        let by_variable = [("MAITRED_ACCEPT", "exclusive")];
+        assert_eq!(resolved(&[flag, value], &by_variable).unwrap_err().to_string(), expected);
+    }
+    let weights = ["--accept", "shared", "--balance", "weighted", "--weights", "2,1"];
+    assert!(refusal(&weights).contains("--weights: needs --accept master"));
 }
 
 #[test]

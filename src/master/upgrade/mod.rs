@@ -136,7 +136,7 @@ impl Master {
         let mut command = self.launch.same_command();
         command.stdin(Stdio::null());
         let inherited = [(STATE_VARIABLE, state.as_fd()), (ANSWER_VARIABLE, theirs.as_fd())];
-        let child = Child::spawn_with(command, &inherited)?;
+        let child = Child::spawn_with(command, &inherited, &[])?;
         let token = Source::Preflight.token();
         if let Err(cause) = epoll::watch_level(self.poll.registry(), child.as_fd(), token) {
             // It is looked at in every turn, and once more when its time is up.

@@ -68,6 +68,9 @@ pub(crate) struct ListenerState {
     /// made.
     #[serde(default)]
     pub(crate) file: Option<(u64, u64, i64, i64)>,
+    /// The listeners of the other slots, where each has its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) private: Vec<i32>,
 }
 
 /// A connection.
@@ -213,7 +216,9 @@ impl State {
 
     /// Every descriptor that the next image owns.
     fn descriptors(&self) -> impl Iterator<Item = i32> {
-        let listeners = self.listeners.iter().map(|one| one.descriptor);
+        let listeners = self.listeners.iter();
+        let listeners = listeners
+            .flat_map(|one| std::iter::once(one.descriptor).chain(one.private.iter().copied()));
         let connections = self.connections.iter().map(|one| one.descriptor);
         let members = self.members.iter();
         let members = members.flat_map(|one| [one.channel, one.memory, one.alarm, one.bell]);

@@ -33,6 +33,9 @@ impl Text<'_> {
             }
         }
         let (since, at) = (moment(status.started_at_ms), moment(stamp.written_at_ms));
+        if status.accept.is_kernels() {
+            write!(f, ", workers accept ({})", status.accept)?;
+        }
         writeln!(f, ", started {since}, last changed {at}")
     }
 
@@ -86,15 +89,18 @@ impl Text<'_> {
         if status.workers.is_empty() {
             return Ok(());
         }
+        // With the kernel's arms nobody is lent anything.
+        let own = status.accept.is_kernels();
+        let columns = if own { ["open", "accepted"] } else { ["on loan", "waiting"] };
         writeln!(
             f,
-            "\n{:>6} {:>5} {:>8} {:<9} {:>7} {:>7} {:>6} {:>12} {:>8} {:>8}",
+            "\n{:>6} {:>5} {:>8} {:<9} {:>7} {:>9} {:>6} {:>12} {:>8} {:>8}",
             "worker",
             "gen",
             "pid",
             "stage",
-            "on loan",
-            "waiting",
+            columns[0],
+            columns[1],
             "active",
             "finished",
             "errors",
@@ -102,9 +108,13 @@ impl Text<'_> {
         )?;
         for worker in &status.workers {
             let WorkerStatus { who, pid, stage, on_loan, waiting, .. } = worker;
+            let (here, more) = match own {
+                true => (worker.own_open, worker.own_accepted),
+                false => (u64::from(*on_loan), u64::from(*waiting)),
+            };
             write!(
                 f,
-                "{:>6} {:>5} {pid:>8} {:<9} {on_loan:>7} {waiting:>7} {:>6} {:>12} {:>8} {:>8}",
+                "{:>6} {:>5} {pid:>8} {:<9} {here:>7} {more:>9} {:>6} {:>12} {:>8} {:>8}",
                 who.slot.0,
                 who.generation.0,
                 stage.name(),
