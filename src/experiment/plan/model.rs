@@ -158,6 +158,15 @@ pub enum Event {
     },
 }
 
+impl BenchPlan {
+    /// The value of a flag that all of maitred's arms have in all workloads.
+    pub fn common_number(&self, flag: &str) -> Option<u32> {
+        let words = &self.workloads.first()?.flags;
+        let mut pairs = words.windows(2).rev().filter(|pair| pair[0] == flag);
+        pairs.find_map(|pair| pair[1].parse().ok())
+    }
+}
+
 impl Arm {
     /// Whether it takes part in a workload.
     pub fn runs(&self, workload: &Workload) -> bool {

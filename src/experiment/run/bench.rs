@@ -10,6 +10,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use crate::config::ListenOptions;
 use crate::experiment::measure;
 use crate::experiment::measure::observed::Observed;
 use crate::experiment::plan::BenchPlan;
@@ -21,10 +22,6 @@ use crate::experiment::run::order::{self, Turn, turns};
 use crate::experiment::run::trial::{self, Setting, TrialError};
 use crate::experiment::run::{cores, disturbance, environment, share};
 use crate::sys::limits::raise_descriptor_limit;
-
-/// `TCP_DEFER_ACCEPT` and backlog that maitred has unless a plan says otherwise.
-const DEFER_ACCEPT_S: u32 = 1;
-const BACKLOG: u32 = 2048;
 
 /// What a bench is told beside its plan.
 #[derive(Clone, Debug)]
@@ -241,9 +238,8 @@ impl Bench<'_> {
             let (name, seed) = (&arm.name, self.options.seed);
             let cell = measure::summarise(name, &workload.name, &classes, &trials, seed);
             self.report.cells.push(cell);
-            for warning in measure::warnings(name, &workload.name, &trials) {
-                self.add_warning(warning);
-            }
+            // Not told while it runs: they are many on a busy machine, and stand in the report.
+            self.report.warnings.extend(measure::warnings(name, &workload.name, &trials));
         }
     }
 
@@ -259,17 +255,14 @@ impl Bench<'_> {
         let cells = &self.report.cells;
         let judged = self.plan.claims.iter().map(|claim| claim.judge(cells, &ratio));
         self.report.predictions = judged.collect();
-        let notes: Vec<String> = {
-            let mut notes: Vec<String> = Vec::new();
-            for workload in &self.plan.workloads {
-                let generators = share::generators(workload, self.usable.len());
-                let note = cores::split(&self.usable, generators).note();
-                if !notes.contains(&note) {
-                    notes.push(note);
-                }
+        let mut notes: Vec<String> = Vec::new();
+        for workload in &self.plan.workloads {
+            let generators = share::generators(workload, self.usable.len());
+            let note = cores::split(&self.usable, generators).note();
+            if !notes.contains(&note) {
+                notes.push(note);
             }
-            notes
-        };
+        }
         let environment = &mut self.report.environment;
         environment.cores = u32::try_from(self.usable.len()).unwrap_or(u32::MAX);
         environment.cores_note = notes.join("; ");
@@ -277,8 +270,10 @@ impl Bench<'_> {
         environment.is_quick = self.options.is_quick;
         environment.command = self.options.command.clone();
         environment.took_s = began.elapsed().as_secs_f64();
-        environment.defer_accept_s = DEFER_ACCEPT_S;
-        environment.backlog = BACKLOG;
+        let listening = ListenOptions::default();
+        let given = |flag, default| self.plan.common_number(flag).unwrap_or(default);
+        environment.defer_accept_s = given("--defer-accept", listening.defer_accept_s);
+        environment.backlog = given("--backlog", listening.backlog);
         Ok(self.report)
     }
 
