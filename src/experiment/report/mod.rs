@@ -2,4 +2,10 @@
 //!
 //! Not here: how the figures come about (`measure`).
 
+pub mod compare;
+pub mod format;
+pub mod html;
+pub mod kinds;
+pub mod ratio;
+pub mod reading;
 pub mod schema;
