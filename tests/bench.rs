@@ -239,6 +239,8 @@ threads = 0
         let answered: usize = trial["answered"].parse().expect("a number");
         assert!(requests.len() >= answered, "{}: {trial:?}", requests.len());
     }
+    let page = fs::read_to_string(bench.out().join("report.html")).expect("there is a page");
+    assert!(page.contains("round-robin"));
     let table = bench.stdout();
     assert!(table.contains("kept, short (open loop)") && table.contains("least-loaded"), "{table}");
 }
@@ -458,4 +460,40 @@ because = "somebody has to be wrong"
     let outcomes: Vec<_> = bench.report().predictions.iter().map(|one| one.outcome).collect();
     assert_eq!(outcomes, [Outcome::Held, Outcome::Failed]);
     assert!(bench.stdout().contains("FAILED"), "{}", bench.stdout());
+}
+
+#[test]
+fn two_results_are_compared() {
+    let bench = Bench::run(&[HEAD, ARMS, KEPT].concat(), &[]);
+    bench.assert_exit(0);
+    let compare = |other: &Path| {
+        let mut command = std::process::Command::new(binary());
+        command.args(["bench", "--compare"]).arg(bench.out().join("report.json")).arg(other);
+        let output = command.stdin(Stdio::null()).output().expect("the program can be started");
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+    };
+    let (code, text) = compare(&bench.out().join("report.json"));
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("p99"), "{text}");
+    let (code, text) = compare(&bench.out().join("figures.csv"));
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("figures.csv"), "{text}");
+}
+
+#[test]
+fn every_preset_can_be_listed_and_shown() {
+    let bench = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(binary());
+        command.arg("bench").args(arguments).stdin(Stdio::null());
+        let output = command.output().expect("the program can be started");
+        assert!(output.status.success(), "{arguments:?}");
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    let list = bench(&["--list"]);
+    for line in list.lines() {
+        let name = line.split_whitespace().next().expect("a name stands in front");
+        assert!(bench(&["--show", name]).contains(&format!("title = \"{name}\"")), "{name}");
+    }
+    assert!(list.lines().count() >= 10, "{list}");
 }

@@ -23,6 +23,7 @@ use crate::experiment::load::{Due, replay};
 use crate::experiment::plan::limits::PLAN_SIZE_MAX;
 use crate::experiment::plan::presets::{PRESETS, preset};
 use crate::experiment::plan::{BenchPlan, Surroundings, read};
+use crate::experiment::report::compare;
 use crate::experiment::report::folder::{Folder, FolderError};
 use crate::experiment::report::schema::{BenchReport, Outcome};
 use crate::experiment::report::table::table;
@@ -91,6 +92,16 @@ pub(super) fn run(program: &str, arguments: &[OsString], raw: &RawBench) -> Exit
             return Exit::Usage.into();
         };
         return print(preset.text);
+    }
+    if let [a, b] = raw.compare.as_slice() {
+        let compared = compare::run(Path::new(a), Path::new(b), &mut io::stdout());
+        return match compared {
+            Ok(()) => Exit::Done.into(),
+            Err(error) => {
+                complain(program, &Chain(&error));
+                Exit::Failed.into()
+            }
+        };
     }
     let variables = |name: &str| std::env::var_os(name);
     let mut reader = Reader::new(&variables);

@@ -312,8 +312,8 @@ Writes report.html, report.json, figures.csv, trials.csv and workers.csv. The fi
 run that goes on and writes what is done, the second ends at once. See docs/experiments.md for
 plans.
 
-Exit codes: 0 done; 1 nothing was measured, or with --strict a prediction has failed; 2 usage, or a
-plan that is none."
+Exit codes: 0 done; 1 nothing was measured or compared, or with --strict a prediction has failed; 2
+usage, or a plan that is none."
 )]
 pub struct RawBench {
     /// A preset (see --list), or the file of a plan: PLAN.toml
@@ -342,6 +342,10 @@ pub struct RawBench {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_missing_value = "true")]
     pub strict: Option<String>,
+
+    /// Says how many times the one report's figures are the other's
+    #[arg(long, value_names = ["A.json", "B.json"], num_args = 2, exclusive = true)]
+    pub compare: Vec<OsString>,
 
     /// Lists the presets
     #[arg(long, exclusive = true)]

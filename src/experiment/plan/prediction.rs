@@ -17,7 +17,7 @@
 //! Not here: the measures themselves (`measure`), how intervals come about (`measure::statistics`).
 
 use crate::experiment::plan::limits::{RIVALS_MAX, TEXT_SIZE_MAX};
-use crate::experiment::report::digits::digits;
+use crate::experiment::report::format::Significant;
 use crate::experiment::report::schema::{
     Better, Cell, Figure, MeasureInfo, Outcome, Prediction, WorkloadInfo,
 };
@@ -205,8 +205,10 @@ fn estimate(figure: &Figure) -> Estimate {
 fn shown(estimate: Estimate) -> String {
     let Estimate { value, interval } = estimate;
     match interval {
-        Some((low, high)) => format!("{} ({}–{})", digits(value), digits(low), digits(high)),
-        None => format!("{} (no interval)", digits(value)),
+        Some((low, high)) => {
+            format!("{} ({}–{})", Significant(value), Significant(low), Significant(high))
+        }
+        None => format!("{} (no interval)", Significant(value)),
     }
 }
 

@@ -4,14 +4,14 @@
 //! result, of which exactly our own files are replaced. Each file is written beside its name and then
 //! moved there, so that an end in between leaves the old one.
 //!
-//! Not here: what the files say (`json`, `csv`).
+//! Not here: what the files say (`json`, `csv`, `html`).
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use crate::experiment::report::schema::{BenchReport, SCHEMA};
-use crate::experiment::report::{csv, json};
+use crate::experiment::report::{csv, html, json};
 
 /// The name of the whole.
 pub const REPORT: &str = "report.json";
@@ -94,6 +94,7 @@ impl Folder {
         self.put("figures.csv", |out| Ok(csv::figures(report, out)?))?;
         self.put("trials.csv", |out| Ok(csv::trials(report, out)?))?;
         self.put("workers.csv", |out| Ok(csv::workers(report, out)?))?;
+        self.put("report.html", |out| out.write_all(html::page(report).as_bytes()))?;
         self.put(REPORT, |out| json::write(report, out))
     }
 
@@ -170,7 +171,8 @@ mod tests {
             names.sort();
             names
         };
-        let expected = ["figures.csv", "report.json", "requests", "trials.csv", "workers.csv"];
+        let expected =
+            ["figures.csv", "report.html", "report.json", "requests", "trials.csv", "workers.csv"];
         assert_eq!(files(""), expected);
         assert_eq!(files("requests"), ["0007.csv", "notes.txt"]);
         Folder::open(&path).expect("a former result");

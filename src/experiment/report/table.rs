@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use crate::experiment::report::digits::digits;
+use crate::experiment::report::format::{Significant, printable};
 use crate::experiment::report::schema::{
     BenchReport, Better, Cell, MeasureInfo, Outcome, WorkloadInfo,
 };
@@ -40,7 +40,8 @@ pub fn table(report: &BenchReport) -> String {
     if !report.is_complete {
         out.push_str("\nIt was stopped before its end; what is here is whole.\n");
     }
-    out
+    // Names and last words may be anything, and a terminal obeys what is no letter.
+    out.split('\n').map(printable).collect::<Vec<_>>().join("\n")
 }
 
 fn of_workload(report: &BenchReport, workload: &WorkloadInfo) -> String {
@@ -111,7 +112,7 @@ fn shown(cell: &Cell, info: &MeasureInfo, cells: &[&Cell]) -> String {
             Better::Higher => others.into_iter().all(|other| figure.value >= other.value),
             Better::Neither => false,
         };
-    format!("{}{}", digits(figure.value), if is_best { WINNER } else { ' ' })
+    format!("{}{}", Significant(figure.value), if is_best { WINNER } else { ' ' })
 }
 
 fn predictions(report: &BenchReport) -> String {
@@ -233,8 +234,8 @@ mod tests {
         let expected = "
 w (open loop)
           p99 ms  throughput 1/s
-  master  0.500*          99000
-  shared   12.3          101000*
+  master  0.500*         99 000
+  shared   12.3         101 000*
 
 predictions
   held          p99(master, w) < 1
@@ -245,7 +246,7 @@ warnings
 
 It was stopped before its end; what is here is whole.
 ";
-        assert_eq!(table(&report(None)), expected);
+        assert_eq!(table(&report(None)).replace('\u{202f}', " "), expected);
     }
 
     #[test]
