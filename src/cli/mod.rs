@@ -12,6 +12,8 @@
 //! Not here: what is served and how (`master`, `worker`, `app`).
 
 pub mod addresses;
+#[cfg(feature = "experiments")]
+mod bench;
 pub mod binds;
 pub mod faults;
 pub mod raw;
@@ -65,6 +67,8 @@ fn run_as(arguments: &[OsString], handler: impl Handler) -> ExitCode {
         RawCommand::Serve(raw) => (raw, false),
         RawCommand::Worker(raw) => (raw, true),
         RawCommand::Status(raw) => return status::run(&program, &raw),
+        #[cfg(feature = "experiments")]
+        RawCommand::Bench(raw) => return bench::run(&program, arguments, &raw),
     };
     let surroundings = Surroundings {
         variables: &|name| std::env::var_os(name),

@@ -37,6 +37,9 @@ pub enum RawCommand {
     Serve(Box<RawServe>),
     /// Say what a server does and has done, from its --status-file
     Status(RawStatus),
+    /// Measure ways of distributing connections side by side
+    #[cfg(feature = "experiments")]
+    Bench(RawBench),
     /// Serve what the master hands over (started by the master only)
     #[command(hide = true)]
     Worker(Box<RawServe>),
@@ -297,6 +300,60 @@ pub struct RawStatus {
     /// JSON in place of text
     #[arg(long)]
     pub json: bool,
+}
+
+/// The flags of `bench`.
+#[cfg(feature = "experiments")]
+#[derive(Args, Clone, Debug, Default)]
+#[command(
+    args_override_self = true,
+    after_help = "\
+Writes report.html, report.json, figures.csv, trials.csv and workers.csv. The first Ctrl-C ends the
+run that goes on and writes what is done, the second ends at once. See docs/experiments.md for
+plans.
+
+Exit codes: 0 done; 1 nothing was measured or compared, or with --strict a prediction has failed; 2
+usage, or a plan that is none."
+)]
+pub struct RawBench {
+    /// A preset (see --list), or the file of a plan: PLAN.toml
+    #[arg(value_name = "PLAN")]
+    pub plan: Option<OsString>,
+
+    /// Short runs and few of them: a rehearsal of about a minute
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true")]
+    pub quick: Option<String>,
+
+    /// Directory of the result; it is new, empty, or a former result [default: bench-PLAN-DATE]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<OsString>,
+
+    /// Decides arrivals, service times, choices and order [default: 1]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<String>,
+
+    /// Writes requests/*.csv too: a file a run, a row a request
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true")]
+    pub raw: Option<String>,
+
+    /// Ends with 1 if a prediction has failed
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true")]
+    pub strict: Option<String>,
+
+    /// Says how many times the one report's figures are the other's
+    #[arg(long, value_names = ["A.json", "B.json"], num_args = 2, exclusive = true)]
+    pub compare: Vec<OsString>,
+
+    /// Lists the presets
+    #[arg(long, exclusive = true)]
+    pub list: bool,
+
+    /// Prints a preset's plan, to be changed and run as a file
+    #[arg(long, value_name = "PRESET", exclusive = true)]
+    pub show: Option<String>,
 }
 
 /// The command line under a program's own name, with its defaults.

@@ -8,6 +8,8 @@
 //!
 //! | room | what |
 //! |---|---|
+//! | `plan` | arms, workloads, predictions: files and presets; pure |
+//! | `run` | servers, order, runs |
 //! | `load` | the load generator: requests at their own times, and what became of each |
 //! | `measure` | from what was observed to figures; pure |
 //! | `report` | the result: its form, its files, its page |
@@ -18,4 +20,6 @@
 
 pub mod load;
 pub mod measure;
+pub mod plan;
 pub mod report;
+pub mod run;

@@ -12,8 +12,9 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use nix::libc;
+use nix::sys::prctl::set_pdeathsig;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid as wait_for, waitpid};
-use nix::unistd::Pid as NixPid;
+use nix::unistd::{Pid as NixPid, getppid};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, pidfd_send_signal,
     waitid,
@@ -124,6 +125,27 @@ impl Child {
 impl AsFd for Child {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
+    }
+}
+
+/// Lets a command's process be killed when the thread that starts it ends, however that ends
+/// (PR_SET_PDEATHSIG(2const)): a bench that is killed leaves no server behind.
+///
+/// A thread, not the process: so the caller is one that lives as long as the child should.
+pub fn end_with_this_thread(command: &mut Command) {
+    let parent = std::process::id();
+    // SAFETY: the closure runs between fork and exec and makes two system calls, prctl and getppid,
+    // which are async-signal-safe; it allocates nothing (an error is a number).
+    unsafe {
+        command.pre_exec(move || {
+            set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
+            // Whoever ended before the call has sent nothing.
+            if getppid().as_raw().cast_unsigned() == parent {
+                Ok(())
+            } else {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+        });
     }
 }
 
