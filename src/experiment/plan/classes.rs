@@ -6,17 +6,17 @@
 //!
 //! Not here: the rest of a workload (`read`).
 
-use std::error::Error;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::experiment::load::limits::{BURST_MAX, CONNECTIONS_MAX, RATE_MAX};
-use crate::experiment::load::{Arrivals, Ask, Choice, Due, Pace, ServiceKind, ServiceTimes};
+use crate::experiment::load::{Arrivals, Ask, Choice, Pace, ServiceKind, ServiceTimes};
 use crate::experiment::plan::file::{RawArrivals, RawClass, RawService, RawWorkload};
 use crate::experiment::plan::limits::CLASSES_MAX;
 use crate::experiment::plan::model::{ConnectionSet, LoadClass};
-use crate::experiment::plan::read::{PlanFault, fault, name, optional, seconds, share};
+use crate::experiment::plan::read::{
+    PlanFault, TraceReader, fault, name, optional, seconds, share,
+};
 
 /// Connections where the plan does not say.
 const CONNECTIONS: u64 = 64;
@@ -30,7 +30,7 @@ pub(super) struct ClassContext<'a> {
     pub(super) threads: u16,
     pub(super) duration: Duration,
     pub(super) warm_up: Duration,
-    pub(super) read_trace: &'a dyn Fn(&Path) -> Result<Arc<[Due]>, Box<dyn Error + Send + Sync>>,
+    pub(super) read_trace: TraceReader<'a>,
     pub(super) place: &'a str,
 }
 

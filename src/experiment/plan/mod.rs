@@ -23,4 +23,4 @@ pub mod presets;
 mod read;
 
 pub use model::BenchPlan;
-pub use read::{PlanFault, Surroundings, read};
+pub use read::{PlanFault, Surroundings, TraceReader, read};

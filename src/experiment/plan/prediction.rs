@@ -68,6 +68,9 @@ enum Relation {
     Above,
 }
 
+/// Says the 95 % interval of the ratio of two figures, where there is one.
+pub type RatioOf<'a> = &'a dyn Fn(&Figure, &Figure) -> Option<(f64, f64)>;
+
 /// A number with an interval, where there is one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Estimate {
@@ -95,13 +98,8 @@ impl Claim {
         Ok(Claim { text, because: because.to_owned(), left, relation, right })
     }
 
-    /// Judges it by what was measured. `ratio` says the 95 % interval of the ratio of two figures,
-    /// where there is one.
-    pub fn judge(
-        &self,
-        cells: &[Cell],
-        ratio: &dyn Fn(&Figure, &Figure) -> Option<(f64, f64)>,
-    ) -> Prediction {
+    /// Judges it by what was measured.
+    pub fn judge(&self, cells: &[Cell], ratio: RatioOf<'_>) -> Prediction {
         let (outcome, found) = match (self.left.found(cells), self.right.found(cells)) {
             (Ok(left), Ok(right)) => self.compare(left, right, ratio),
             (Err(missing), _) | (_, Err(missing)) => (Outcome::NotMeasured, missing),
@@ -113,7 +111,7 @@ impl Claim {
         &self,
         left: Option<(&Cell, &Figure)>,
         right: Option<(&Cell, &Figure)>,
-        ratio: &dyn Fn(&Figure, &Figure) -> Option<(f64, f64)>,
+        ratio: RatioOf<'_>,
     ) -> (Outcome, String) {
         let named =
             [(&self.left, left), (&self.right, right)].into_iter().filter_map(|(side, one)| {

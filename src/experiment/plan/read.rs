@@ -43,6 +43,12 @@ const THREADS: u16 = 1;
 const OPENED_AT_ONCE: u32 = 8;
 const ANSWER_WITHIN_S: f64 = 10.0;
 
+/// Any error, kept whole.
+type AnyError = Box<dyn Error + Send + Sync>;
+
+/// Reads the trace in a file that a plan names.
+pub type TraceReader<'a> = &'a dyn Fn(&Path) -> Result<Arc<[Due]>, AnyError>;
+
 /// What a plan's text does not say by itself.
 pub struct Surroundings<'a> {
     /// `--quick`.
@@ -50,7 +56,7 @@ pub struct Surroundings<'a> {
     /// Cores of this machine: more than all of them nobody can be asked to use.
     pub cores: usize,
     /// Reads a trace that the plan names.
-    pub read_trace: &'a dyn Fn(&Path) -> Result<Arc<[Due]>, Box<dyn Error + Send + Sync>>,
+    pub read_trace: TraceReader<'a>,
 }
 
 /// Why a text is no plan. Whoever wrote it is at fault.
@@ -76,7 +82,7 @@ pub enum PlanFault {
         path: String,
         /// Why.
         #[source]
-        source: Box<dyn Error + Send + Sync>,
+        source: AnyError,
     },
 }
 

@@ -82,7 +82,7 @@ impl Folder {
     ) -> Result<(), FolderError> {
         let path = self.path.join(REQUESTS);
         fs::create_dir_all(&path).map_err(|source| FolderError::System { path, source })?;
-        self.put(&requests_of(place), write)
+        self.put(requests_of(place), write)
     }
 
     /// Writes everything that is made of a report alone. The report itself comes last: where it

@@ -2,7 +2,8 @@
 //!
 //! An arm that does not start in a workload is given up there, one that does not start in two
 //! altogether: the others go on, and the report says why it is missing. A run whose generator was
-//! late is made again once; if it is late again, its figures stand with a warning.
+//! late is made again once (not in a quick bench); if it is late again, its figures stand with a
+//! warning.
 //!
 //! Not here: one run (`trial`), figures (`measure`).
 
@@ -189,9 +190,9 @@ impl Bench<'_> {
             turn,
         };
         let mut found = trial::run(arm, workload, &setting);
-        if found.as_ref().is_ok_and(|observed| !measure::is_punctual(observed))
-            && !self.interrupts.came()
-        {
+        let is_late = found.as_ref().is_ok_and(|observed| !measure::is_punctual(observed));
+        // A rehearsal is to be short.
+        if is_late && !self.options.is_quick && !self.interrupts.came() {
             // What it found stands if there is no second one: late is better than nothing.
             let again = trial::run(arm, workload, &setting);
             if again.is_ok() {
