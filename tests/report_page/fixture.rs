@@ -282,7 +282,8 @@ fn timelines(rng: &mut Rng, arm: usize) -> Vec<Timeline> {
         let mut values = Vec::new();
         for _ in 0..120 {
             value = (value + (rng.f64() - 0.5) * most / 3.0).clamp(0.0, most);
-            values.push(value);
+            // A latency is never zero but where nothing was answered.
+            values.push(if unit == "ms" { value.max(most / 20.0) } else { value });
         }
         let (name, unit) = (name.to_owned(), unit.to_owned());
         Timeline { name, worker, unit, step_s: 10.0 / 120.0, values }

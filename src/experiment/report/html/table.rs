@@ -93,21 +93,22 @@ fn table(
     let notes = Notes::of(view, &shown);
     let standings: Vec<Vec<Standing>> =
         columns.iter().map(|measure| standings(view, &workload.name, measure)).collect();
-    let is_embellished =
-        !workload.is_open_loop && columns.iter().any(|measure| is_latency(measure));
     html! {
         div.scroll tabindex="0" role="group" aria-label={ (title) ", " (workload.name) } {
             table.figures {
                 caption {
                     b { (title) } ", " (workload.name)
-                    @if is_embellished { " " (closed_loop()) }
+                    @if !workload.is_open_loop { " " (closed_loop()) }
                     (notes.at_all())
                 }
                 thead {
                     tr {
                         th scope="col" { "arm" }
-                        @for measure in columns { (head(measure, workload, &notes)) }
-                        @if with_requests { th scope="col" { "requests" } th scope="col" { "failed" } }
+                        @for measure in columns { (head(measure, &notes)) }
+                        @if with_requests {
+                            th scope="col" { "requests" }
+                            th scope="col" { "failed" }
+                        }
                     }
                 }
                 tbody {
@@ -134,7 +135,7 @@ fn table(
     }
 }
 
-fn head(measure: &MeasureInfo, workload: &WorkloadInfo, notes: &Notes<'_>) -> Markup {
+fn head(measure: &MeasureInfo, notes: &Notes<'_>) -> Markup {
     let (sign, says) = match measure.better {
         Better::Lower => ("↓", "lower is better"),
         Better::Higher => ("↑", "higher is better"),
@@ -147,7 +148,6 @@ fn head(measure: &MeasureInfo, workload: &WorkloadInfo, notes: &Notes<'_>) -> Ma
                 " " span.direction aria-hidden="true" { (sign) } span.said { " (" (says) ")" }
             }
             @if !measure.unit.is_empty() { span.unit { (measure.unit) } }
-            @if is_latency(measure) && !workload.is_open_loop { span.unit { " ○" } }
             (notes.at_measure(&measure.key))
         }
     }
@@ -236,7 +236,9 @@ fn explanations(
     html! {
         p.legend {
             @if has(Standing::Best) { "◆ best. " }
-            @if has(Standing::Level) { "≈ the intervals leave it open whether the best is better. " }
+            @if has(Standing::Level) {
+                "≈ the intervals leave it open whether the best is better. "
+            }
             @if has(Standing::OutOfContest) {
                 "† more than " (percent(FAILURE_SHARE_MAX)) " of its requests failed, so that its "
                 "figures are of the rest and win nothing: " (out.join(", ")) "."
