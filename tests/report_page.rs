@@ -322,7 +322,7 @@ fn both_colour_schemes_are_legible_at_every_width() {
                 getComputedStyle(document.querySelector("path.line")).stroke,
                 getComputedStyle(document.querySelector("g.cell rect")).fill]"#,
         );
-        // The yardstick itself can tell.
+        // The yardstick can tell.
         browser.evaluate("document.body.style.color = document.body.style.background = 'gray'");
         assert_ne!(browser.evaluate(FAINT), serde_json::json!([]), "nothing is ever faint");
         for colour in colours.as_array().expect("a list") {

@@ -154,7 +154,10 @@ fn summary(view: &View<'_>) -> Markup {
                         }
                     }
                 }
-                p.legend { "Beyond doubt: no other arm's 95 % interval leaves it open." }
+                p.legend {
+                    "Beyond doubt: no other arm's 95 % interval leaves it open. Throughput counts "
+                    "where somebody did not answer all that was offered, latency in open loops."
+                 }
             }
             ul.looks aria-label="Arms" {
                 @for (index, arm) in view.arms.iter().enumerate() {

@@ -17,6 +17,12 @@ use crate::experiment::report::schema::{Better, MeasureInfo, Outcome, WorkloadIn
 const MEASURES: [&str; 5] =
     ["p99", "p50", "throughput", "cpu_us_per_connection", "cpu_us_per_request"];
 
+/// In answers a second.
+const THROUGHPUT: &str = "throughput";
+
+/// Of the rate that is offered; arrivals at random are a little fewer or more.
+const ANSWERED_SHARE: f64 = 0.97;
+
 /// One statement of the summary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Statement {
@@ -62,11 +68,26 @@ fn closed_loops(view: &View<'_>) -> Option<String> {
     })
 }
 
-/// The workloads in which a measure says something: of a closed loop, latencies do not.
+/// The workloads in which a measure says something: latencies do not in a closed loop, and
+/// throughput does not in an open one in which everybody answers what is offered.
 fn counting<'a>(view: &'a View<'_>, measure: &MeasureInfo) -> Vec<&'a WorkloadInfo> {
-    let counts = |workload: &&WorkloadInfo| workload.is_open_loop || !is_latency(measure);
+    let counts = |workload: &&WorkloadInfo| match () {
+        () if is_latency(measure) => workload.is_open_loop,
+        () if measure.key == THROUGHPUT => !is_answered_by_all(view, workload),
+        () => true,
+    };
     let all = view.workloads.iter().map(AsRef::as_ref);
     all.filter(counts).collect()
+}
+
+/// Whether the rate that was offered is what every arm answered.
+fn is_answered_by_all(view: &View<'_>, workload: &WorkloadInfo) -> bool {
+    let Some(rate) = workload.rate.filter(|_| workload.is_open_loop) else { return false };
+    let answers = |arm: usize| {
+        view.figure(arm, &workload.name, THROUGHPUT)
+            .is_none_or(|figure| figure.value >= rate * ANSWERED_SHARE)
+    };
+    view.arms_of(&workload.name).into_iter().all(answers)
 }
 
 /// `master auto has the lowest in 5 of 6 workloads, in 4 of them beyond doubt.`
@@ -287,6 +308,25 @@ mod tests {
         let said = said(&report);
         assert_eq!(said.len(), 1);
         assert!(said[0].contains("closed loop"), "{said:?}");
+    }
+
+    #[test]
+    fn throughput_counts_where_somebody_did_not_answer_what_was_offered() {
+        let rows: [&[f64]; 2] = [&[1000.0, 990.0], &[1000.0, 500.0]];
+        let mut report = report(&["master", "shared"], &rows);
+        report.measures[0].key = THROUGHPUT.to_owned();
+        report.measures[0].title = THROUGHPUT.to_owned();
+        report.measures[0].better = Better::Higher;
+        for workload in &mut report.workloads {
+            workload.rate = Some(1000.0);
+        }
+        for cell in &mut report.cells {
+            let figure = cell.figures.remove("p99").expect("its only figure");
+            cell.figures.insert(THROUGHPUT.to_owned(), figure);
+        }
+        let expected = "throughput: master has the highest in 1 of 1 workload, beyond doubt. It has \
+                        2.00 × shared in w1.";
+        assert_eq!(said(&report), [expected]);
     }
 
     #[test]
