@@ -1,5 +1,5 @@
-//! A headless Chromium, spoken to by the DevTools protocol over two pipes (`--remote-debugging-pipe`:
-//! JSON, a zero byte after each message), so that no port is open and no client is needed.
+//! A headless Chromium, spoken to by the DevTools protocol over two pipes: JSON, a zero byte after
+//! each message (`--remote-debugging-pipe`). So no port is open, and no client is needed.
 //!
 //! Not here: what the page should look like (`../report_page.rs`).
 

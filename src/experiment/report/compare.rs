@@ -12,7 +12,6 @@ use std::path::Path;
 use thiserror::Error;
 
 use crate::experiment::report::format::{Significant, printable};
-use crate::experiment::report::kinds::is_latency;
 use crate::experiment::report::ratio::Ratio;
 use crate::experiment::report::reading::{self, ReadReportError};
 use crate::experiment::report::schema::{BenchReport, Cell, Environment, Figure, Warning};
@@ -29,7 +28,7 @@ pub struct Comparison {
     /// The arm's name; none if each report has but one arm, which then are compared whatever they
     /// are called.
     pub arm: Option<String>,
-    /// Latencies of a closed loop, in one report or the other.
+    /// Measured in a closed loop, in one report or the other.
     pub is_closed_loop: bool,
     /// In A.
     pub a: Figure,
@@ -95,7 +94,7 @@ pub fn compare(a: &BenchReport, b: &BenchReport) -> Vec<Comparison> {
                 measure: measure.title.clone(),
                 workload: cell.workload.clone(),
                 arm: (!has_one_arm).then(|| cell.arm.clone()),
-                is_closed_loop: is_closed_loop && is_latency(measure),
+                is_closed_loop,
                 a: a_figure.clone(),
                 b: b_figure.clone(),
                 ratio: Ratio::of(a_figure, b_figure),

@@ -37,7 +37,7 @@ impl fmt::Display for Significant {
         }
         let (rounded, exponent) = rounded(value);
         let magnitude = rounded.abs();
-        if magnitude >= PLAIN_BELOW || magnitude < PLAIN_FROM {
+        if !(PLAIN_FROM..PLAIN_BELOW).contains(&magnitude) {
             return write_scaled(formatter, rounded, exponent);
         }
         if rounded < 0.0 {

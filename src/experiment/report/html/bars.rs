@@ -5,6 +5,7 @@
 use maud::{Markup, html};
 
 use crate::experiment::report::format::{Significant, with_unit};
+use crate::experiment::report::html::curves::closed_loop;
 use crate::experiment::report::html::notes::{Notes, Shown};
 use crate::experiment::report::html::path::At;
 use crate::experiment::report::html::view::View;
@@ -19,11 +20,17 @@ const BAR_MAX: f64 = 22.0;
 /// More workers than this have no bars of their own.
 const WORKERS_MAX: usize = 96;
 
-/// What is shown of a worker, and in which unit.
-const SHOWN: [(&str, &str, fn(&WorkerShare) -> f64); 3] = [
-    ("connections", "", |share| share.connections as f64),
-    ("requests", "", |share| share.requests as f64),
-    ("busy", "s", |share| share.busy_s),
+/// What is shown of a worker.
+struct Column {
+    name: &'static str,
+    unit: &'static str,
+    value: fn(&WorkerShare) -> f64,
+}
+
+const COLUMNS: [Column; 3] = [
+    Column { name: "connections", unit: "", value: |share| share.connections as f64 },
+    Column { name: "requests", unit: "", value: |share| share.requests as f64 },
+    Column { name: "busy", unit: "s", value: |share| share.busy_s },
 ];
 
 /// The bars of all arms; nothing where nobody says who answered.
@@ -37,8 +44,8 @@ pub(super) fn bars(view: &View<'_>, workload: &WorkloadInfo) -> Markup {
     if rows.is_empty() {
         return html! {};
     }
-    let most = SHOWN.map(|(_, _, value)| {
-        let all = rows.iter().flat_map(|(_, shares)| shares.iter().copied().map(value));
+    let most = COLUMNS.map(|column| {
+        let all = rows.iter().flat_map(|(_, shares)| shares.iter().copied().map(column.value));
         all.filter(|value| value.is_finite()).fold(0.0, f64::max)
     });
     let arms: Vec<&str> = rows.iter().map(|(arm, _)| view.arms[*arm].name.as_str()).collect();
@@ -50,12 +57,13 @@ pub(super) fn bars(view: &View<'_>, workload: &WorkloadInfo) -> Markup {
                     "What each worker had, in the repetition with the median evenness of requests; "
                     "from the worker with most requests to the one with least. J is Jain's index: "
                     "1 if all have the same, 1/n if one has everything. The line is the mean. "
+                    @if !workload.is_open_loop { (closed_loop()) " " }
                     (notes.at_all())
                 }
                 thead {
                     tr {
                         th scope="col" { "arm" }
-                        @for (name, unit, _) in SHOWN {
+                        @for Column { name, unit, .. } in COLUMNS {
                             th scope="col" { (name) @if !unit.is_empty() { ", " (unit) } }
                         }
                     }
@@ -67,8 +75,8 @@ pub(super) fn bars(view: &View<'_>, workload: &WorkloadInfo) -> Markup {
                                 (view.look(*arm).swatch()) " " (view.arms[*arm].name)
                                 (notes.at_arm(&view.arms[*arm].name))
                             }
-                            @for (shown, most) in SHOWN.iter().zip(most) {
-                                td { (panel(view, *arm, shares, shown, most)) }
+                            @for (column, most) in COLUMNS.iter().zip(most) {
+                                td { (panel(view, *arm, shares, column, most)) }
                             }
                         }
                     }
@@ -83,7 +91,7 @@ fn panel(
     view: &View<'_>,
     arm: usize,
     shares: &[&WorkerShare],
-    (name, unit, value): &(&str, &str, fn(&WorkerShare) -> f64),
+    Column { name, unit, value }: &Column,
     most: f64,
 ) -> Markup {
     let values: Vec<f64> = shares.iter().copied().map(value).map(|one| one.max(0.0)).collect();

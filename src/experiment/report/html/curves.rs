@@ -97,18 +97,22 @@ fn chart<'a>(
         return None;
     }
     let points = || curves.iter().flat_map(|(_, curve)| &curve.points);
-    let nines_end = points().filter_map(|(share, _)| nines(*share)).fold(1.0, f64::max).ceil();
+    // A share of 1 has no nines; the maximum stands one nine after the last.
+    let last = points().filter_map(|(share, _)| nines(*share)).fold(1.0, f64::max);
+    let last = (last - 1e-6).ceil();
+    let has_maximum = points().any(|(share, _)| *share >= 1.0);
+    let nines_end = if has_maximum { last + 1.0 } else { last };
     let x = Scale::between((0.0, nines_end), ACROSS);
     let y = Scale::logarithmic(points().map(|(_, latency)| *latency), UPWARDS);
     let y_ticks = y.ticks(8).into_iter().map(|tick| (tick, milliseconds(tick))).collect();
-    let x_ticks = x_ticks(nines_end as u32);
+    let mut x_ticks = x_ticks(last as u32);
+    x_ticks.extend(has_maximum.then(|| (nines_end, "max".to_owned())));
     let lines = curves.iter().map(|(arm, curve)| Line {
         look: view.look(*arm),
         name: &view.arms[*arm].name,
         points: curve
             .points
             .iter()
-            // A share of 1 has no place of its own: the maximum stands at the end.
             .map(|(share, latency)| (nines(*share).unwrap_or(nines_end), *latency))
             .collect(),
         marks: marks(curve),
@@ -132,7 +136,7 @@ fn chart<'a>(
 /// As many shares as are not written over each other.
 fn x_ticks(nines_end: u32) -> Vec<(f64, String)> {
     let mut ticks = vec![(0.0, percentile(0))];
-    if nines_end <= 4 {
+    if nines_end <= 3 {
         ticks.push((2f64.log10(), "50\u{a0}%".to_owned()));
     }
     let every = if nines_end <= 5 { 1 } else { 2 };

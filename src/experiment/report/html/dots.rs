@@ -10,7 +10,6 @@ use crate::experiment::report::html::notes::{Notes, Shown};
 use crate::experiment::report::html::path::At;
 use crate::experiment::report::html::scale::Scale;
 use crate::experiment::report::html::view::View;
-use crate::experiment::report::kinds::is_latency;
 use crate::experiment::report::ratio::ends;
 use crate::experiment::report::schema::{MeasureInfo, WorkloadInfo};
 
@@ -49,7 +48,7 @@ pub(super) fn dots(
     if bands.iter().all(|(_, arms)| arms.len() < 2) || rows > ROWS_MAX {
         return html! {};
     }
-    let has_closed = is_latency(measure) && bands.iter().any(|(one, _)| !one.is_open_loop);
+    let has_closed = bands.iter().any(|(one, _)| !one.is_open_loop);
     let notes = notes(view, measure, &bands);
     html! {
         figure {
@@ -118,7 +117,7 @@ fn svg(
                     }
                 }
                 @for ((workload, arms), (begin, end)) in bands.iter().zip(borders(bands)) {
-                    (name(workload, measure, begin.midpoint(end)))
+                    (name(workload, begin.midpoint(end)))
                     path.band d={ "M0 " (At(end)) "H" (At(ACROSS.1)) } {}
                     @for (row, arm) in arms.iter().enumerate() {
                         @let middle = begin + GAP / 2.0 + (row as f64 + 0.5) * ROW;
@@ -142,12 +141,12 @@ fn borders(bands: &[(&WorkloadInfo, Vec<usize>)]) -> Vec<(f64, f64)> {
     bands.iter().map(next).collect()
 }
 
-fn name(workload: &WorkloadInfo, measure: &MeasureInfo, y: f64) -> Markup {
-    let is_embellished = is_latency(measure) && !workload.is_open_loop;
+fn name(workload: &WorkloadInfo, y: f64) -> Markup {
+    let is_closed = !workload.is_open_loop;
     html! {
         text.row x=(At(ACROSS.0 - 12.0)) y=(At(y)) dy="0.34em" text-anchor="end" {
-            (shortened(&workload.name, NAME_CHARACTERS_MAX)) @if is_embellished { " ○" }
-            title { (workload.name) @if is_embellished { " (closed loop)" } }
+            (shortened(&workload.name, NAME_CHARACTERS_MAX)) @if is_closed { " ○" }
+            title { (workload.name) @if is_closed { " (closed loop)" } }
         }
     }
 }

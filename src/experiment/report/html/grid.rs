@@ -23,23 +23,25 @@ pub(super) struct Grid<'a> {
 /// All grids of a report, in the order of their first workloads. A workload whose place is no
 /// number, or whose grid is too large for a picture, stands by itself.
 pub(super) fn grids<'a>(view: &'a View<'_>) -> Vec<Grid<'a>> {
-    let mut grids: Vec<(Grid<'a>, Vec<(f64, f64, usize)>)> = Vec::new();
+    let mut grids: Vec<Grid<'a>> = Vec::new();
+    let mut members: Vec<Vec<(f64, f64, usize)>> = Vec::new();
     for (index, workload) in view.workloads.iter().enumerate() {
         let Some(place) = &workload.grid else { continue };
         if !place.x.is_finite() || !place.y.is_finite() {
             continue;
         }
         let has = |grid: &Grid<'_>| grid.x_name == place.x_name && grid.y_name == place.y_name;
-        let found = grids.iter().position(|(grid, _)| has(grid)).unwrap_or_else(|| {
+        let found = grids.iter().position(has).unwrap_or_else(|| {
             let (x_name, y_name) = (place.x_name.as_str(), place.y_name.as_str());
             let (xs, ys, places) = (Vec::new(), Vec::new(), Vec::new());
-            grids.push((Grid { x_name, y_name, xs, ys, places }, Vec::new()));
+            grids.push(Grid { x_name, y_name, xs, ys, places });
+            members.push(Vec::new());
             grids.len() - 1
         });
-        grids[found].1.push((place.x, place.y, index));
+        members[found].push((place.x, place.y, index));
     }
     let mut whole: Vec<Grid<'a>> =
-        grids.into_iter().map(|(grid, members)| placed(grid, &members)).collect();
+        grids.into_iter().zip(&members).map(|(grid, members)| placed(grid, members)).collect();
     whole.retain(|grid| grid.xs.len() <= SIDE_MAX && grid.ys.len() <= SIDE_MAX);
     whole
 }

@@ -12,7 +12,6 @@ use crate::experiment::report::html::notes::{Notes, Shown};
 use crate::experiment::report::html::path::At;
 use crate::experiment::report::html::ranking::best_of;
 use crate::experiment::report::html::view::{View, is_contest};
-use crate::experiment::report::kinds::is_latency;
 use crate::experiment::report::ratio::{Ratio, may_be_equal};
 use crate::experiment::report::schema::{Better, MeasureInfo};
 
@@ -20,7 +19,7 @@ use crate::experiment::report::schema::{Better, MeasureInfo};
 const MEASURES: [&str; 5] =
     ["p99", "p50", "throughput", "cpu_us_per_connection", "cpu_us_per_request"];
 
-const CELL: (f64, f64) = (76.0, 44.0);
+const CELL: (f64, f64) = (88.0, 44.0);
 
 /// Left of the cells stand the values of the rows, below them those of the columns.
 const LEFT: f64 = 78.0;
@@ -28,7 +27,7 @@ const TOP: f64 = 6.0;
 const BELOW: f64 = 42.0;
 
 /// A cell names the arm that is compared with in as many characters.
-const NAME_CHARACTERS_MAX: usize = 10;
+const NAME_CHARACTERS_MAX: usize = 13;
 
 /// How far from 1, up or down, each depth of colour begins.
 const DEPTHS: [f64; 4] = [1.02, 1.1, 1.3, 2.0];
@@ -77,8 +76,7 @@ fn heat_map(
         return html! {};
     }
     let name = &view.arms[arm].name;
-    let is_closed = is_latency(measure)
-        && grid.places.iter().any(|place| !view.workloads[place.2].is_open_loop);
+    let is_closed = grid.places.iter().any(|place| !view.workloads[place.2].is_open_loop);
     html! {
         figure.heat {
             figcaption {

@@ -33,7 +33,7 @@ mod words;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use crate::experiment::report::format::{Significant, counted, is_odd, with_unit};
+use crate::experiment::report::format::{Significant, counted, is_odd, trimmed, with_unit};
 use crate::experiment::report::schema::{BenchReport, MeasureInfo, WorkloadInfo};
 use grid::{Grid, grids};
 use view::{View, is_contest};
@@ -102,7 +102,9 @@ fn header(view: &View<'_>) -> Markup {
             h1 { (report.title) }
             p.about { (report.about) }
             p.badges {
-                @if !report.is_complete { span.badge.caution { "incomplete: stopped before its end" } " " }
+                @if !report.is_complete {
+                    span.badge.caution { "incomplete: stopped before its end" } " "
+                }
                 @if here.is_quick { span.badge.caution { "quick: a rehearsal" } " " }
                 @if here.is_debug_build {
                     span.badge.caution { "debug build: times mean nothing" } " "
@@ -152,7 +154,10 @@ fn summary(view: &View<'_>) -> Markup {
                         }
                     }
                 }
-                p.legend { "Beyond doubt: no other arm's 95 % interval leaves it open." }
+                p.legend {
+                    "Beyond doubt: no other arm's 95 % interval leaves it open. Throughput counts "
+                    "where somebody did not answer all that was offered, latency in open loops."
+                 }
             }
             ul.looks aria-label="Arms" {
                 @for (index, arm) in view.arms.iter().enumerate() {
@@ -195,7 +200,9 @@ fn grid_section(view: &View<'_>, place: usize, grid: &Grid<'_>) -> Markup {
             h2 { (grid.x_name) " × " (grid.y_name) }
             (heat::heat_maps(view, place, grid))
             details {
-                summary { "All figures of its " (counted(grid.places.len(), "workload", "workloads")) }
+                summary {
+                    "All figures of its " (counted(grid.places.len(), "workload", "workloads"))
+                }
                 @for (_, _, workload) in &grid.places {
                     @let workload = &view.workloads[*workload];
                     h3 { (workload.name) (loop_badge(workload)) }
@@ -257,8 +264,8 @@ fn about(workload: &WorkloadInfo) -> Markup {
         (workload.about)
         @if let Some(rate) = workload.rate { " Offered: " (with_unit(rate, "requests/s")) "." }
         @if workload.duration_s > 0.0 {
-            " A repetition takes " (with_unit(workload.duration_s, "s")) ", of which the first "
-            (with_unit(workload.warm_up_s, "s")) " warm up."
+            " A repetition takes " (trimmed(workload.duration_s)) " s, of which the first "
+            (trimmed(workload.warm_up_s)) " s warm up."
         }
     }
 }

@@ -25,7 +25,11 @@ pub(super) fn predictions(view: &View<'_>) -> Markup {
                     @for prediction in &view.report.predictions {
                         @let (class, sign, word) = outcome(prediction.outcome);
                         tr {
-                            td { span.badge.(class) { span aria-hidden="true" { (sign) } " " (word) } }
+                            td {
+                                span.badge.(class) {
+                                    span aria-hidden="true" { (sign) } " " (word)
+                                }
+                            }
                             th scope="row" { code { (prediction.text) } }
                             td { (prediction.found) }
                             td { (prediction.because) }

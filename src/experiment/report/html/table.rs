@@ -21,27 +21,37 @@ const COLUMNS_MAX: usize = 9;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
     Latency,
+    Waiting,
     Cost,
     Order,
+    Run,
 }
 
 impl Part {
-    const ALL: [Part; 3] = [Part::Latency, Part::Cost, Part::Order];
+    const ALL: [Part; 5] = [Part::Latency, Part::Waiting, Part::Cost, Part::Order, Part::Run];
 
     fn title(self) -> &'static str {
         match self {
             Part::Latency => "Latency",
+            Part::Waiting => "Waiting and service",
             Part::Cost => "Throughput and cost",
             Part::Order => "Distribution",
+            Part::Run => "The run itself",
         }
     }
 
+    /// By key and unit: a measure that comes later has its place too, if perhaps not the best one.
     fn of(measure: &MeasureInfo) -> Part {
-        let costs = ["cpu", "switches", "throughput", "utilisation", "ceiling", "rate"];
-        match measure {
-            _ if costs.iter().any(|word| measure.key.contains(word)) => Part::Cost,
-            _ if is_latency(measure) || is_time(measure) => Part::Latency,
-            _ => Part::Order,
+        let has = |words: &[&str]| words.iter().any(|word| measure.key.contains(word));
+        let begins = |words: &[&str]| words.iter().any(|word| measure.key.starts_with(word));
+        match () {
+            () if begins(&["lag", "others"]) || measure.key == "late" => Part::Run,
+            () if is_latency(measure) => Part::Latency,
+            () if begins(&["idle", "jain", "cv", "max_over", "wrong"]) => Part::Order,
+            () if has(&["cpu", "switches", "throughput", "utilisation", "ceiling"]) => Part::Cost,
+            () if has(&["per_s", "within", "failed"]) => Part::Cost,
+            () if is_time(measure) => Part::Waiting,
+            () => Part::Order,
         }
     }
 }
@@ -93,21 +103,22 @@ fn table(
     let notes = Notes::of(view, &shown);
     let standings: Vec<Vec<Standing>> =
         columns.iter().map(|measure| standings(view, &workload.name, measure)).collect();
-    let is_embellished =
-        !workload.is_open_loop && columns.iter().any(|measure| is_latency(measure));
     html! {
         div.scroll tabindex="0" role="group" aria-label={ (title) ", " (workload.name) } {
             table.figures {
                 caption {
                     b { (title) } ", " (workload.name)
-                    @if is_embellished { " " (closed_loop()) }
+                    @if !workload.is_open_loop { " " (closed_loop()) }
                     (notes.at_all())
                 }
                 thead {
                     tr {
                         th scope="col" { "arm" }
-                        @for measure in columns { (head(measure, workload, &notes)) }
-                        @if with_requests { th scope="col" { "requests" } th scope="col" { "failed" } }
+                        @for measure in columns { (head(measure, &notes)) }
+                        @if with_requests {
+                            th scope="col" { "requests" }
+                            th scope="col" { "failed" }
+                        }
                     }
                 }
                 tbody {
@@ -134,7 +145,7 @@ fn table(
     }
 }
 
-fn head(measure: &MeasureInfo, workload: &WorkloadInfo, notes: &Notes<'_>) -> Markup {
+fn head(measure: &MeasureInfo, notes: &Notes<'_>) -> Markup {
     let (sign, says) = match measure.better {
         Better::Lower => ("↓", "lower is better"),
         Better::Higher => ("↑", "higher is better"),
@@ -147,7 +158,6 @@ fn head(measure: &MeasureInfo, workload: &WorkloadInfo, notes: &Notes<'_>) -> Ma
                 " " span.direction aria-hidden="true" { (sign) } span.said { " (" (says) ")" }
             }
             @if !measure.unit.is_empty() { span.unit { (measure.unit) } }
-            @if is_latency(measure) && !workload.is_open_loop { span.unit { " ○" } }
             (notes.at_measure(&measure.key))
         }
     }
@@ -236,11 +246,42 @@ fn explanations(
     html! {
         p.legend {
             @if has(Standing::Best) { "◆ best. " }
-            @if has(Standing::Level) { "≈ the intervals leave it open whether the best is better. " }
+            @if has(Standing::Level) {
+                "≈ the intervals leave it open whether the best is better. "
+            }
             @if has(Standing::OutOfContest) {
                 "† more than " (percent(FAILURE_SHARE_MAX)) " of its requests failed, so that its "
                 "figures are of the rest and win nothing: " (out.join(", ")) "."
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_measure_has_its_table() {
+        let part = |key: &str, unit: &str| {
+            let (key, unit) = (key.to_owned(), unit.to_owned());
+            Part::of(&MeasureInfo { key, unit, ..MeasureInfo::default() })
+        };
+        for (key, unit, expected) in [
+            ("p99", "ms", Part::Latency),
+            ("mean", "ms", Part::Latency),
+            ("wait_p99", "ms", Part::Waiting),
+            ("service_p50", "ms", Part::Waiting),
+            ("throughput", "1/s", Part::Cost),
+            ("master_cpu_us_per_request", "µs", Part::Cost),
+            ("connections_per_s", "1/s", Part::Cost),
+            ("idle_while_queued_s", "s", Part::Order),
+            ("jain_of_requests", "", Part::Order),
+            ("lag_p99", "ms", Part::Run),
+            ("others_share", "%", Part::Run),
+            ("something new", "", Part::Order),
+        ] {
+            assert_eq!(part(key, unit), expected, "{key}");
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use maud::{Markup, html};
 
-use crate::experiment::report::format::{Significant, with_unit};
+use crate::experiment::report::format::{Significant, trimmed};
 use crate::experiment::report::html::view::View;
 use crate::experiment::report::schema::Better;
 
@@ -49,10 +49,10 @@ pub(super) fn measures(view: &View<'_>) -> Markup {
 /// Where, when and with what, and how to repeat it.
 pub(super) fn environment(view: &View<'_>) -> Markup {
     let here = &view.report.environment;
-    let memory = with_unit(here.memory_bytes as f64 / f64::from(1 << 30), "GiB");
+    let memory = format!("{}\u{a0}GiB", trimmed(here.memory_bytes as f64 / f64::from(1 << 30)));
     let deferred = match here.defer_accept_s {
         0 => "off".to_owned(),
-        seconds => with_unit(f64::from(seconds), "s"),
+        seconds => format!("{seconds}\u{a0}s"),
     };
     let rows: [(&str, String); 13] = [
         ("maitred", here.version.clone()),

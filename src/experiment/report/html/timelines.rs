@@ -5,7 +5,7 @@
 
 use maud::{Markup, html};
 
-use crate::experiment::report::format::{counted, milliseconds, trimmed, with_unit};
+use crate::experiment::report::format::{counted, milliseconds, trimmed};
 use crate::experiment::report::html::chart::{ACROSS, Axis, Chart, Line, UPWARDS};
 use crate::experiment::report::html::curves::closed_loop;
 use crate::experiment::report::html::notes::{Notes, Shown};
@@ -88,7 +88,10 @@ fn lines(view: &View<'_>, id: &str, workload: &WorkloadInfo, all: &[(usize, &Tim
     let line_of = |(arm, timeline): &(usize, &Timeline)| {
         let kept = peaks(&timeline.values, VALUES_MAX);
         let step = seconds(timeline) / kept.len() as f64;
-        let points = kept.iter().enumerate().map(|(at, value)| ((at as f64 + 0.5) * step, *value));
+        // Nothing was answered where a latency is zero: the line has a gap there.
+        let drawn = |value: f64| if is_time && value <= 0.0 { f64::NAN } else { value };
+        let points =
+            kept.iter().enumerate().map(|(at, value)| ((at as f64 + 0.5) * step, drawn(*value)));
         Line {
             look: view.look(*arm),
             name: &view.arms[*arm].name,
@@ -118,7 +121,7 @@ fn lines(view: &View<'_>, id: &str, workload: &WorkloadInfo, all: &[(usize, &Tim
         figure {
             figcaption {
                 b { (name) } " over time, first repetition"
-                @if is_time && !workload.is_open_loop { " " (closed_loop()) }
+                @if !workload.is_open_loop { " " (closed_loop()) }
                 " " (notes.at_plot())
             }
             (chart.svg())
@@ -140,7 +143,9 @@ fn multiples(view: &View<'_>, workload: &WorkloadInfo, all: &[(usize, &Timeline)
         figure.wide {
             figcaption {
                 b { (name) } " over time, a lane a worker, first repetition; a full lane is "
-                (with_unit(most, unit)) " " (notes.at_all())
+                (trimmed(most)) " " (unit)
+                @if !workload.is_open_loop { " " (closed_loop()) }
+                " " (notes.at_all())
             }
             div.multiples {
                 @for arm in arms {
@@ -153,7 +158,9 @@ fn multiples(view: &View<'_>, workload: &WorkloadInfo, all: &[(usize, &Timeline)
                         }
                         (panel(view, arm, &lanes, most, &time))
                         @if lanes.len() > LANES_MAX {
-                            p.quiet { "and " (counted(lanes.len() - LANES_MAX, "worker", "workers")) }
+                            p.quiet {
+                                "and " (counted(lanes.len() - LANES_MAX, "worker", "workers"))
+                            }
                         }
                     }
                 }

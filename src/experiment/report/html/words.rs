@@ -17,6 +17,12 @@ use crate::experiment::report::schema::{Better, MeasureInfo, Outcome, WorkloadIn
 const MEASURES: [&str; 5] =
     ["p99", "p50", "throughput", "cpu_us_per_connection", "cpu_us_per_request"];
 
+/// In answers a second.
+const THROUGHPUT: &str = "throughput";
+
+/// Of the rate that is offered; arrivals at random are a little fewer or more.
+const ANSWERED_SHARE: f64 = 0.97;
+
 /// One statement of the summary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Statement {
@@ -32,9 +38,14 @@ pub(super) fn statements(view: &View<'_>) -> Vec<Statement> {
         MEASURES.iter().filter_map(|key| view.measure(key)).filter(|one| is_contest(one));
     let of_measure = |measure: &MeasureInfo| {
         let master = view.masters().first().copied();
-        let compared = master.and_then(|master| against_best(view, master, measure));
-        let sentences: Vec<String> =
-            [winner(view, measure), compared].into_iter().flatten().collect();
+        let winner = winner(view, measure);
+        let compared = master.and_then(|master| {
+            // Who has just been named is not named again.
+            let is_named = winner.as_ref().is_some_and(|(first, _)| *first == [master]);
+            against_best(view, master, measure, is_named)
+        });
+        let winner = winner.map(|(_, sentence)| sentence);
+        let sentences: Vec<String> = [winner, compared].into_iter().flatten().collect();
         let subject = Some(measure.title.clone());
         (!sentences.is_empty()).then(|| Statement { subject, text: sentences.join(" ") })
     };
@@ -57,23 +68,41 @@ fn closed_loops(view: &View<'_>) -> Option<String> {
     })
 }
 
-/// The workloads in which a measure says something: of a closed loop, latencies do not.
-fn counting<'a>(view: &'a View<'_>, measure: &MeasureInfo) -> Vec<&'a str> {
-    let counts = |workload: &&WorkloadInfo| workload.is_open_loop || !is_latency(measure);
+/// The workloads in which a measure says something: latencies do not in a closed loop, and
+/// throughput does not in an open one in which everybody answers what is offered.
+fn counting<'a>(view: &'a View<'_>, measure: &MeasureInfo) -> Vec<&'a WorkloadInfo> {
+    let counts = |workload: &&WorkloadInfo| match () {
+        () if is_latency(measure) => workload.is_open_loop,
+        () if measure.key == THROUGHPUT => !is_answered_by_all(view, workload),
+        () => true,
+    };
     let all = view.workloads.iter().map(AsRef::as_ref);
-    all.filter(counts).map(|workload| workload.name.as_str()).collect()
+    all.filter(counts).collect()
+}
+
+/// Whether the rate that was offered is what every arm answered.
+fn is_answered_by_all(view: &View<'_>, workload: &WorkloadInfo) -> bool {
+    let Some(rate) = workload.rate.filter(|_| workload.is_open_loop) else { return false };
+    let answers = |arm: usize| {
+        view.figure(arm, &workload.name, THROUGHPUT)
+            .is_none_or(|figure| figure.value >= rate * ANSWERED_SHARE)
+    };
+    view.arms_of(&workload.name).into_iter().all(answers)
 }
 
 /// `master auto has the lowest in 5 of 6 workloads, in 4 of them beyond doubt.`
-fn winner(view: &View<'_>, measure: &MeasureInfo) -> Option<String> {
+/// The arms that it is about, before it.
+fn winner(view: &View<'_>, measure: &MeasureInfo) -> Option<(Vec<usize>, String)> {
     let mut wins = vec![(0_usize, 0_usize); view.arms.len()];
-    let mut contested = 0;
-    for workload in counting(view, measure) {
+    let (mut contested, mut closed) = (0, 0);
+    for member in counting(view, measure) {
+        let workload = member.name.as_str();
         let standings = standings(view, workload, measure);
         if !standings.contains(&Standing::Best) {
             continue;
         }
         contested += 1;
+        closed += usize::from(!member.is_open_loop);
         let is_clear = is_clear(view, workload, measure, &standings);
         for (arm, _) in standings.iter().enumerate().filter(|(_, one)| **one == Standing::Best) {
             wins[arm].0 += 1;
@@ -85,11 +114,14 @@ fn winner(view: &View<'_>, measure: &MeasureInfo) -> Option<String> {
     let names: Vec<&str> = first.iter().map(|arm| view.arms[*arm].name.as_str()).collect();
     let superlative = if measure.better == Better::Lower { "lowest" } else { "highest" };
     let of = format!("{most} of {}", counted(contested, "workload", "workloads"));
+    let of_closed =
+        if closed == 0 { String::new() } else { format!(" ({closed} of a closed loop)") };
+    let of = of + &of_closed;
     let mut sentence = match &names[..] {
         [one] => format!("{one} has the {superlative} in {of}"),
         several => format!("{} have the {superlative} in {of} each", listed(several)),
     };
-    if let [arm] = first[..] {
+    if let &[arm] = &first[..] {
         sentence.push_str(&match wins[arm].1 {
             0 => ", in none of them beyond doubt".to_owned(),
             clear if clear == most => ", beyond doubt".to_owned(),
@@ -97,7 +129,7 @@ fn winner(view: &View<'_>, measure: &MeasureInfo) -> Option<String> {
         });
     }
     sentence.push('.');
-    Some(sentence)
+    Some((first, sentence))
 }
 
 /// One arm alone is best, and the interval of none of the others leaves that open.
@@ -121,23 +153,30 @@ fn is_clear(
 }
 
 /// How one arm compares with the best of those that are not the master's, over all workloads.
-fn against_best(view: &View<'_>, arm: usize, measure: &MeasureInfo) -> Option<String> {
+fn against_best(
+    view: &View<'_>,
+    arm: usize,
+    measure: &MeasureInfo,
+    is_named: bool,
+) -> Option<String> {
     let masters = view.masters();
-    let mut ratios: Vec<(f64, &str, &str)> = Vec::new();
-    for workload in counting(view, measure) {
+    let mut ratios: Vec<(f64, &WorkloadInfo, &str)> = Vec::new();
+    for member in counting(view, measure) {
+        let workload = member.name.as_str();
         let rivals = (0..view.arms.len()).filter(|other| !masters.contains(other));
         let Some((rival, best)) = best_of(view, rivals, workload, measure) else { continue };
         let own = view.figure(arm, workload, &measure.key);
         let Some(own) = own.filter(|_| view.competes(arm, workload)) else { continue };
         let ratio = Ratio::of(own, best).map(|ratio| ratio.value);
-        ratios.extend(ratio.map(|ratio| (ratio, workload, view.arms[rival].name.as_str())));
+        ratios.extend(ratio.map(|ratio| (ratio, member, view.arms[rival].name.as_str())));
     }
     ratios.sort_by(|one, other| one.0.total_cmp(&other.0));
     let (least, most) = (ratios.first()?, ratios.last()?);
     let mean = ratios.iter().map(|(ratio, ..)| ratio.ln()).sum::<f64>() / ratios.len() as f64;
-    let name = &view.arms[arm].name;
-    let of = |(ratio, workload, rival): &(f64, &str, &str)| {
-        format!("{} × {rival} in {workload}", Significant(*ratio))
+    let name = if is_named { "It" } else { &view.arms[arm].name };
+    let of = |(ratio, workload, rival): &(f64, &WorkloadInfo, &str)| {
+        let closed = if workload.is_open_loop { "" } else { " (closed loop)" };
+        format!("{} × {rival} in {}{closed}", Significant(*ratio), workload.name)
     };
     Some(match ratios.len() {
         1 => format!("{name} has {}.", of(least)),
@@ -248,11 +287,9 @@ mod tests {
         let said = said(&report(&["master", "shared"], &rows));
         assert_eq!(
             said,
-            [
-                "p99: master has the lowest in 2 of 3 workloads, in 1 of them beyond doubt. master has \
+            ["p99: master has the lowest in 2 of 3 workloads, in 1 of them beyond doubt. It has \
               0.734 × the best other arm's on the geometric mean, from 0.200 × shared in w0 to \
-              2.00 × shared in w2."
-            ]
+              2.00 × shared in w2."]
         );
     }
 
@@ -271,6 +308,25 @@ mod tests {
         let said = said(&report);
         assert_eq!(said.len(), 1);
         assert!(said[0].contains("closed loop"), "{said:?}");
+    }
+
+    #[test]
+    fn throughput_counts_where_somebody_did_not_answer_what_was_offered() {
+        let rows: [&[f64]; 2] = [&[1000.0, 990.0], &[1000.0, 500.0]];
+        let mut report = report(&["master", "shared"], &rows);
+        report.measures[0].key = THROUGHPUT.to_owned();
+        report.measures[0].title = THROUGHPUT.to_owned();
+        report.measures[0].better = Better::Higher;
+        for workload in &mut report.workloads {
+            workload.rate = Some(1000.0);
+        }
+        for cell in &mut report.cells {
+            let figure = cell.figures.remove("p99").expect("its only figure");
+            cell.figures.insert(THROUGHPUT.to_owned(), figure);
+        }
+        let expected = "throughput: master has the highest in 1 of 1 workload, beyond doubt. It has \
+                        2.00 × shared in w1.";
+        assert_eq!(said(&report), [expected]);
     }
 
     #[test]
