@@ -10,15 +10,14 @@ mod common;
 use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::path::Path;
-use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
 use common::client::{Client, Failure, count_by_slot};
 use common::load::{Load, Mode};
 use common::{
-    DEADLINE, Server, Stopped, cpu_ticks, descriptors_of, eventually, is_alive, signal_process,
-    sockets_of,
+    DEADLINE, Server, Stopped, cpu_ticks, descriptors_of, eventually, is_alive, is_asleep,
+    signal_process, sockets_of,
 };
 use maitred::account::Status;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
@@ -246,6 +245,39 @@ fn term_resets_nobody() {
     }
 }
 
+/// Whoever waits in the kernel when the server is told to end has been let in, and is served.
+#[test]
+fn what_waits_in_a_queue_is_answered_after_term() {
+    for (arm, threads) in [
+        ("shared", "0"),
+        ("exclusive", "1"),
+        ("reuseport", "0"),
+        ("reuseport-cbpf", "1"),
+        ("blocking", "0"),
+    ] {
+        let mut server = start(arm, "1", threads, &["--drain-delay", "0"]);
+        let mut busy = Client::connect(server.address());
+        busy.send(b"GET /sleep/700 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        eventually(DEADLINE, "its worker is at it", || {
+            server.status().workers.iter().any(|worker| worker.active() > 0)
+        });
+        let mut waiting: Vec<_> = (0..30).map(|_| Client::connect(server.address())).collect();
+        for client in &mut waiting {
+            client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        }
+        server.signal(Signal::SIGTERM);
+        assert_eq!(busy.answer(false).status, 200, "{arm}");
+        for (number, client) in waiting.iter_mut().enumerate() {
+            match client.try_answer(false) {
+                Ok(answer) => assert_eq!(answer.status, 200, "{arm}"),
+                Err(failure) => panic!("{arm}: {number}: {failure:?}"),
+            }
+        }
+        waiting.iter_mut().for_each(Client::expect_eof);
+        assert_eq!(server.wait_exit(DEADLINE).code(), Some(0), "{arm}");
+    }
+}
+
 #[test]
 fn an_answer_in_flight_is_finished_and_an_idle_connection_ends() {
     for arm in WITH_THREADS {
@@ -302,7 +334,7 @@ fn occupy_all_but_one(server: &Server, workers: usize) -> (Vec<Client>, BTreeSet
 #[test]
 fn who_has_no_free_thread_accepts_nothing() {
     for arm in ["shared", "exclusive"] {
-        let server = start(arm, "3", "1", &["--defer-accept", "0", "--graceful-timeout", "0"]);
+        let server = start(arm, "3", "1", &["--graceful-timeout", "0"]);
         wait_for_workers(&server, 3);
         let (_busy, free) = occupy_all_but_one(&server, 3);
         assert_eq!(free.len(), 1, "{arm}");
@@ -316,8 +348,7 @@ fn who_has_no_free_thread_accepts_nothing() {
 /// With `--accept-eager` a worker takes what it cannot serve: that is what it is there to show.
 #[test]
 fn who_is_eager_accepts_although_its_thread_is_busy() {
-    let arguments = ["--accept-eager", "--defer-accept", "0", "--graceful-timeout", "0"];
-    let server = start("shared", "2", "1", &arguments);
+    let server = start("shared", "2", "1", &["--accept-eager", "--graceful-timeout", "0"]);
     wait_for_workers(&server, 2);
     let (_busy, free) = occupy_all_but_one(&server, 2);
     let free = *free.first().expect("one is free");
@@ -430,14 +461,12 @@ fn an_idle_server_rests() {
     for arm in ARMS {
         let server = start(arm, "2", "0", &[]);
         assert_eq!(one_request(&server, "/"), 200);
-        let all = || -> u64 {
-            let workers = server.worker_pids().into_iter().map(cpu_ticks).sum::<u64>();
-            cpu_ticks(server.pid()) + workers
-        };
-        let before = all();
-        std::thread::sleep(Duration::from_secs(1));
-        // A process that spins uses a hundred ticks in a second.
-        assert!(all() - before < 20, "{arm}");
+        let mut in_a_row = 0;
+        eventually(DEADLINE, "all sleep whenever they are looked at", || {
+            let workers = server.worker_pids().into_iter().all(is_asleep);
+            in_a_row = if workers && is_asleep(server.pid()) { in_a_row + 1 } else { 0 };
+            in_a_row == 30
+        });
     }
 }
 
