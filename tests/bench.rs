@@ -42,6 +42,7 @@ impl Bench {
             plan.replace("MARK", &mark).replace("PROGRAM", binary().to_str().expect("UTF-8"));
         let path = folder.path().join("plan.toml");
         fs::write(&path, plan).expect("it is ours");
+        fs::write(folder.path().join("trace.csv"), TRACE).expect("it is ours");
         let mut command = std::process::Command::new(binary());
         command.arg("bench").arg(&path).arg("--out").arg(folder.path().join("out")).args(flags);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -144,6 +145,9 @@ fn collect(mut pipe: impl Read + Send + 'static) -> Arc<Mutex<String>> {
     text
 }
 
+/// Stands beside each plan. Three of its requests are within a run, two of them after the warm-up.
+const TRACE: &str = "time_s,connection,service_ms\n0.05,0,1\n0.2,1,2\n0.3,0,1\n5,0,1\n";
+
 /// Rows of a CSV file, by column.
 fn rows(path: &Path) -> Vec<BTreeMap<String, String>> {
     let mut reader = csv::Reader::from_path(path).expect("the file is there");
@@ -243,6 +247,25 @@ threads = 0
     assert!(page.contains("round-robin"));
     let table = bench.stdout();
     assert!(table.contains("kept, short (open loop)") && table.contains("least-loaded"), "{table}");
+}
+
+/// A trace stands beside its plan, wherever the bench is run.
+#[test]
+fn a_trace_is_replayed() {
+    let replayed = r#"
+[[workload]]
+name = "replayed"
+connections = 2
+choice = "own"
+service = { kind = "sleep", ms = 1 }
+replay = "trace.csv"
+"#;
+    let bench = Bench::run(&[HEAD, ARMS, replayed].concat(), &[]);
+    bench.assert_exit(0);
+    let report = bench.report();
+    let trials = report.cells.iter().flat_map(|cell| &cell.trials);
+    let due: Vec<u64> = trials.map(|trial| trial.due).collect();
+    assert_eq!(due, [2, 2, 2, 2]);
 }
 
 /// The same seed asks the same of every arm: as many requests become due.

@@ -173,6 +173,11 @@ fn measure(asked: &Asked, arguments: &[OsString]) -> Result<BenchReport, Failed>
     let mut progress = Progress::new(count_of_runs(&plan), asked.is_raw.then(|| folder.clone()));
     let report = run::run(&plan, &options, &interrupts, &mut progress);
     progress.finish();
+    if report.is_err() && asked.out.is_none() {
+        // A directory that nobody has named, with nothing in it, is no result. What it cannot be
+        // removed for is a reason to leave it.
+        let _ = std::fs::remove_dir(folder.path());
+    }
     let report = report?;
     folder.write(&report)?;
     let text = format!("{}\n{}\n", table(&report), folder.path().display());

@@ -75,7 +75,7 @@ impl Observer for Progress {
         }
     }
 
-    fn ended(&mut self, _arm: &Arm, workload: &Workload, observed: &Observed) -> io::Result<()> {
+    fn ended(&mut self, workload: &Workload, observed: &Observed) -> io::Result<()> {
         self.advance(1);
         let Some(folder) = &self.requests else { return Ok(()) };
         let classes: Vec<String> =

@@ -45,8 +45,7 @@ pub trait Observer {
     ///
     /// # Errors
     /// What was observed cannot be kept: the bench ends.
-    fn ended(&mut self, arm: &Arm, workload: &Workload, observed: &Observed)
-    -> std::io::Result<()>;
+    fn ended(&mut self, workload: &Workload, observed: &Observed) -> std::io::Result<()>;
     /// These runs will not be made.
     fn left_out(&mut self, runs: usize);
     /// Something that a reader must know.
@@ -203,7 +202,7 @@ impl Bench<'_> {
             Ok(observed) => observed,
             Err(error) => return Ok(Err(error)),
         };
-        self.observer.ended(arm, workload, &observed)?;
+        self.observer.ended(workload, &observed)?;
         if observed.samples.len() > samples_max {
             observed.samples = Vec::new();
             let text = format!(

@@ -47,14 +47,6 @@ pub(super) fn split(usable: &[usize], generators: usize) -> Cores {
 }
 
 impl Cores {
-    /// How many the server has.
-    pub(super) fn of_server(&self) -> usize {
-        match self {
-            Cores::Shared { count } => *count,
-            Cores::Split { server, .. } => server.len(),
-        }
-    }
-
     /// Pins the calling thread, and what it starts, to the server's.
     pub(super) fn take_servers(&self) -> io::Result<()> {
         match self {

@@ -54,15 +54,6 @@ impl Interrupts {
         Ok(interrupts)
     }
 
-    /// Never any: for whoever catches signals by himself.
-    pub fn none() -> Interrupts {
-        Interrupts {
-            came: Arc::default(),
-            closed: crossbeam_channel::never(),
-            group: Arc::new(AtomicI32::new(0)),
-        }
-    }
-
     /// Whether one came.
     pub fn came(&self) -> bool {
         self.came.load(Ordering::SeqCst)

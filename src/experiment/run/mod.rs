@@ -31,7 +31,7 @@ mod usage;
 pub use bench::{BenchError, Observer, Options, count_of_runs, run};
 pub use environment::rfc3339;
 pub use interrupts::Interrupts;
-pub use order::{Turn, turns};
+pub use order::Turn;
 pub use server::ServerError;
 pub use trial::TrialError;
 

@@ -26,7 +26,7 @@ pub struct Turn {
 ///
 /// Workloads stand outside, so that what is compared are neighbours in time, and so that the
 /// requests of one workload alone are held in memory.
-pub fn turns(plan: &BenchPlan, workload: usize, first_place: u32) -> Vec<Turn> {
+pub(super) fn turns(plan: &BenchPlan, workload: usize, first_place: u32) -> Vec<Turn> {
     let load = &plan.workloads[workload];
     let arms: Vec<usize> = (0..plan.arms.len()).filter(|&arm| plan.arms[arm].runs(load)).collect();
     let repetitions = 0..plan.repetitions;

@@ -122,7 +122,7 @@ pub(super) fn run(
     let measured = (start + workload.warm_up, start + workload.duration);
     let (before, after) = crew.watch(measured, workload)?;
     let report = crew.reports(start + share::longest(workload) + REPORT_MARGIN)?;
-    let usage = after.since(&before, cores.of_server());
+    let usage = after.since(&before, setting.usable.len());
     Ok(observed(setting.turn, arm, workload, report, usage))
 }
 
