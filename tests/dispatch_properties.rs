@@ -734,3 +734,44 @@ fn where_credit_comes_one_by_one_neither_queue_starves() {
         assert!((18..=22).contains(&came_back), "{came_back} of {} had come back", served.len());
     }
 }
+
+/// With `--report-age` the policy goes by what was seen, and by nothing else: all go to the one that
+/// looked empty, until somebody looks again. Otherwise what is lent is counted at once.
+#[test]
+fn who_goes_by_looks_alone_herds_until_the_next_look() {
+    let seated_at = |by_looks_alone: bool| {
+        let mut dispatcher = dispatcher(Balance::LeastLoaded, Some(100), 0);
+        if by_looks_alone {
+            dispatcher.rank_by_looks_alone();
+        }
+        for slot in [0, 1] {
+            let shape = Shape { threads: 1, credit: 0, recallable: true };
+            dispatcher.handle_worker_ready(Slot(slot), shape);
+        }
+        let look = |dispatcher: &mut Dispatcher, started: [u64; 2], now: u64| {
+            for (slot, started) in started.into_iter().enumerate() {
+                let sample = Sample { started, ..Sample::default() };
+                dispatcher.handle_sample(Slot(slot as u16), &sample, Nanos(now));
+            }
+        };
+        let mut seated = [[0; 2]; 2];
+        // Worker 1 is empty in the first look, worker 0 in the second.
+        for (round, started) in [[2, 0], [0, 20]].into_iter().enumerate() {
+            look(&mut dispatcher, started, 1 + round as u64);
+            for number in 0..10 {
+                let id = ConnectionId(round as u32 * 10 + number);
+                dispatcher.handle_accepted(id, 0, Nanos(1));
+                dispatcher.seat_waiting();
+                while let Some(effect) = dispatcher.poll_effect() {
+                    if let Effect::Lend { slot, .. } = effect {
+                        seated[round][usize::from(slot.0)] += 1;
+                    }
+                }
+            }
+            dispatcher.check_invariants();
+        }
+        seated
+    };
+    assert_eq!(seated_at(true), [[0, 10], [10, 0]]);
+    assert_eq!(seated_at(false), [[4, 6], [10, 0]]);
+}

@@ -164,6 +164,10 @@ pub struct RawServe {
     #[arg(long, value_name = "TIME", help_heading = "Workers")]
     pub stall_after: Option<String>,
 
+    /// For experiments: workers' load is looked at no more often than this; 0 in every turn
+    #[arg(long, value_name = "TIME", help_heading = "Workers")]
+    pub report_age: Option<String>,
+
     /// Workers that a reload, or recycling, replaces at the same time
     #[arg(long, value_name = "N", help_heading = "Workers")]
     pub reload_parallel: Option<String>,
@@ -431,6 +435,7 @@ fn default_of(id: &str) -> Option<String> {
         "max_requests_jitter" => settings.recycle.requests_jitter.to_string(),
         "max_lifetime_jitter" => show_duration(settings.recycle.lifetime_jitter),
         "stall_after" => show_duration(settings.stall_after),
+        "report_age" => "off".to_owned(),
         "timeout" => {
             format!("off; {} with --threads 0", show_duration(crate::cli::resolve::TIMEOUT_ON_LOOP))
         }

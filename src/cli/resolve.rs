@@ -75,6 +75,10 @@ pub fn resolve(raw: &RawServe, surroundings: &Surroundings<'_>) -> Result<Resolv
         reader.value_or("--stall-after", raw.stall_after.as_deref(), default.stall_after, |text| {
             values::duration(text, config::STALL_AFTER_MIN..=config::STALL_AFTER_MAX)
         });
+    let report_age =
+        reader.value_or("--report-age", raw.report_age.as_deref(), default.report_age, |text| {
+            values::duration_or_off(text, config::REPORT_AGE_MIN..=config::REPORT_AGE_MAX)
+        });
     let seed = reader.value("--seed", raw.seed.as_deref(), values::seed);
     let lifecycle = lifecycle(raw, default.lifecycle, threads, &mut reader);
     let recycle = lives::recycle(raw, &mut reader);
@@ -100,6 +104,7 @@ pub fn resolve(raw: &RawServe, surroundings: &Surroundings<'_>) -> Result<Resolv
         queue_timeout,
         max_queue,
         stall_after,
+        report_age,
         lifecycle,
         recycle,
         pid_file,

@@ -309,6 +309,12 @@ pub const MAX_RSS_MIN: u64 = 1 << 20;
 /// `--max-rss` at the most.
 pub const MAX_RSS_MAX: u64 = 1 << 40;
 
+/// `--report-age` at the least: the master's own turns are hardly apart by more.
+pub const REPORT_AGE_MIN: Duration = Duration::from_millis(1);
+
+/// `--report-age` at the most: what is lent within it is lent blindly.
+pub const REPORT_AGE_MAX: Duration = Duration::from_secs(10);
+
 /// `--stall-after` at the least: below, a wake-up alone looks like a stall.
 pub const STALL_AFTER_MIN: Duration = Duration::from_micros(100);
 

@@ -47,6 +47,9 @@ pub struct Settings {
     pub max_queue: Option<u32>,
     /// When a worker counts as stuck.
     pub stall_after: Duration,
+    /// For experiments: how old a look at the workers becomes before the next, while the policy
+    /// knows nothing of what is lent; `None` looks in every turn, and counts.
+    pub report_age: Option<Duration>,
     /// Deadlines of the worker processes.
     pub lifecycle: Lifecycle,
     /// When a worker that serves well is replaced all the same.
@@ -229,6 +232,7 @@ impl Default for Settings {
             queue_timeout: None,
             max_queue: None,
             stall_after: Duration::from_millis(1),
+            report_age: None,
             lifecycle: Lifecycle::default(),
             recycle: RecycleLimits::default(),
             pid_file: None,

@@ -217,6 +217,12 @@ impl Dispatcher {
         }
     }
 
+    /// The policy goes by what was seen of workers, however old, and not by what it has lent them
+    /// since: how herding is shown (`--report-age`).
+    pub fn rank_by_looks_alone(&mut self) {
+        self.ledger.rank_by_looks_alone();
+    }
+
     /// What time it is, before the facts of a turn.
     pub fn handle_time(&mut self, now: Nanos) {
         self.now = now;

@@ -19,6 +19,12 @@ impl Master {
     /// Looks at every page: what has been claimed, and how loaded each worker is.
     pub(super) fn look_at_board(&mut self) {
         let now = self.now;
+        if let Some(age) = self.settings.report_age {
+            if now < self.reports_until {
+                return;
+            }
+            self.reports_until = now + age;
+        }
         let mut overdue = Vec::new();
         self.handoff_due = None;
         for (place, member) in self.roster.iter_mut() {
@@ -48,6 +54,12 @@ impl Master {
             // What it was lent cannot be taken back while it lives.
             self.handle_breach(place, Breach::NotTaken, "it has no page");
         }
+    }
+
+    /// With `--report-age`: when workers are looked at again, if something waits for that.
+    pub(super) fn next_report(&self) -> Option<Nanos> {
+        let waits = self.dispatcher.queued() > 0 || self.acceptor.kernel_waits();
+        (self.settings.report_age.is_some() && waits).then_some(self.reports_until)
     }
 
     /// Asks workers to say when they have room, where that is waited for. True if one was asked

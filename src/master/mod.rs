@@ -124,6 +124,8 @@ struct Master {
     now: Nanos,
     /// When rings are looked at next although nothing has happened, and after how long then.
     ring_look: (Nanos, Duration),
+    /// With `--report-age`: until then the last look at the workers has to do.
+    reports_until: Nanos,
     /// The alarm of the dispatcher's next look, and when it rings.
     look: Alarm,
     look_at: Nanos,
@@ -245,6 +247,7 @@ impl Master {
             self.handoff_due,
             shed,
             ring_look.then_some(self.ring_look.0),
+            self.next_report(),
             (owes || self.uncalled).then(|| self.now + DEBTS_PAUSE),
             self.next_leaver(),
             self.next_refused(),

@@ -77,7 +77,7 @@ impl Master {
         let now = clock::now();
         let seed = settings.seed.unwrap_or_else(|| fastrand::u64(..));
         debug!(seed, "seed of random choices");
-        let dispatcher = Dispatcher::new(&DispatchSettings {
+        let mut dispatcher = Dispatcher::new(&DispatchSettings {
             balance: settings.balance,
             weights: settings.weights.clone(),
             rebalance: settings.rebalance,
@@ -87,6 +87,9 @@ impl Master {
             max_queue: settings.max_queue,
             seed,
         });
+        if settings.report_age.is_some() {
+            dispatcher.rank_by_looks_alone();
+        }
         let supervise =
             SuperviseSettings { workers: settings.workers, lifecycle: settings.lifecycle, seed };
         let supervisor = match &left {
@@ -124,6 +127,7 @@ impl Master {
             reserve: Reserve::default(),
             now,
             ring_look: (now, RING_LOOK_MAX),
+            reports_until: Nanos(0),
             look,
             look_at: Nanos(0),
             watches_missing: false,

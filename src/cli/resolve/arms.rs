@@ -89,6 +89,7 @@ fn refuse_what_the_master_decides(raw: &RawServe, arm: Arm, reader: &mut Reader<
         ("--queue-timeout", &raw.queue_timeout),
         ("--max-queue", &raw.max_queue),
         ("--stall-after", &raw.stall_after),
+        ("--report-age", &raw.report_age),
     ];
     for (flag, _) in typed.into_iter().filter(|(_, text)| text.is_some()) {
         let refusal = format!("needs --accept master: with {arm} the kernel decides");

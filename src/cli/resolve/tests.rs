@@ -157,6 +157,14 @@ const CASES: &[Case] = &[
         |s| milliseconds(s.stall_after),
     ),
     (
+        "--report-age",
+        "None",
+        &[("1ms", "Some(1ms)"), ("0.1", "Some(100ms)"), ("10s", "Some(10s)"), ("0", "None")],
+        &["0.5ms", "11", "old"],
+        "must be a duration from 1ms to 10s, as in 1.5, 500ms, 2s, 1m; 0 switches it off",
+        |s| format!("{:?}", s.report_age),
+    ),
+    (
         "--seed",
         "None",
         &[("0", "Some(0)"), ("0xff", "Some(255)")],
@@ -560,6 +568,7 @@ fn what_the_master_decides_means_nothing_where_the_kernel_does() {
         ("--queue-timeout", "1s"),
         ("--max-queue", "5"),
         ("--stall-after", "2ms"),
+        ("--report-age", "2ms"),
     ] {
         let expected = format!("{flag}: needs --accept master: with exclusive the kernel decides");
         assert_eq!(refusal(&["--accept", "exclusive", flag, value]), expected);
