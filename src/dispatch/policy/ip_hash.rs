@@ -23,7 +23,7 @@ impl Policy for IpHash {
         let client = mix(affinity);
         let mut best: (u64, Option<usize>) = (0, None);
         for (place, (worker, rank)) in self.workers.iter().zip(ledger.ranks()).enumerate() {
-            let hash = fold(client ^ worker);
+            let hash = hash(client ^ worker);
             if *rank != NOT_ELIGIBLE && (hash > best.0 || best.1.is_none()) {
                 best = (hash, Some(place));
             }
@@ -40,9 +40,60 @@ fn mix(mut number: u64) -> u64 {
     number ^ (number >> 31)
 }
 
-/// A product folded on itself, as in wyhash: enough for what has been mixed before, and one
+/// A product: its upper bits depend on all of what has been mixed before, and they decide. One
 /// multiplication for each worker.
-fn fold(number: u64) -> u64 {
-    let product = u128::from(number) * 0x9e37_79b9_7f4a_7c15_u128;
-    (product >> 64) as u64 ^ product as u64
+fn hash(number: u64) -> u64 {
+    number.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::Balance;
+    use crate::dispatch::candidate::{Sample, Shape};
+    use crate::dispatch::policy::rank;
+    use crate::ident::Slot;
+    use crate::time::Nanos;
+
+    const WORKERS: u16 = 50;
+
+    fn ledger() -> Ledger {
+        let mut ledger = Ledger::new(Duration::from_millis(1), None, rank(Balance::IpHash));
+        for slot in 0..WORKERS {
+            let shape = Shape { threads: 1, credit: 0, recallable: true };
+            ledger.insert(Slot(slot), shape, Nanos(1));
+            ledger.sample(Slot(slot), &Sample::default(), Nanos(1));
+        }
+        ledger
+    }
+
+    #[test]
+    fn clients_spread_evenly_and_those_of_one_that_goes_do_too() {
+        const CLIENTS: u64 = 100_000;
+        let (mut before, mut after) = (ledger(), ledger());
+        after.remove(Slot(7));
+        let (mut counts, mut moved) = ([0_u32; WORKERS as usize], [0_u32; WORKERS as usize]);
+        let (mut first, mut second) = (IpHash::default(), IpHash::default());
+        for client in 0..CLIENTS {
+            let at = first.pick(&before, client).expect("somebody has room");
+            let then = second.pick(&after, client).expect("somebody has room");
+            let then = usize::from(after.candidates()[then].slot.0);
+            counts[at] += 1;
+            if at == 7 {
+                moved[then] += 1;
+            } else {
+                assert_eq!(at, then, "only its own clients move");
+            }
+        }
+        // Six standard deviations of a fair draw are 13 % of 2000.
+        let mean = (CLIENTS / u64::from(WORKERS)) as u32;
+        assert!(counts.iter().all(|count| count.abs_diff(mean) < mean / 5), "{counts:?}");
+        // About forty each, and six deviations as much again.
+        moved[7] = moved[8];
+        assert!(moved.iter().all(|count| (2..100).contains(count)), "{moved:?}");
+        before.insert(Slot(WORKERS), Shape { threads: 1, credit: 0, recallable: true }, Nanos(1));
+        assert!(first.pick(&before, 1).is_some(), "who comes is known at once");
+    }
 }
