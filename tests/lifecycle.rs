@@ -278,3 +278,31 @@ fn a_master_that_is_killed_leaves_no_worker() {
     server.wait_exit(DEADLINE);
     eventually(DEADLINE, "the workers end", || workers.iter().all(|&pid| !common::is_alive(pid)));
 }
+
+/// The master closes what is over behind what can be seated. While something waited in the kernel's
+/// queue and nobody had room, it slept, and kept what was over.
+#[test]
+fn what_is_over_is_closed_before_the_master_sleeps() {
+    let flags = ["serve", "-w", "1", "--threads", "2", "--credit", "2", "--defer-accept", "0"];
+    let server = Server::start(&flags);
+    wait_for_workers(&server, 1);
+    let listening = common::sockets_of(server.pid());
+    let begin = |target: &str| {
+        let mut client = Client::connect(server.address());
+        let request = format!("GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        client.send(request.as_bytes());
+        client
+    };
+    let _long = begin("/sleep/60000");
+    let mut short = begin("/sleep/300");
+    eventually(DEADLINE, "both are lent", || server.account().here.on_loan == 2);
+    // One of these is seated when the short one is over; the other waits in the kernel's queue.
+    let _waiting = [begin("/sleep/60000"), begin("/sleep/60000")];
+    assert_eq!(short.answer(false).status, 200);
+    eventually(DEADLINE, "the next is lent, and two are held", || {
+        let account = server.account();
+        account.counters.accepted == 3
+            && account.here.on_loan == 2
+            && common::sockets_of(server.pid()) == listening + 2
+    });
+}

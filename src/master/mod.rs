@@ -44,7 +44,9 @@ use tracing::{debug, info};
 
 use crate::account::{Account, Counters, Here, Outcome, Phase};
 use crate::board::LetGo;
-use crate::config::{BELL_ROUNDS_MAX, DEBTS_PAUSE, EVENTS_PER_TURN_MAX, OWN_LOOK, Settings};
+use crate::config::{
+    BELL_ROUNDS_MAX, DEBTS_PAUSE, ENDED_MAX, EVENTS_PER_TURN_MAX, OWN_LOOK, Settings,
+};
 use crate::dispatch::Dispatcher;
 use crate::exit::{Exit, RunError};
 use crate::ident::ConnectionId;
@@ -136,7 +138,7 @@ struct Master {
     announced: bool,
     /// Kept from turn to turn for its memory alone.
     let_go: Vec<LetGo>,
-    /// Over, and not closed yet: whoever waits in the kernel's queue comes first.
+    /// Over, and not closed yet: whoever can be seated comes first. Empty while the master sleeps.
     ended: Vec<Connection>,
     /// Set once the loop is to end.
     outcome: Option<Result<Exit, RunError>>,
@@ -202,7 +204,9 @@ impl Master {
         self.look_at_backlog();
         self.accept();
         self.seat();
-        self.close_ended();
+        if self.ended.len() >= ENDED_MAX {
+            self.ended.clear();
+        }
         self.watches_missing = self.watch_more();
         if cfg!(debug_assertions) {
             self.check_invariants();
@@ -231,6 +235,8 @@ impl Master {
         if accepts || self.dispatcher.has_rescues() || !self.wind_look() {
             return Some(Duration::ZERO);
         }
+        // Nobody can be seated now. Closing the last copy costs as much as half an accept.
+        self.ended.clear();
         let shed = self.next_shed();
         let owes = self.roster.iter().any(|(_, member)| member.owes());
         let ring_look = self.roster.iter().any(|(_, member)| member.page.on_loan() > 0);

@@ -5,7 +5,7 @@
 
 use crate::account::Outcome;
 use crate::board::{LetGo, LetGoHow, Recall};
-use crate::config::{ENDED_MAX, RING_ENTRIES_PER_TURN_MAX, RING_LOOK_MAX, RING_LOOK_MIN};
+use crate::config::{RING_ENTRIES_PER_TURN_MAX, RING_LOOK_MAX, RING_LOOK_MIN};
 use crate::ident::{ConnectionId, LoanId, Slot};
 use crate::loan::{LoanState, MasterState};
 use crate::master::Master;
@@ -139,14 +139,6 @@ impl Master {
             }
             // It went elsewhere when it was recalled.
             LetGoHow::Recalled => {}
-        }
-    }
-
-    /// Closes what is over: the last copy, which costs as much as half an accept. Not while there are
-    /// new ones to be seated, up to a bound.
-    pub(super) fn close_ended(&mut self) {
-        if self.ended.len() >= ENDED_MAX || !self.acceptor.kernel_waits() {
-            self.ended.clear();
         }
     }
 
