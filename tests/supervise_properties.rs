@@ -22,6 +22,7 @@ fn supervisor_that_reloads(workers: u16, reload_parallel: u16) -> Supervisor {
     let lifecycle = Lifecycle {
         boot_timeout: Duration::from_secs(60),
         timeout: Some(Duration::from_secs(30)),
+        timeout_spares_calls: false,
         graceful_timeout: Duration::from_secs(30),
         drain_delay: Duration::from_secs(1),
         handoff_timeout: Duration::from_secs(10),

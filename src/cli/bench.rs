@@ -9,7 +9,6 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -82,24 +81,24 @@ impl Failed {
     }
 }
 
-pub(super) fn run(program: &str, arguments: &[OsString], raw: &RawBench) -> ExitCode {
+pub(super) fn run(program: &str, arguments: &[OsString], raw: &RawBench) -> u8 {
     if raw.list {
         return print(&list());
     }
     if let Some(name) = &raw.show {
         let Some(preset) = preset(name) else {
             complain(program, &format_args!("--show: {name:?} is no preset; see --list"));
-            return Exit::Usage.into();
+            return Exit::Usage as u8;
         };
         return print(preset.text);
     }
     if let [a, b] = raw.compare.as_slice() {
         let compared = compare::run(Path::new(a), Path::new(b), &mut io::stdout());
         return match compared {
-            Ok(()) => Exit::Done.into(),
+            Ok(()) => Exit::Done as u8,
             Err(error) => {
                 complain(program, &Chain(&error));
-                Exit::Failed.into()
+                Exit::Failed as u8
             }
         };
     }
@@ -112,22 +111,22 @@ pub(super) fn run(program: &str, arguments: &[OsString], raw: &RawBench) -> Exit
             let missing = "bench needs a PLAN: a preset (--list names them; hello is the one to \
                            begin with), or a file";
             complain(program, &missing);
-            return Exit::Usage.into();
+            return Exit::Usage as u8;
         }
         Err(faults) => {
             faults.iter().for_each(|fault| complain(program, fault));
-            return Exit::Usage.into();
+            return Exit::Usage as u8;
         }
     };
     match measure(&asked, arguments) {
         Ok(report) => {
             let has_failed = report.predictions.iter().any(|one| one.outcome == Outcome::Failed);
             let exit = if asked.is_strict && has_failed { Exit::Failed } else { Exit::Done };
-            exit.into()
+            exit as u8
         }
         Err(failed) => {
             complain(program, &Chain(&failed));
-            failed.exit().into()
+            failed.exit() as u8
         }
     }
 }
@@ -234,8 +233,8 @@ fn list() -> String {
     rows.collect()
 }
 
-fn print(text: &str) -> ExitCode {
+fn print(text: &str) -> u8 {
     // A reader that has gone (`--list | head -1`) is no failure.
     let _ = io::stdout().write_all(text.as_bytes());
-    Exit::Done.into()
+    Exit::Done as u8
 }

@@ -16,6 +16,7 @@ pub mod addresses;
 mod bench;
 pub mod binds;
 pub mod faults;
+mod python;
 pub mod raw;
 pub mod resolve;
 mod shell;
@@ -39,6 +40,8 @@ use crate::exit::Exit;
 use crate::sys::listener::passed_by_systemd;
 use crate::sys::upgrade::Errand;
 
+pub use python::{PythonError, PythonHost};
+
 /// Runs a whole program around one application: reads the command line of this process, serves as
 /// it says, and ends with the exit code that [`Exit`] documents.
 ///
@@ -47,21 +50,30 @@ use crate::sys::upgrade::Errand;
 /// its descriptors out of the environment.
 pub fn run(handler: impl Handler) -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    run_as(&arguments, handler)
+    ExitCode::from(run_as(&arguments, handler, None))
 }
 
-fn run_as(arguments: &[OsString], handler: impl Handler) -> ExitCode {
+/// The same inside a Python interpreter, which runs the workers of Python applications. The
+/// arguments begin with the program's name, as in `sys.argv`.
+///
+/// The answer is the exit code. The calling thread must be the process's first, and should not hold
+/// the interpreter's lock.
+pub fn run_in_python(arguments: &[OsString], handler: impl Handler, python: &dyn PythonHost) -> u8 {
+    run_as(arguments, handler, Some(python))
+}
+
+fn run_as(arguments: &[OsString], handler: impl Handler, python: Option<&dyn PythonHost>) -> u8 {
     let program = program_name(arguments);
     let errand = match Errand::take() {
         Ok(errand) => errand,
         Err(error) => {
             complain(&program, &error);
-            return Exit::Failed.into();
+            return Exit::Failed as u8;
         }
     };
     let raw = match parse(&program, arguments) {
         Ok(raw) => raw,
-        Err(exit) => return exit.into(),
+        Err(exit) => return exit as u8,
     };
     let (raw, is_worker) = match raw.command {
         RawCommand::Serve(raw) => (raw, false),
@@ -88,16 +100,19 @@ fn run_as(arguments: &[OsString], handler: impl Handler) -> ExitCode {
             for fault in faults.iter() {
                 complain(&program, fault);
             }
-            return Exit::Usage.into();
+            return Exit::Usage as u8;
         }
     };
-    let outcome =
-        if is_worker { shell::work(resolved, handler) } else { shell::serve(resolved, errand) };
+    let outcome = if is_worker {
+        shell::work(resolved, handler, python)
+    } else {
+        shell::serve(resolved, errand, python.is_some())
+    };
     let exit = outcome.unwrap_or_else(|error| {
         complain(&program, &exit::Chain(&error));
         error.exit_code()
     });
-    exit.into()
+    exit as u8
 }
 
 /// What clap makes of the arguments, or how the process ends: help and version are a success.

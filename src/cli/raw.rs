@@ -6,6 +6,8 @@
 //!
 //! Not here: what the values mean and how far they may go (`resolve`).
 
+mod python;
+
 use std::ffi::OsString;
 
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
@@ -13,6 +15,8 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use crate::cli::faults::variable_of;
 use crate::cli::values::{show_duration, show_size};
 use crate::config::{Arm, Bind, Settings, WORKERS_DEFAULT_MAX};
+
+pub use python::RawPython;
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -61,7 +65,7 @@ Exit codes: 0 done, 1 failed at run time, 2 usage, 3 workers do not start, 4 the
 not load."
 )]
 pub struct RawServe {
-    /// Nothing for the built-in application, echo, or static:DIR
+    /// Nothing for the built-in application, echo, static:DIR, or pkg.module:app (Python)
     #[arg(value_name = "APP")]
     pub app: Option<OsString>,
 
@@ -286,6 +290,10 @@ pub struct RawServe {
     /// off, error, warn, info, debug, trace, or TARGET=LEVEL,…
     #[arg(long, value_name = "LEVEL", help_heading = "Observing")]
     pub log_level: Option<String>,
+
+    /// What is said of a Python application.
+    #[command(flatten)]
+    pub python: RawPython,
 }
 
 /// The flags of `status`.
@@ -391,6 +399,7 @@ pub fn flags() -> Vec<Flag> {
     let serve = command.find_subcommand("serve");
     let arguments = serve.into_iter().flat_map(clap::Command::get_arguments);
     arguments
+        .filter(|argument| !argument.is_hide_set())
         .filter_map(|argument| {
             let name = format!("--{}", argument.get_long()?);
             let variable = variable_of(&name);
@@ -437,7 +446,7 @@ fn default_of(id: &str) -> Option<String> {
         "stall_after" => show_duration(settings.stall_after),
         "report_age" => "off".to_owned(),
         "timeout" => {
-            format!("off; {} with --threads 0", show_duration(crate::cli::resolve::TIMEOUT_ON_LOOP))
+            format!("off; {} on a loop", show_duration(crate::cli::resolve::TIMEOUT_ON_LOOP))
         }
         "boot_timeout" => show_duration(settings.lifecycle.boot_timeout),
         "graceful_timeout" => show_duration(settings.lifecycle.graceful_timeout),
@@ -455,7 +464,7 @@ fn default_of(id: &str) -> Option<String> {
         "buffer_response" => show_size(settings.http.buffer_response as u64),
         "log_format" => "text".to_owned(),
         "log_level" => "info".to_owned(),
-        _ => return None,
+        _ => return python::default_of(id),
     };
     Some(text)
 }

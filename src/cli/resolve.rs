@@ -4,10 +4,11 @@
 //! hold them in their hand. Every fault is collected; who has three typing errors hears of three.
 //!
 //! Not here: the parsers (`values`, `addresses`), which address wins (`binds`), what ends a worker's
-//! life (`lives`), who accepts (`arms`).
+//! life (`lives`), who accepts (`arms`), Python (`python`).
 
 mod arms;
 mod lives;
+mod python;
 
 use std::ffi::OsString;
 use std::ops::RangeInclusive;
@@ -54,14 +55,14 @@ pub struct Resolved {
 pub fn resolve(raw: &RawServe, surroundings: &Surroundings<'_>) -> Result<Resolved, Faults> {
     let mut reader = Reader::new(surroundings.variables);
     let default = Settings::default();
-    let app = app(raw, &mut reader);
+    let threads_bounds = 0..=u64::from(config::THREADS_MAX);
+    let threads_given =
+        reader.value("--threads", raw.threads.as_deref(), |text| number_u16(text, threads_bounds));
+    let threads = threads_given.as_ref().map_or(default.threads, |given| given.value);
+    let app = app(raw, threads_given.as_ref(), &mut reader);
     let binds = binds::binds(raw, surroundings, &mut reader);
     let listen = listen(raw, default.listen, &mut reader);
     let workers = workers(raw, surroundings.cores, &mut reader);
-    let threads_bounds = 0..=u64::from(config::THREADS_MAX);
-    let threads = reader.value_or("--threads", raw.threads.as_deref(), default.threads, |text| {
-        number_u16(text, threads_bounds)
-    });
     let balance = balance(raw, default.balance, &mut reader);
     let weights = weights(raw, balance, workers, &mut reader);
     let rebalance =
@@ -80,7 +81,7 @@ pub fn resolve(raw: &RawServe, surroundings: &Surroundings<'_>) -> Result<Resolv
             values::duration_or_off(text, config::REPORT_AGE_MIN..=config::REPORT_AGE_MAX)
         });
     let seed = reader.value("--seed", raw.seed.as_deref(), values::seed);
-    let lifecycle = lifecycle(raw, default.lifecycle, threads, &mut reader);
+    let lifecycle = lifecycle(raw, default.lifecycle, threads, &app, &mut reader);
     let recycle = lives::recycle(raw, &mut reader);
     let pid_file = lives::pid_file(raw, &mut reader);
     let http = http(raw, default.http, &mut reader);
@@ -89,6 +90,8 @@ pub fn resolve(raw: &RawServe, surroundings: &Surroundings<'_>) -> Result<Resolv
     let access_log =
         reader.value_or("--access-log", raw.access_log.as_deref(), false, values::switch);
     let status_file = status_file(raw.status_file.as_ref(), &mut reader);
+    let place = python::place(&raw.python, &mut reader);
+    python::refuse_typed(&raw.python, &app, &mut reader);
     let log = log(raw, &mut reader);
     let mut settings = Settings {
         app,
@@ -112,6 +115,9 @@ pub fn resolve(raw: &RawServe, surroundings: &Surroundings<'_>) -> Result<Resolv
         worker_header,
         access_log,
         status_file,
+        chdir: place.chdir,
+        env_file: place.env_file,
+        reload: place.reload,
         seed: seed.map(|given| given.value),
     };
     if settings.accept.arm.is_kernels() {
@@ -129,14 +135,14 @@ pub fn resolve(raw: &RawServe, surroundings: &Surroundings<'_>) -> Result<Resolv
     reader.finish(Resolved { settings, log })
 }
 
-fn app(raw: &RawServe, reader: &mut Reader<'_>) -> App {
+fn app(raw: &RawServe, threads: Option<&Given<u16>>, reader: &mut Reader<'_>) -> App {
     let browse = reader.value("--browse", raw.browse.as_deref(), values::switch);
-    let app = named_app(raw, reader);
+    let app = named_app(raw, threads, reader);
     match app {
         App::Static { root, .. } => {
             App::Static { root, browse: browse.is_some_and(|given| given.value) }
         }
-        App::Embedded | App::Echo | App::Command(_) => {
+        App::Embedded | App::Echo | App::Python(_) | App::Command(_) => {
             // A variable may be set for many servers; a flag was typed for this one.
             if browse.is_some_and(|given| given.typed && given.value) {
                 reader.refuse("--browse", None, "needs static:DIR");
@@ -146,7 +152,7 @@ fn app(raw: &RawServe, reader: &mut Reader<'_>) -> App {
     }
 }
 
-fn named_app(raw: &RawServe, reader: &mut Reader<'_>) -> App {
+fn named_app(raw: &RawServe, threads: Option<&Given<u16>>, reader: &mut Reader<'_>) -> App {
     if !raw.command.is_empty() {
         return App::Command(raw.command.clone());
     }
@@ -160,10 +166,15 @@ fn named_app(raw: &RawServe, reader: &mut Reader<'_>) -> App {
             let root = OsString::from_vec(root.to_vec()).into();
             return App::Static { root, browse: false };
         }
-        None if name.as_bytes().contains(&b':') => {
-            "Python applications are not supported yet by this version".to_owned()
-        }
-        None => "must be echo or static:DIR; leave it out for the built-in application".to_owned(),
+        None => match name.to_str().filter(|name| python::is_target(name)) {
+            Some(target) => {
+                let app = python::application(raw, target.to_owned(), threads, reader);
+                return App::Python(Box::new(app));
+            }
+            None => "must be echo, static:DIR or pkg.module:app (Python); leave it out for the \
+                     built-in application"
+                .to_owned(),
+        },
     };
     reader.refuse("application", Some(name.clone()), refusal);
     App::Embedded
@@ -267,11 +278,14 @@ fn lifecycle(
     raw: &RawServe,
     default: Lifecycle,
     threads: u16,
+    app: &App,
     reader: &mut Reader<'_>,
 ) -> Lifecycle {
     let deadline = config::DEADLINE_MIN..=config::DEADLINE_MAX;
     let pause = Duration::ZERO..=config::DEADLINE_MAX;
-    let timeout_default = if threads == 0 { Some(TIMEOUT_ON_LOOP) } else { default.timeout };
+    // Whether a Python application is called on the loop, only its worker finds out.
+    let may_be_on_loop = threads == 0 || matches!(app, App::Python(_));
+    let timeout_default = if may_be_on_loop { Some(TIMEOUT_ON_LOOP) } else { default.timeout };
     let mut read = |flag: &str,
                     typed: &Option<String>,
                     default: Duration,
@@ -284,6 +298,7 @@ fn lifecycle(
     let lifecycle = Lifecycle {
         boot_timeout: read("--boot-timeout", &raw.boot_timeout, default.boot_timeout, &deadline),
         timeout: None,
+        timeout_spares_calls: false,
         graceful_timeout: read(
             "--graceful-timeout",
             &raw.graceful_timeout,
@@ -305,10 +320,14 @@ fn lifecycle(
         default.reload_parallel,
         |text| number_u16(text, parallel),
     );
-    let timeout = reader.value_or("--timeout", raw.timeout.as_deref(), timeout_default, |text| {
-        values::duration_or_off(text, deadline)
-    });
-    Lifecycle { timeout, reload_parallel, ..lifecycle }
+    let timeout = reader
+        .value("--timeout", raw.timeout.as_deref(), |text| values::duration_or_off(text, deadline));
+    Lifecycle {
+        timeout_spares_calls: timeout.is_none() && threads > 0 && may_be_on_loop,
+        timeout: timeout.map_or(timeout_default, |given| given.value),
+        reload_parallel,
+        ..lifecycle
+    }
 }
 
 fn http(raw: &RawServe, default: HttpLimits, reader: &mut Reader<'_>) -> HttpLimits {

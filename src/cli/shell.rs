@@ -5,12 +5,14 @@
 //!
 //! Not here: what a master or a worker does (`master`, `worker`).
 
+use std::io::{self, Write};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::app::{Echo, Handler, StaticFiles};
+use crate::cli::python::{PythonHost, interpreter};
 use crate::cli::resolve::Resolved;
-use crate::config::{App, Settings};
+use crate::config::{App, PythonApp, Settings};
 use crate::exit::{Chain, Exit, RunError};
 use crate::observe::logging::{self, Process};
 use crate::sys::inherit::{InheritError, Inheritance};
@@ -22,8 +24,18 @@ use crate::{master, worker};
 const QUIET_START: &str = "MAITRED_QUIET_START";
 
 /// Serves as the master, until it is told to stop. An error means that there was no log yet.
-pub(super) fn serve(resolved: Resolved, errand: Errand) -> Result<Exit, RunError> {
+pub(super) fn serve(
+    mut resolved: Resolved,
+    errand: Errand,
+    is_python: bool,
+) -> Result<Exit, RunError> {
     let launch = LaunchCommand::of_this_process().map_err(system("finding this program"))?;
+    if let App::Python(app) = &mut resolved.settings.app
+        && (!is_python || app.interpreter.is_some())
+    {
+        let here = std::env::current_dir().map_err(system("finding the working directory"))?;
+        app.interpreter = Some(interpreter(app.interpreter.as_deref(), &here));
+    }
     check_application(&resolved.settings)?;
     let left = match errand {
         Errand::None => None,
@@ -46,7 +58,11 @@ pub(super) fn serve(resolved: Resolved, errand: Errand) -> Result<Exit, RunError
 
 /// Serves as a worker, until the master has no more use for it. An error means that there was no
 /// log yet.
-pub(super) fn work(resolved: Resolved, handler: impl Handler) -> Result<Exit, RunError> {
+pub(super) fn work(
+    resolved: Resolved,
+    handler: impl Handler,
+    python: Option<&dyn PythonHost>,
+) -> Result<Exit, RunError> {
     // First of all: it takes variables out of the environment, and the log starts a thread.
     let inheritance = Inheritance::take().map_err(|error| match error {
         InheritError::Missing(_) => RunError::NotStartedByMaster,
@@ -58,6 +74,11 @@ pub(super) fn work(resolved: Resolved, handler: impl Handler) -> Result<Exit, Ru
     let process = Process::Worker { incarnation, pid: std::process::id() };
     let _log = start_log(resolved.log, process)?;
     let quiet = std::env::var_os(QUIET_START).is_some();
+    if let App::Python(app) = &resolved.settings.app {
+        let Some(python) = python else { return Err(RunError::NotStartedByMaster) };
+        let settings = Arc::new(resolved.settings.clone());
+        return Ok(work_in_python(python, app, settings, inheritance, quiet));
+    }
     let handler = match application(&resolved.settings.app, handler) {
         Ok(handler) => handler,
         Err(error) if quiet => return Ok(error.exit_code()),
@@ -71,13 +92,31 @@ pub(super) fn work(resolved: Resolved, handler: impl Handler) -> Result<Exit, Ru
     Ok(reported(outcome))
 }
 
+fn work_in_python(
+    python: &dyn PythonHost,
+    app: &PythonApp,
+    settings: Arc<Settings>,
+    inheritance: Inheritance,
+    quiet: bool,
+) -> Exit {
+    let Err(error) = python.serve(app, settings, inheritance) else { return Exit::Done };
+    if quiet && error.traceback().is_some() {
+        return RunError::from(error).exit_code();
+    }
+    if let Some(traceback) = error.traceback() {
+        // As Python itself would show it; nobody is left to tell if that fails.
+        let _ = io::stderr().write_all(traceback.as_bytes());
+    }
+    reported(Err(error.into()))
+}
+
 /// Says at once what every worker would find out: one message, and no worker started in vain.
 fn check_application(settings: &Settings) -> Result<(), RunError> {
     match &settings.app {
         App::Static { root, browse } => StaticFiles::open(root, *browse)
             .map(|_| ())
             .map_err(|error| RunError::Application(error.into())),
-        App::Embedded | App::Echo | App::Command(_) => Ok(()),
+        App::Embedded | App::Echo | App::Python(_) | App::Command(_) => Ok(()),
     }
 }
 
@@ -89,8 +128,8 @@ fn application(app: &App, embedded: impl Handler) -> Result<Arc<dyn Handler>, Ru
             StaticFiles::open(root, *browse)
                 .map_err(|error| RunError::Application(error.into()))?,
         ),
-        // Such a worker is that command, not this program.
-        App::Command(_) => return Err(RunError::NotStartedByMaster),
+        // Such a worker is that command, or inside an interpreter, not this program.
+        App::Python(_) | App::Command(_) => return Err(RunError::NotStartedByMaster),
     })
 }
 

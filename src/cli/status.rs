@@ -3,7 +3,6 @@
 //! Not here: reading it and the two forms of it (`observe::status`).
 
 use std::io::{self, Write};
-use std::process::ExitCode;
 
 use crate::cli::complain;
 use crate::cli::faults::Reader;
@@ -12,7 +11,7 @@ use crate::cli::resolve::status_file;
 use crate::exit::Exit;
 use crate::observe::status::{Text, json, read};
 
-pub(super) fn run(program: &str, raw: &RawStatus) -> ExitCode {
+pub(super) fn run(program: &str, raw: &RawStatus) -> u8 {
     let variables = |name: &str| std::env::var_os(name);
     let mut reader = Reader::new(&variables);
     let path = status_file(raw.path.as_ref(), &mut reader);
@@ -20,11 +19,11 @@ pub(super) fn run(program: &str, raw: &RawStatus) -> ExitCode {
         Ok(Some(path)) => path,
         Ok(None) => {
             complain(program, &"status needs the PATH of a server's --status-file");
-            return Exit::Usage.into();
+            return Exit::Usage as u8;
         }
         Err(faults) => {
             faults.iter().for_each(|fault| complain(program, fault));
-            return Exit::Usage.into();
+            return Exit::Usage as u8;
         }
     };
     match read(&path) {
@@ -33,11 +32,11 @@ pub(super) fn run(program: &str, raw: &RawStatus) -> ExitCode {
                 if raw.json { format!("{}\n", json(&reading)) } else { Text(&reading).to_string() };
             // A reader that has gone (`status | head -1`) has its exit code all the same.
             let _ = io::stdout().write_all(text.as_bytes());
-            reading.exit().into()
+            reading.exit() as u8
         }
         Err(error) => {
             complain(program, &format_args!("{}: {error}", path.display()));
-            error.exit().into()
+            error.exit() as u8
         }
     }
 }

@@ -407,3 +407,16 @@ pub const STATUS_READ_PAUSE: Duration = Duration::from_millis(2);
 
 /// Bytes in the path of a status file: the kernel's own bound with its closing NUL (PATH_MAX).
 pub const STATUS_PATH_SIZE_MAX: usize = 4095;
+
+/// How long a burst of changed files is waited for with `--reload` at the least: editors write a file
+/// in several steps.
+pub const RELOAD_DELAY_MIN: Duration = Duration::from_millis(10);
+
+/// And at the most: somebody waits for it.
+pub const RELOAD_DELAY_MAX: Duration = Duration::from_secs(60);
+
+/// Bytes of a WebSocket message that may be asked for: each connection may hold one in memory.
+pub const WS_MAX_SIZE_MAX: u64 = 1 << 30;
+
+/// WebSocket messages that may wait for the application, each as large as that.
+pub const WS_MAX_QUEUE_MAX: u32 = 65_536;

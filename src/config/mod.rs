@@ -8,6 +8,7 @@
 
 mod accept;
 pub mod limits;
+mod python;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -17,6 +18,9 @@ use std::time::Duration;
 
 pub use accept::{Accept, Arm, Queues, Selector};
 pub use limits::*;
+pub use python::{
+    AsgiOptions, EventLoop, HttpProtocol, Interface, Lifespan, PythonApp, WatchFiles, WebSockets,
+};
 
 /// Everything that master and workers need to know, resolved and in bounds.
 #[derive(Clone, Debug)]
@@ -64,6 +68,12 @@ pub struct Settings {
     pub access_log: bool,
     /// Where the master says what it does and has done, for other processes to read.
     pub status_file: Option<PathBuf>,
+    /// Where the workers run; the master's own directory if `None`.
+    pub chdir: Option<PathBuf>,
+    /// Variables that the workers get beside the master's own: a file of KEY=VALUE lines.
+    pub env_file: Option<PathBuf>,
+    /// Files whose change replaces all workers.
+    pub reload: Option<WatchFiles>,
     /// Seed of every random choice; `None` draws one at start and logs it.
     pub seed: Option<u64>,
 }
@@ -82,6 +92,8 @@ pub enum App {
         /// Lists directories that have no index.html.
         browse: bool,
     },
+    /// A Python application.
+    Python(Box<PythonApp>),
     /// Any program that speaks the hand-off protocol.
     Command(Vec<OsString>),
 }
@@ -159,6 +171,8 @@ pub struct Lifecycle {
     pub boot_timeout: Duration,
     /// One loop turn or one handler call without a result; `None` never judges.
     pub timeout: Option<Duration>,
+    /// `timeout` is for loop turns alone: nobody has said how long a handler call may take.
+    pub timeout_spares_calls: bool,
     /// What a stopping worker, or a stopping server, has for what it is answering.
     pub graceful_timeout: Duration,
     /// After TERM: how long the server still accepts.
@@ -240,6 +254,9 @@ impl Default for Settings {
             worker_header: false,
             access_log: false,
             status_file: None,
+            chdir: None,
+            env_file: None,
+            reload: None,
             seed: None,
         }
     }
@@ -256,6 +273,7 @@ impl Default for Lifecycle {
         Lifecycle {
             boot_timeout: Duration::from_secs(60),
             timeout: None,
+            timeout_spares_calls: false,
             graceful_timeout: Duration::from_secs(30),
             drain_delay: Duration::from_secs(1),
             handoff_timeout: Duration::from_secs(10),

@@ -228,11 +228,12 @@ impl Master {
             return;
         }
         *next = self.now + judge.period();
+        let spares_calls = self.settings.lifecycle.timeout_spares_calls;
         let workers: Vec<(Incarnation, _)> = self
             .roster
             .iter()
             .filter(|(_, member)| member.stage == Stage::Serving)
-            .map(|(_, member)| (member.who, busy_since(member)))
+            .map(|(_, member)| (member.who, busy_since(member, spares_calls)))
             .collect();
         let hung = judge.look(&workers, self.now);
         for who in hung {
@@ -299,6 +300,10 @@ impl Master {
                 command.args(words);
                 command
             }
+            App::Python(app) => match &app.interpreter {
+                Some(interpreter) => self.launch.python_worker_command(interpreter),
+                None => self.launch.worker_command(),
+            },
             App::Embedded | App::Echo | App::Static { .. } => self.launch.worker_command(),
         };
         // One worker shows why none can start; the others would only repeat it.
@@ -311,6 +316,9 @@ impl Master {
             command.env_remove(variable);
         }
         command.stdin(Stdio::null());
+        if let Some(directory) = &self.settings.chdir {
+            command.current_dir(directory);
+        }
         command
     }
 

@@ -193,12 +193,13 @@ fn sample(member: &mut Member, now: Nanos) -> Sample {
 }
 
 /// Since when a worker has been busy with one and the same thing; zero if it is not.
-pub(super) fn busy_since(member: &Member) -> Nanos {
+pub(super) fn busy_since(member: &Member, spares_calls: bool) -> Nanos {
     if let Some(stopped_at) = member.stopped_at {
         return stopped_at;
     }
     let report = member.page.report();
-    [report.turn_entered, report.oldest_call]
+    let oldest_call = if spares_calls { Nanos(0) } else { report.oldest_call };
+    [report.turn_entered, oldest_call]
         .into_iter()
         .filter(|stamp| *stamp != Nanos(0))
         .min()

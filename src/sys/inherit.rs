@@ -38,7 +38,8 @@ pub const SLOT_VARIABLE: &str = "MAITRED_SLOT";
 /// The generation.
 pub const GENERATION_VARIABLE: &str = "MAITRED_GENERATION";
 
-const VARIABLES: [&str; 7] = [
+/// All of them.
+pub const VARIABLES: [&str; 7] = [
     CHANNEL_VARIABLE,
     PAGE_VARIABLE,
     ALARM_VARIABLE,

@@ -56,6 +56,15 @@ impl LaunchCommand {
         command
     }
 
+    /// A Python program as a worker, with the arguments that this one was given behind `serve`.
+    pub fn python_worker_command(&self, interpreter: &Path) -> Command {
+        let mut command = Command::new(interpreter);
+        command.args(["-m", "maitred.worker"]);
+        let serve = self.arguments.iter().position(|argument| argument == "serve");
+        command.args(self.arguments.iter().skip(serve.map_or(0, |at| at + 1)));
+        command
+    }
+
     /// The same program as a worker: `worker` in the place of `serve`, the same arguments behind.
     pub fn worker_command(&self) -> Command {
         let mut command = Command::new(&self.program);
@@ -116,5 +125,9 @@ mod tests {
         let command = launch.worker_command();
         let arguments: Vec<_> = command.get_args().collect();
         assert_eq!(arguments, ["--log-level", "debug", "worker", "echo", "-w", "2"]);
+        let command = launch.python_worker_command(Path::new("/venv/bin/python"));
+        assert_eq!(command.get_program(), "/venv/bin/python");
+        let arguments: Vec<_> = command.get_args().collect();
+        assert_eq!(arguments, ["-m", "maitred.worker", "echo", "-w", "2"]);
     }
 }

@@ -1,4 +1,8 @@
 //! Each flag: what it takes, what it refuses and in which words, its variable, its default.
+//!
+//! Not here: the flags of Python applications (`python`).
+
+mod python;
 
 use std::ffi::OsString;
 use std::io;
@@ -373,7 +377,10 @@ const APART: &[&str] = &[
 fn every_flag_has_a_case() {
     for flag in raw::flags() {
         let flag = flag.name.as_str();
-        assert!(APART.contains(&flag) || CASES.iter().any(|case| case.0 == flag), "{flag}");
+        let is_tested = APART.contains(&flag)
+            || CASES.iter().any(|case| case.0 == flag)
+            || python::FLAGS.iter().any(|case| case.0 == flag);
+        assert!(is_tested, "{flag}");
     }
 }
 
@@ -482,9 +489,8 @@ fn an_application_is_embedded_echo_a_directory_or_a_command() {
         App::Command(vec!["worker.py".into(), "--fast".into(), "-b".into()])
     );
     for (name, part) in [
-        ("pkg.module:app", "Python applications are not supported yet by this version"),
         ("static:", "must name a directory"),
-        ("hello", "must be echo or static:DIR"),
+        ("pkg/module.py", "must be echo, static:DIR or pkg.module:app"),
     ] {
         let message = refusal(&[name]);
         assert!(message.starts_with(&format!("application {name:?}: ")), "{message}");
@@ -664,7 +670,7 @@ fn the_log_has_a_form_and_a_filter() {
 #[test]
 fn all_faults_are_told_at_once() {
     let message =
-        refusal(&["pkg:app", "-b", "x", "-w", "0", "--balance", "fair", "--keep-alive", "0"]);
+        refusal(&["pkg/app", "-b", "x", "-w", "0", "--balance", "fair", "--keep-alive", "0"]);
     let names: Vec<&str> = message.lines().filter_map(|line| line.split(' ').next()).collect();
     assert_eq!(names, ["application", "--bind", "--workers", "--balance", "--keep-alive"]);
 }
