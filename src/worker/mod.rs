@@ -57,6 +57,9 @@ const CHANNEL: Token = Token(0);
 const WAKE: Token = Token(1);
 const SIGNALS: Token = Token(2);
 
+/// Turns in each `--stall-after` from which on the next is expected before an alarm rings.
+const TURNS_PER_STALL_MIN: u32 = 4;
+
 /// Why a worker cannot begin, or go on.
 #[derive(Debug, Error)]
 pub enum WorkerError {
@@ -147,6 +150,7 @@ impl Worker {
     fn run(mut self) -> Result<(), WorkerError> {
         let mut events = Events::with_capacity(EVENTS_PER_TURN_MAX);
         self.accepting.watch(&self.shell.registry, true);
+        let (mut turn_began, mut comes_soon) = (Nanos(0), false);
         while !self.is_done() {
             if self.may_block() {
                 self.block_for_one(&mut events)?;
@@ -154,7 +158,7 @@ impl Worker {
             }
             let timeout = self.rest();
             self.shell.leave_turn();
-            if timeout != Some(Duration::ZERO) && self.shell.alarm_is_idle() {
+            if timeout != Some(Duration::ZERO) && self.shell.alarm_is_idle() && !comes_soon {
                 // A busy worker finds the next events at once, and leaves its alarm alone.
                 self.wait(&mut events, Some(Duration::ZERO))?;
                 if events.is_empty() {
@@ -164,7 +168,13 @@ impl Worker {
             } else {
                 self.wait(&mut events, timeout)?;
             }
+            let turn_before = turn_began;
             self.shell.enter_turn();
+            turn_began = self.shell.now;
+            // Turns that follow each other so closely put the alarm off in time; once in a while it
+            // rings for nothing, which costs less than unwinding and winding it for each of them.
+            let stall_after = self.shell.settings.stall_after;
+            comes_soon = turn_began.since(turn_before) < stall_after / TURNS_PER_STALL_MIN;
             self.turn(&events);
         }
         self.intake.send(ToMaster::Bye);
