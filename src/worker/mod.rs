@@ -323,9 +323,14 @@ impl Worker {
                 }
                 Outcome::Free(key, service, pipe, rest) => {
                     self.shell.add_service(service);
-                    self.with(key, |session, shell| {
-                        session.handle_stream_left(&pipe, rest, key, shell)
-                    });
+                    match (self.sessions.get(key).is_some(), rest) {
+                        (true, rest) => self.with(key, |session, shell| {
+                            session.handle_stream_left(&pipe, rest, key, shell)
+                        }),
+                        // Its client has gone: it is dropped where it was made.
+                        (false, Some(rest)) => self.shell.stream_on(key, rest, pipe),
+                        (false, None) => {}
+                    }
                 }
             }
         }
@@ -407,14 +412,19 @@ impl Worker {
                     if let Tenure::Lent(loan) = session.tenure() {
                         self.intake.forget(loan, key);
                     }
-                    session.finish(verdict, &mut self.shell);
+                    session.finish(verdict, key, &mut self.shell);
                 }
             }
         }
     }
 
     fn is_done(&self) -> bool {
-        self.leave_by.is_some() && self.sessions.is_empty() && self.accepting.is_over()
+        let Some(leave_by) = self.leave_by else { return false };
+        // A handler may have things to do behind its response's last byte.
+        let threads_are_free = self.shell.pool.as_ref().is_none_or(Pool::is_idle);
+        self.sessions.is_empty()
+            && self.accepting.is_over()
+            && (threads_are_free || self.shell.now >= leave_by)
     }
 }
 
