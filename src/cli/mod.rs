@@ -15,6 +15,7 @@ pub mod addresses;
 #[cfg(feature = "experiments")]
 mod bench;
 pub mod binds;
+pub mod elsewhere;
 pub mod faults;
 mod python;
 pub mod raw;
@@ -22,6 +23,7 @@ pub mod resolve;
 mod shell;
 mod status;
 pub mod values;
+mod watching;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -31,16 +33,21 @@ use std::process::ExitCode;
 use std::thread;
 
 use clap::FromArgMatches;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::app::Handler;
-use crate::cli::raw::{Raw, RawCommand};
+use crate::cli::faults::{Fault, variable_of};
+use crate::cli::raw::{Raw, RawCommand, RawServe};
 use crate::cli::resolve::{Surroundings, resolve};
 pub use crate::exit;
 use crate::exit::Exit;
+use crate::master::env_file::{self, EnvFile};
 use crate::sys::listener::passed_by_systemd;
 use crate::sys::upgrade::Errand;
 
 pub use python::{PythonError, PythonHost};
+
+const ENV_FILE: &str = "--env-file";
 
 /// Runs a whole program around one application: reads the command line of this process, serves as
 /// it says, and ends with the exit code that [`Exit`] documents.
@@ -82,8 +89,21 @@ fn run_as(arguments: &[OsString], handler: impl Handler, python: Option<&dyn Pyt
         #[cfg(feature = "experiments")]
         RawCommand::Bench(raw) => return bench::run(&program, arguments, &raw),
     };
+    // A worker has been given them by its master.
+    let file = if is_worker { Ok(EnvFile::default()) } else { variables_of_file(&raw) };
+    let file = match file {
+        Ok(file) => file,
+        Err(fault) => {
+            complain(&program, &fault);
+            return Exit::Usage as u8;
+        }
+    };
+    let in_file = |name: &str| file.variables.iter().find(|(other, _)| other == name);
     let surroundings = Surroundings {
-        variables: &|name| std::env::var_os(name),
+        variables: &|name| {
+            let own = std::env::var_os(name);
+            own.or_else(|| in_file(name).map(|(_, value)| value.into()))
+        },
         // The master has the addresses already; a worker must not fail to start, or wait, because
         // a name server does not answer now.
         lookup: if is_worker { &|_| Ok(vec![Ipv4Addr::UNSPECIFIED.into()]) } else { &look_up },
@@ -119,9 +139,47 @@ fn run_as(arguments: &[OsString], handler: impl Handler, python: Option<&dyn Pyt
 fn parse(program: &str, arguments: &[OsString]) -> Result<Raw, Exit> {
     let matches = raw::command(program).try_get_matches_from(arguments);
     matches.and_then(|matches| Raw::from_arg_matches(&matches)).map_err(|error| {
+        if let Some(hint) = hint(&error) {
+            complain(program, &hint);
+            return Exit::Usage;
+        }
         // A reader that has gone (`--help | head -1`) is no failure.
         let _ = error.print();
         if error.exit_code() == 0 { Exit::Done } else { Exit::Usage }
+    })
+}
+
+/// What there is to say to somebody who comes from another server; clap knows only this one.
+fn hint(error: &clap::Error) -> Option<String> {
+    let typed = |kind| match error.get(kind) {
+        Some(ContextValue::String(typed)) => Some(typed.as_str()),
+        _ => None,
+    };
+    match error.kind() {
+        ErrorKind::UnknownArgument => {
+            let flag = typed(ContextKind::InvalidArg)?;
+            let row = elsewhere::find(flag)?;
+            Some(format!("{flag} ({}) is not here: {}", row.server, row.instead))
+        }
+        ErrorKind::InvalidSubcommand => {
+            let word = typed(ContextKind::InvalidSubcommand)?;
+            let is_application = word.contains(':') && !word.starts_with('-');
+            is_application.then(|| format!("{word} is no command: `serve {word}` serves it"))
+        }
+        _ => None,
+    }
+}
+
+/// What `--env-file` says, which counts for the server itself too, as in Uvicorn: WEB_CONCURRENCY.
+fn variables_of_file(raw: &RawServe) -> Result<EnvFile, Fault> {
+    let path = raw.python.env_file.clone().or_else(|| std::env::var_os(variable_of(ENV_FILE)));
+    // An empty variable is none, and an empty flag is refused with all else that is.
+    let Some(path) = path.filter(|path| !path.is_empty()) else { return Ok(EnvFile::default()) };
+    let read = env_file::read(Path::new(&path), &|name| std::env::var_os(name));
+    read.map_err(|cause| Fault {
+        name: ENV_FILE.to_owned(),
+        value: Some(path),
+        refusal: format!("cannot be read: {cause}"),
     })
 }
 

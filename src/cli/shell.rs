@@ -6,12 +6,14 @@
 //! Not here: what a master or a worker does (`master`, `worker`).
 
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::app::{Echo, Handler, StaticFiles};
-use crate::cli::python::{PythonHost, interpreter};
+use crate::cli::python::{PythonHost, check_interpreter, interpreter};
 use crate::cli::resolve::Resolved;
+use crate::cli::watching;
 use crate::config::{App, PythonApp, Settings};
 use crate::exit::{Chain, Exit, RunError};
 use crate::observe::logging::{self, Process};
@@ -30,13 +32,20 @@ pub(super) fn serve(
     is_python: bool,
 ) -> Result<Exit, RunError> {
     let launch = LaunchCommand::of_this_process().map_err(system("finding this program"))?;
+    let here = std::env::current_dir().map_err(system("finding the working directory"))?;
+    let workplace = workplace(&resolved.settings, &here)?;
     if let App::Python(app) = &mut resolved.settings.app
         && (!is_python || app.interpreter.is_some())
     {
-        let here = std::env::current_dir().map_err(system("finding the working directory"))?;
-        app.interpreter = Some(interpreter(app.interpreter.as_deref(), &here));
+        let found = interpreter(app.interpreter.as_deref(), &here, &workplace);
+        // A server that goes on after an upgrade has workers already, and may not end for this.
+        if !matches!(errand, Errand::Resume(_)) {
+            check_interpreter(&found, &workplace)
+                .map_err(|cause| RunError::Application(cause.into()))?;
+        }
+        app.interpreter = Some(found);
     }
-    check_application(&resolved.settings)?;
+    check_application(&resolved.settings, &workplace)?;
     let left = match errand {
         Errand::None => None,
         Errand::Resume(state) => Some(state),
@@ -48,6 +57,9 @@ pub(super) fn serve(
     // replaced. It unblocks them for its own thread once it catches them.
     SignalsBlocked::begin().map_err(system("blocking signals"))?.keep();
     let log = Rc::new(start_log(resolved.log, Process::Master { pid: std::process::id() })?);
+    if let Some(watch) = &resolved.settings.reload {
+        watching::start(watch, &workplace)?;
+    }
     let flushed = Rc::clone(&log);
     let flush_log = move || {
         flushed.flush();
@@ -110,10 +122,22 @@ fn work_in_python(
     reported(Err(error.into()))
 }
 
+/// The directory in which the workers will run.
+fn workplace(settings: &Settings, here: &Path) -> Result<PathBuf, RunError> {
+    let Some(directory) = &settings.chdir else { return Ok(here.to_owned()) };
+    let directory = here.join(directory);
+    let refused = match std::fs::metadata(&directory) {
+        Ok(found) if found.is_dir() => return Ok(directory),
+        Ok(_) => io::Error::from(io::ErrorKind::NotADirectory),
+        Err(error) => error,
+    };
+    Err(RunError::Application(format!("--chdir {}: {refused}", directory.display()).into()))
+}
+
 /// Says at once what every worker would find out: one message, and no worker started in vain.
-fn check_application(settings: &Settings) -> Result<(), RunError> {
+fn check_application(settings: &Settings, workplace: &Path) -> Result<(), RunError> {
     match &settings.app {
-        App::Static { root, browse } => StaticFiles::open(root, *browse)
+        App::Static { root, browse } => StaticFiles::open(&workplace.join(root), *browse)
             .map(|_| ())
             .map_err(|error| RunError::Application(error.into())),
         App::Embedded | App::Echo | App::Python(_) | App::Command(_) => Ok(()),
