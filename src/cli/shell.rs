@@ -6,14 +6,18 @@
 //! Not here: what a master or a worker does (`master`, `worker`).
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::app::{Echo, Handler, StaticFiles};
 use crate::cli::python::{PythonHost, interpreter};
+use crate::cli::raw::RawServe;
 use crate::cli::resolve::Resolved;
+use crate::cli::settling::{Role, settle};
 use crate::config::{App, PythonApp, Settings};
 use crate::exit::{Chain, Exit, RunError};
+use crate::master::Hooks;
 use crate::observe::logging::{self, Process};
 use crate::sys::inherit::{InheritError, Inheritance};
 use crate::sys::launch::LaunchCommand;
@@ -24,18 +28,18 @@ use crate::{master, worker};
 const QUIET_START: &str = "MAITRED_QUIET_START";
 
 /// Serves as the master, until it is told to stop. An error means that there was no log yet.
+///
+/// A reload asks for the settings again, with the same arguments: the configuration file may say
+/// something else by then.
 pub(super) fn serve(
+    raw: RawServe,
     mut resolved: Resolved,
     errand: Errand,
     is_python: bool,
 ) -> Result<Exit, RunError> {
     let launch = LaunchCommand::of_this_process().map_err(system("finding this program"))?;
-    if let App::Python(app) = &mut resolved.settings.app
-        && (!is_python || app.interpreter.is_some())
-    {
-        let here = std::env::current_dir().map_err(system("finding the working directory"))?;
-        app.interpreter = Some(interpreter(app.interpreter.as_deref(), &here));
-    }
+    let here = std::env::current_dir().map_err(system("finding the working directory"))?;
+    choose_interpreter(&mut resolved.settings, is_python, &here);
     check_application(&resolved.settings)?;
     let left = match errand {
         Errand::None => None,
@@ -52,7 +56,15 @@ pub(super) fn serve(
     let flush_log = move || {
         flushed.flush();
     };
-    let served = master::run(resolved.settings, launch, left, Box::new(flush_log));
+    let settings_again = move || {
+        let again = settle(&raw, Role::Master).map_err(|unsettled| unsettled.to_string());
+        again.map(|mut resolved| {
+            choose_interpreter(&mut resolved.settings, is_python, &here);
+            resolved.settings
+        })
+    };
+    let hooks = Hooks { flush_log: Box::new(flush_log), settings_again: Box::new(settings_again) };
+    let served = master::run(resolved.settings, launch, left, hooks);
     Ok(reported(served))
 }
 
@@ -90,6 +102,27 @@ pub(super) fn work(
         source: error.into(),
     });
     Ok(reported(outcome))
+}
+
+/// Says that the settings hold, and where they come from. An error is what `serve` would say at once.
+pub(super) fn check(resolved: &Resolved) -> Result<Exit, RunError> {
+    check_application(&resolved.settings)?;
+    let from = match &resolved.settings.config {
+        Some(config) => format!("{}: ", config.path.display()),
+        None => String::new(),
+    };
+    // A reader that has gone has its exit code all the same.
+    let _ = writeln!(io::stdout(), "{from}these settings hold");
+    Ok(Exit::Done)
+}
+
+/// A program that is no interpreter needs one for a Python application.
+fn choose_interpreter(settings: &mut Settings, is_python: bool, here: &Path) {
+    if let App::Python(app) = &mut settings.app
+        && (!is_python || app.interpreter.is_some())
+    {
+        app.interpreter = Some(interpreter(app.interpreter.as_deref(), here));
+    }
 }
 
 fn work_in_python(

@@ -348,8 +348,8 @@ pub const LOG_BUFFER_SIZE_MAX: usize = 1 << 20;
 /// Bytes of one value (a message, a field, a request target) in a log line; the rest is cut off.
 pub const LOG_VALUE_SIZE_MAX: usize = 4096;
 
-/// Bytes of an application's traceback in the log. Its end says what happened and stays; what is cut off
-/// is the beginning, where servers and frameworks call each other.
+/// Bytes of an application's traceback in the log. Its end says what happened and stays; what is cut
+/// off is the beginning, where servers and frameworks call each other.
 pub const LOG_TRACEBACK_SIZE_MAX: usize = 16 << 10;
 
 /// How long a process that ends waits for its log lines to be taken.
@@ -408,6 +408,10 @@ pub const STATUS_READS_MAX: u32 = 20;
 
 /// How long it waits between two such looks.
 pub const STATUS_READ_PAUSE: Duration = Duration::from_millis(2);
+
+/// Bytes of a configuration file: it travels to the workers in their environment, where the kernel
+/// allows 128 KiB a string (MAX_ARG_STRLEN, execve(2)).
+pub const CONFIG_SIZE_MAX: usize = 64 << 10;
 
 /// Bytes in the path of a status file: the kernel's own bound with its closing NUL (PATH_MAX).
 pub const STATUS_PATH_SIZE_MAX: usize = 4095;
