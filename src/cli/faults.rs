@@ -1,7 +1,7 @@
 //! Where each value came from, and everything that is wrong with all of them at once.
 //!
-//! A flag beats its variable, a variable beats the configuration file, that beats the default. What is
-//! refused is collected, not thrown: who has three typing errors hears of three.
+//! A flag beats its variable, a variable beats the configuration file, that beats the default. What
+//! is refused is collected, not thrown: who has three typing errors hears of three.
 //!
 //! Not here: what a value may be (`values`, `addresses`).
 
