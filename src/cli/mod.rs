@@ -16,6 +16,7 @@ pub mod addresses;
 mod bench;
 pub mod binds;
 pub mod config_file;
+pub mod elsewhere;
 pub mod faults;
 mod print_config;
 mod python;
@@ -25,17 +26,19 @@ mod settling;
 mod shell;
 mod status;
 pub mod values;
+mod watching;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, FromArgMatches};
 
 use crate::app::Handler;
 use crate::cli::raw::{Raw, RawCommand};
-use crate::cli::settling::{Role, settle};
+use crate::cli::settling::{Role, Settled, settle};
 pub use crate::exit;
 use crate::exit::Exit;
 use crate::sys::upgrade::Errand;
@@ -94,8 +97,8 @@ fn run_as(arguments: &[OsString], handler: impl Handler, python: Option<&dyn Pyt
         RawCommand::Bench(raw) => return bench::run(&program, arguments, &raw),
     };
     let role = if task == Task::Work { Role::Worker } else { Role::Master };
-    let resolved = match settle(&raw, role) {
-        Ok(resolved) => resolved,
+    let Settled { resolved, variables } = match settle(&raw, role) {
+        Ok(settled) => settled,
         Err(unsettled) => {
             for line in unsettled.to_string().lines() {
                 complain(&program, &line);
@@ -108,7 +111,7 @@ fn run_as(arguments: &[OsString], handler: impl Handler, python: Option<&dyn Pyt
         Task::Work => shell::work(resolved, handler, python),
         Task::Check => shell::check(&resolved),
         Task::Print => {
-            let variables = |name: &str| std::env::var_os(name);
+            let variables = |name: &str| variables.get(name);
             let serve = matches.subcommand().map(|(_, serve)| serve);
             let config = resolved.settings.config.as_ref();
             let text = serve.map(|serve| print_config::print(serve, &variables, config));
@@ -129,10 +132,35 @@ fn parse(program: &str, arguments: &[OsString]) -> Result<(Raw, ArgMatches), Exi
     let matches = raw::command(program).try_get_matches_from(arguments);
     let read = |matches: ArgMatches| Ok((Raw::from_arg_matches(&matches)?, matches));
     matches.and_then(read).map_err(|error| {
+        if let Some(hint) = hint(&error) {
+            complain(program, &hint);
+            return Exit::Usage;
+        }
         // A reader that has gone (`--help | head -1`) is no failure.
         let _ = error.print();
         if error.exit_code() == 0 { Exit::Done } else { Exit::Usage }
     })
+}
+
+/// What there is to say to somebody who comes from another server; clap knows only this one.
+fn hint(error: &clap::Error) -> Option<String> {
+    let typed = |kind| match error.get(kind) {
+        Some(ContextValue::String(typed)) => Some(typed.as_str()),
+        _ => None,
+    };
+    match error.kind() {
+        ErrorKind::UnknownArgument => {
+            let flag = typed(ContextKind::InvalidArg)?;
+            let row = elsewhere::find(flag)?;
+            Some(format!("{flag} ({}) is not here: {}", row.server, row.instead))
+        }
+        ErrorKind::InvalidSubcommand => {
+            let word = typed(ContextKind::InvalidSubcommand)?;
+            let is_application = word.contains(':') && !word.starts_with('-');
+            is_application.then(|| format!("{word} is no command: `serve {word}` serves it"))
+        }
+        _ => None,
+    }
 }
 
 /// Says on stderr why the program ends; nobody is left to tell if that fails.

@@ -207,7 +207,7 @@ pub struct RawServe {
     pub max_rss: Option<String>,
 
     /// File that holds the master's process id while it serves
-    #[arg(long, value_name = "PATH", alias = "pid", help_heading = "Workers")]
+    #[arg(long, value_name = "PATH", aliases = ["pid", "pidfile"], help_heading = "Workers")]
     pub pid_file: Option<OsString>,
 
     /// Seed of every random choice
@@ -264,7 +264,12 @@ pub struct RawServe {
     pub limit_request_fields: Option<String>,
 
     /// Size of one header field; 0 is the most
-    #[arg(long, value_name = "SIZE", help_heading = "Requests")]
+    #[arg(
+        long,
+        value_name = "SIZE",
+        alias = "limit-request-field_size",
+        help_heading = "Requests"
+    )]
     pub limit_request_field_size: Option<String>,
 
     /// Size of a request's body; 0 has no limit

@@ -97,11 +97,15 @@ pub fn resolve(raw: &RawServe, surroundings: &Surroundings<'_>) -> Result<Resolv
     let http = http(raw, default.http, &mut reader);
     let worker_header =
         reader.value_or("--worker-header", raw.worker_header.as_deref(), false, values::switch);
-    let access_log =
-        reader.value_or("--access-log", raw.access_log.as_deref(), false, values::switch);
-    let access_log = access_log && !raw.no_access_log;
     let status_file = status_file(raw.status_file.as_ref(), &mut reader);
     let place = python::place(&raw.python, &mut reader);
+    // Who develops wants to see what is asked for.
+    let access_log = reader.value_or(
+        "--access-log",
+        raw.access_log.as_deref(),
+        place.reload.is_some(),
+        values::switch,
+    ) && !raw.no_access_log;
     python::refuse_typed(&raw.python, &app, &mut reader);
     let log = log(raw, &mut reader);
     let mut settings = Settings {

@@ -6,6 +6,7 @@
 //!
 //! Not here: what values mean (`resolve`), the file's keys (`config_file`).
 
+use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
@@ -13,13 +14,16 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use crate::cli::config_file;
-use crate::cli::faults::Faults;
+use crate::cli::config_file::{self, ConfigFile};
+use crate::cli::faults::{Faults, variable_of};
 use crate::cli::raw::RawServe;
 use crate::cli::resolve::{Resolved, Surroundings, resolve};
 use crate::config::{CONFIG_SIZE_MAX, ConfigText};
+use crate::master::env_file::{self, EnvFile};
 use crate::sys::inherit::{CONFIG_PATH_VARIABLE, CONFIG_TEXT_VARIABLE};
 use crate::sys::listener::passed_by_systemd;
+
+const ENV_FILE: &str = "--env-file";
 
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +37,8 @@ pub(super) enum Role {
 pub(super) enum Unsettled {
     /// The configuration file cannot be read.
     File(PathBuf, io::Error),
+    /// The file of variables cannot be read.
+    EnvFile(PathBuf, io::Error),
     /// What is wrong with values.
     Faults(Faults),
 }
@@ -43,19 +49,48 @@ impl fmt::Display for Unsettled {
             Unsettled::File(path, cause) => {
                 write!(f, "reading the configuration file {}: {cause}", path.display())
             }
+            Unsettled::EnvFile(path, cause) => {
+                write!(f, "{ENV_FILE} {:?}: cannot be read: {cause}", path.as_os_str())
+            }
             Unsettled::Faults(faults) => faults.fmt(f),
         }
     }
 }
 
+/// What has been found out.
+#[derive(Debug)]
+pub(super) struct Settled {
+    pub(super) resolved: Resolved,
+    pub(super) variables: AllVariables,
+}
+
+/// The environment, and beneath it what `--env-file` says: it counts for the server itself too, as in
+/// Uvicorn (WEB_CONCURRENCY).
+#[derive(Debug, Default)]
+pub(super) struct AllVariables {
+    file: EnvFile,
+}
+
+impl AllVariables {
+    pub(super) fn get(&self, name: &str) -> Option<OsString> {
+        let in_file = || self.file.variables.iter().find(|(other, _)| other == name);
+        std::env::var_os(name).or_else(|| in_file().map(|(_, value)| value.into()))
+    }
+}
+
 /// The settings of this process as they are now.
-pub(super) fn settle(raw: &RawServe, role: Role) -> Result<Resolved, Unsettled> {
-    let config = match role {
-        Role::Worker => inherited_config(),
-        Role::Master => read_config(raw)?,
+pub(super) fn settle(raw: &RawServe, role: Role) -> Result<Settled, Unsettled> {
+    let (config, variables) = match role {
+        // A worker has been given them by its master.
+        Role::Worker => (inherited_config(), AllVariables::default()),
+        Role::Master => {
+            let config = read_config(raw)?;
+            let variables = AllVariables { file: variables_of_file(raw, config.as_ref())? };
+            (config, variables)
+        }
     };
     let surroundings = Surroundings {
-        variables: &|name| std::env::var_os(name),
+        variables: &|name| variables.get(name),
         config,
         // The master has the addresses already; a worker must not fail to start, or wait, because
         // a name server does not answer now.
@@ -70,7 +105,22 @@ pub(super) fn settle(raw: &RawServe, role: Role) -> Result<Resolved, Unsettled> 
             std::env::var("LISTEN_FDS").ok().as_deref(),
         ),
     };
-    resolve(raw, &surroundings).map_err(Unsettled::Faults)
+    let resolved = resolve(raw, &surroundings).map_err(Unsettled::Faults)?;
+    Ok(Settled { resolved, variables })
+}
+
+fn variables_of_file(raw: &RawServe, config: Option<&ConfigText>) -> Result<EnvFile, Unsettled> {
+    let variable = variable_of(ENV_FILE);
+    let in_config = || {
+        let file = ConfigFile::parse(config?, &[ENV_FILE.to_owned()]).0;
+        file.values(&variable).first().map(|given| given.value.clone())
+    };
+    let path = raw.python.env_file.clone().or_else(|| std::env::var_os(&variable));
+    let path = path.or_else(in_config);
+    // An empty variable is none, and an empty flag is refused with all else that is.
+    let Some(path) = path.filter(|path| !path.is_empty()) else { return Ok(EnvFile::default()) };
+    env_file::read(Path::new(&path), &|name| std::env::var_os(name))
+        .map_err(|cause| Unsettled::EnvFile(path.into(), cause))
 }
 
 fn inherited_config() -> Option<ConfigText> {

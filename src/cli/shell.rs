@@ -6,15 +6,16 @@
 //! Not here: what a master or a worker does (`master`, `worker`).
 
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::app::{Echo, Handler, StaticFiles};
-use crate::cli::python::{PythonHost, interpreter};
+use crate::cli::python::{PythonHost, check_interpreter, interpreter};
 use crate::cli::raw::RawServe;
 use crate::cli::resolve::Resolved;
 use crate::cli::settling::{Role, settle};
+use crate::cli::watching;
 use crate::config::{App, PythonApp, Settings};
 use crate::exit::{Chain, Exit, RunError};
 use crate::master::Hooks;
@@ -39,8 +40,15 @@ pub(super) fn serve(
 ) -> Result<Exit, RunError> {
     let launch = LaunchCommand::of_this_process().map_err(system("finding this program"))?;
     let here = std::env::current_dir().map_err(system("finding the working directory"))?;
-    choose_interpreter(&mut resolved.settings, is_python, &here);
-    check_application(&resolved.settings)?;
+    let workplace = workplace_of(&resolved.settings, &here)?;
+    if let Some(found) = choose_interpreter(&mut resolved.settings, is_python, &here, &workplace)
+        // A server that goes on after an upgrade has workers already, and may not end for this.
+        && !matches!(errand, Errand::Resume(_))
+    {
+        check_interpreter(&found, &workplace)
+            .map_err(|cause| RunError::Application(cause.into()))?;
+    }
+    check_application(&resolved.settings, &workplace)?;
     let left = match errand {
         Errand::None => None,
         Errand::Resume(state) => Some(state),
@@ -52,16 +60,19 @@ pub(super) fn serve(
     // replaced. It unblocks them for its own thread once it catches them.
     SignalsBlocked::begin().map_err(system("blocking signals"))?.keep();
     let log = Rc::new(start_log(resolved.log, Process::Master { pid: std::process::id() })?);
+    if let Some(watch) = &resolved.settings.reload {
+        watching::start(watch, &workplace)?;
+    }
     let flushed = Rc::clone(&log);
     let flush_log = move || {
         flushed.flush();
     };
     let settings_again = move || {
         let again = settle(&raw, Role::Master).map_err(|unsettled| unsettled.to_string());
-        again.map(|mut resolved| {
-            choose_interpreter(&mut resolved.settings, is_python, &here);
-            resolved.settings
-        })
+        let mut settings = again?.resolved.settings;
+        let place = workplace_of(&settings, &here).map_err(|cause| cause.to_string())?;
+        choose_interpreter(&mut settings, is_python, &here, &place);
+        Ok(settings)
     };
     let hooks = Hooks { flush_log: Box::new(flush_log), settings_again: Box::new(settings_again) };
     let served = master::run(resolved.settings, launch, left, hooks);
@@ -106,7 +117,8 @@ pub(super) fn work(
 
 /// Says that the settings hold, and where they come from. An error is what `serve` would say at once.
 pub(super) fn check(resolved: &Resolved) -> Result<Exit, RunError> {
-    check_application(&resolved.settings)?;
+    let here = std::env::current_dir().map_err(system("finding the working directory"))?;
+    check_application(&resolved.settings, &workplace_of(&resolved.settings, &here)?)?;
     let from = match &resolved.settings.config {
         Some(config) => format!("{}: ", config.path.display()),
         None => String::new(),
@@ -117,12 +129,18 @@ pub(super) fn check(resolved: &Resolved) -> Result<Exit, RunError> {
 }
 
 /// A program that is no interpreter needs one for a Python application.
-fn choose_interpreter(settings: &mut Settings, is_python: bool, here: &Path) {
-    if let App::Python(app) = &mut settings.app
-        && (!is_python || app.interpreter.is_some())
-    {
-        app.interpreter = Some(interpreter(app.interpreter.as_deref(), here));
+fn choose_interpreter(
+    settings: &mut Settings,
+    is_python: bool,
+    here: &Path,
+    workplace: &Path,
+) -> Option<PathBuf> {
+    let App::Python(app) = &mut settings.app else { return None };
+    if is_python && app.interpreter.is_none() {
+        return None;
     }
+    app.interpreter = Some(interpreter(app.interpreter.as_deref(), here, workplace));
+    app.interpreter.clone()
 }
 
 fn work_in_python(
@@ -143,10 +161,22 @@ fn work_in_python(
     reported(Err(error.into()))
 }
 
+/// The directory in which the workers will run.
+fn workplace_of(settings: &Settings, here: &Path) -> Result<PathBuf, RunError> {
+    let Some(directory) = &settings.chdir else { return Ok(here.to_owned()) };
+    let directory = here.join(directory);
+    let refused = match std::fs::metadata(&directory) {
+        Ok(found) if found.is_dir() => return Ok(directory),
+        Ok(_) => io::Error::from(io::ErrorKind::NotADirectory),
+        Err(error) => error,
+    };
+    Err(RunError::Application(format!("--chdir {}: {refused}", directory.display()).into()))
+}
+
 /// Says at once what every worker would find out: one message, and no worker started in vain.
-fn check_application(settings: &Settings) -> Result<(), RunError> {
+fn check_application(settings: &Settings, workplace: &Path) -> Result<(), RunError> {
     match &settings.app {
-        App::Static { root, browse } => StaticFiles::open(root, *browse)
+        App::Static { root, browse } => StaticFiles::open(&workplace.join(root), *browse)
             .map(|_| ())
             .map_err(|error| RunError::Application(error.into())),
         App::Embedded | App::Echo | App::Python(_) | App::Command(_) => Ok(()),

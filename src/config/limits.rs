@@ -428,3 +428,13 @@ pub const WS_MAX_SIZE_MAX: u64 = 1 << 30;
 
 /// WebSocket messages that may wait for the application, each as large as that.
 pub const WS_MAX_QUEUE_MAX: u32 = 65_536;
+
+/// How long changes may go on before a reload with `--reload` waits no longer for their end: a tool
+/// that writes all the time must not hold it off for ever.
+pub const RELOAD_BURST_MAX: Duration = Duration::from_secs(5);
+
+/// Bytes of an `--env-file`: far more than an environment may have (execve(2), MAX_ARG_STRLEN).
+pub const ENV_FILE_SIZE_MAX: u64 = 1 << 20;
+
+/// What an interpreter has for the question whether it has the package: imports from a cold disk.
+pub const INTERPRETER_CHECK_MAX: Duration = Duration::from_secs(30);

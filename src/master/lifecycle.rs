@@ -18,6 +18,7 @@ use crate::exit::{self, RunError};
 use crate::handoff::{DrainMode, ToWorker};
 use crate::ident::Incarnation;
 use crate::master::Master;
+use crate::master::env_file;
 use crate::master::looking::busy_since;
 use crate::master::naming;
 use crate::master::roster::{Member, Stage};
@@ -275,7 +276,7 @@ impl Master {
         let registry = self.poll.registry();
         let listeners = self.acceptor.inherited_by(who.slot).map_err(io::Error::other);
         let started = listeners
-            .and_then(|listeners| self.roster.start(registry, command, who, &listeners, flood));
+            .and_then(|listeners| self.roster.start(registry, command?, who, &listeners, flood));
         self.reserve.refill();
         match started {
             Ok(pid) => info!(worker = who.slot.0, gen = who.generation.0, pid, "worker started"),
@@ -286,7 +287,7 @@ impl Master {
         }
     }
 
-    fn worker_command(&self, who: Incarnation) -> Command {
+    fn worker_command(&self, who: Incarnation) -> io::Result<Command> {
         let mut command = match &self.settings.app {
             App::Command(words) => {
                 let mut words = words.iter();
@@ -300,6 +301,18 @@ impl Master {
             },
             App::Embedded | App::Echo | App::Static { .. } => self.launch.worker_command(),
         };
+        // Read for each worker, so that a reload takes up what has changed.
+        if let Some(path) = &self.settings.env_file {
+            let own = |name: &str| std::env::var_os(name);
+            let file = env_file::read(path, &own).map_err(|cause| {
+                io::Error::new(cause.kind(), format!("reading {}: {cause}", path.display()))
+            })?;
+            if !file.unreadable.is_empty() && who.slot.0 == 0 {
+                let lines = &file.unreadable;
+                warn!(file = %path.display(), ?lines, "lines of the --env-file say nothing");
+            }
+            command.envs(file.variables.into_iter().filter(|(name, _)| own(name).is_none()));
+        }
         if self.supervisor.is_spoken_for(who) {
             command.env("MAITRED_QUIET_START", "1");
         }
@@ -315,7 +328,7 @@ impl Master {
         if let Some(directory) = &self.settings.chdir {
             command.current_dir(directory);
         }
-        command
+        Ok(command)
     }
 
     pub(super) fn scale(&mut self, by: i32) {

@@ -10,6 +10,7 @@
 
 mod acceptor;
 mod connections;
+pub(crate) mod env_file;
 mod hearing;
 mod isolating;
 mod lending;
