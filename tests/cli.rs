@@ -28,6 +28,7 @@ fn documented() -> Vec<Flag> {
         let variable = cells[2].split('`').nth(1).expect(row);
         let default = cells[3].trim_matches('`');
         Flag {
+            id: String::new(),
             name: name.to_owned(),
             variable: variable.to_owned(),
             default: (default != "-").then(|| default.to_owned()),
@@ -40,6 +41,8 @@ fn documented() -> Vec<Flag> {
 fn every_flag_is_documented_with_its_variable_and_default() {
     let documented = documented();
     for flag in flags() {
+        // How clap knows it is nobody's business.
+        let flag = Flag { id: String::new(), ..flag };
         assert!(documented.contains(&flag), "docs/command-line.md lacks {flag:?}");
     }
     let real: BTreeSet<String> = flags().into_iter().map(|flag| flag.name).collect();

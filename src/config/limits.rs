@@ -409,6 +409,10 @@ pub const STATUS_READS_MAX: u32 = 20;
 /// How long it waits between two such looks.
 pub const STATUS_READ_PAUSE: Duration = Duration::from_millis(2);
 
+/// Bytes of a configuration file: it travels to the workers in their environment, where the kernel
+/// allows 128 KiB a string (MAX_ARG_STRLEN, execve(2)).
+pub const CONFIG_SIZE_MAX: usize = 64 << 10;
+
 /// Bytes in the path of a status file: the kernel's own bound with its closing NUL (PATH_MAX).
 pub const STATUS_PATH_SIZE_MAX: usize = 4095;
 

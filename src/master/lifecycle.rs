@@ -24,6 +24,7 @@ use crate::master::naming;
 use crate::master::roster::{Member, Stage};
 use crate::supervise::flood::{FloodJudge, Noise};
 use crate::supervise::{Breach, Effect, Exit, Reload, ReloadReport, StartFailure};
+use crate::sys::inherit::{CONFIG_PATH_VARIABLE, CONFIG_TEXT_VARIABLE};
 use crate::sys::notify;
 use crate::sys::process::{self, Change, ChildSignal};
 
@@ -39,14 +40,7 @@ impl Master {
             let signal = *signal;
             match signal {
                 SIGCHLD => self.hear_children(),
-                SIGHUP => {
-                    let parallel = self.settings.lifecycle.reload_parallel;
-                    info!(parallel, "reloading: workers are replaced");
-                    if self.supervisor.reload(self.now) {
-                        self.service.reloading(self.now);
-                        self.counters.reloads += 1;
-                    }
-                }
+                SIGHUP => self.reload(),
                 SIGTTIN => self.scale(1),
                 SIGTTOU => self.scale(-1),
                 SIGTERM => self.stop(self.settings.lifecycle.drain_delay),
@@ -212,7 +206,7 @@ impl Master {
     }
 
     /// Workers wind their alarms while idle loans of one could be served by another.
-    fn want_alarms(&mut self) {
+    pub(super) fn want_alarms(&mut self) {
         let serving = |member: &Member| member.stage == Stage::Serving;
         let could_help = self.roster.iter().filter(|(_, member)| serving(member)).count() > 1;
         let rescues = self.settings.rebalance == Rebalance::Auto;
@@ -327,6 +321,9 @@ impl Master {
         for variable in systemd.into_iter().chain(notify::VARIABLES) {
             command.env_remove(variable);
         }
+        if let Some(config) = &self.settings.config {
+            command.env(CONFIG_PATH_VARIABLE, &config.path).env(CONFIG_TEXT_VARIABLE, &config.text);
+        }
         command.stdin(Stdio::null());
         if let Some(directory) = &self.settings.chdir {
             command.current_dir(directory);
@@ -334,7 +331,7 @@ impl Master {
         Ok(command)
     }
 
-    fn scale(&mut self, by: i32) {
+    pub(super) fn scale(&mut self, by: i32) {
         let workers = self.supervisor.scale(by, self.now);
         info!(workers, "scaled");
     }

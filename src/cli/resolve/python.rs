@@ -217,14 +217,14 @@ fn reload(raw: &RawPython, reader: &mut Reader<'_>) -> Option<WatchFiles> {
     wanted.then_some(WatchFiles { directories, includes, excludes, delay })
 }
 
-/// All values of a flag that can be repeated, or the one in its variable.
+/// All values of a flag that can be repeated, or of its variable.
 fn many<T: Clone + Into<OsString>>(
     flag: &str,
     typed: &[T],
     reader: &Reader<'_>,
 ) -> Vec<Given<OsString>> {
     if typed.is_empty() {
-        return reader.variable(&variable_of(flag)).into_iter().collect();
+        return reader.variable_or_list(&variable_of(flag));
     }
     let typed = typed.iter().cloned().map(Into::into);
     typed.map(|value| Given { name: flag.to_owned(), value, typed: true }).collect()
