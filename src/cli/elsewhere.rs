@@ -32,8 +32,8 @@ const USER: &str = "start it as that user (systemd: User=, Group=): nothing here
                     `--unix-mode` sets the permission bits of sockets";
 const LOG_FILES: &str = "the access log goes to stdout (`--access-log`), everything else to stderr: \
                          redirect them";
-const CONFIG_FILE: &str = "there is no configuration file: every flag has a variable, as \
-                           MAITRED_WORKERS, and `--env-file` reads them";
+const CONFIG_FILE: &str = "`--config FILE` reads TOML in which every flag is a key; every flag has a \
+                           variable too, as MAITRED_WORKERS, and `--env-file` reads them";
 const CLASS: &str = "one kind of worker serves each interface: `--interface asgi|wsgi` (auto looks at \
                      the application), `--threads N` for WSGI";
 const STATIC: &str = "let the proxy in front serve static files, or a second server: `maitred serve \
@@ -69,7 +69,7 @@ pub const TABLE: &[Elsewhere] = &[
         "Gunicorn",
         TLS,
     ),
-    row(&["--config", "-c", "--paste", "--paster"], "Gunicorn", CONFIG_FILE),
+    row(&["--paste", "--paster"], "Gunicorn", CONFIG_FILE),
     row(&["--worker-class", "-k"], "Gunicorn", CLASS),
     row(
         &["--worker-connections"],
