@@ -1,6 +1,6 @@
 //! Flags that other servers have and this one has not: each says so, and what to use.
 //!
-//! Pure: a table. Flags of the same meaning under another name are aliases (`raw`), and stand in none.
+//! Pure: a table. Flags of the same meaning under another name are aliases (`raw`), not in here.
 //! docs/python.md tells how to switch, and tests compare.
 //!
 //! Not here: what is said of a flag that nobody has (clap).
@@ -106,7 +106,7 @@ pub const TABLE: &[Elsewhere] = &[
     ),
     row(&["--reuse-port"], "Gunicorn", "`--accept reuseport`"),
     row(&["--no-sendfile", "--worker-tmp-dir", "--spew"], "Gunicorn", "leave it out"),
-    row(&["--check-config", "--print-config"], "Gunicorn", "`maitred serve --help` shows defaults"),
+    row(&["--check-config"], "Gunicorn", "`maitred serve --help` shows defaults"),
     row(
         &["--reload-engine", "--reload-extra-file", "--py-autoreload", "--touch-reload"],
         "Gunicorn, uWSGI",
