@@ -49,12 +49,6 @@ class _Lent:
             return BODY if pending else SURPLUS
         return HANDLED if pending else REST
 
-    def on_response_complete(self) -> None:
-        super().on_response_complete()  # type: ignore[misc]
-        # Idle connections are the native half's to end: the deadline travels with them.
-        self._unset_keepalive_if_required()  # type: ignore[attr-defined]
-        self.transport.responded(self.standing())
-
     def too_slow(self) -> None:
         """The client took too long over what it is sending."""
         cycle = self.cycle
@@ -101,6 +95,13 @@ def lent(base: type[Any], head_limits: HeadLimits) -> type[Any]:
 
 
 def _lent_httptools(base: type[Any], head_limits: HeadLimits) -> type[Any]:
+    # Called for every request: each is looked up once, and nothing goes through super().
+    message_begins = base.on_message_begin
+    headers_complete = base.on_headers_complete
+    message_complete = base.on_message_complete
+    response_complete = base.on_response_complete
+    refusal = head_limits.refusal
+
     class HttpTools(_Lent, base):  # type: ignore[misc]
         limits = head_limits
         arriving = False
@@ -108,16 +109,30 @@ def _lent_httptools(base: type[Any], head_limits: HeadLimits) -> type[Any]:
 
         def on_message_begin(self) -> None:
             self.arriving = self.in_head = True
-            super().on_message_begin()
+            message_begins(self)
 
         def on_headers_complete(self) -> None:
             self.in_head = False
-            self._refuse_head(self.url, self.headers)
-            super().on_headers_complete()
+            if refusal(len(self.url), self.headers):
+                self._refuse_head(self.url, self.headers)
+            headers_complete(self)
 
         def on_message_complete(self) -> None:
             self.arriving = False
-            super().on_message_complete()
+            message_complete(self)
+
+        def on_response_complete(self) -> None:
+            if self.pipeline or self.flow.read_paused or self.transport.is_closing():
+                response_complete(self)
+                self._unset_keepalive_if_required()
+            else:
+                # What Uvicorn does then, without a timer: the deadline of an idle connection
+                # travels with it, and is the native half's.
+                self.server_state.total_requests += 1
+            if self.arriving or not self.cycle.response_complete:
+                self.transport.responded(self.standing())
+            else:
+                self.transport.responded(REST)
 
     return HttpTools
 
@@ -129,6 +144,12 @@ def _lent_h11(base: type[Any], head_limits: HeadLimits) -> type[Any]:
 
     class H11(_Lent, base):  # type: ignore[misc]
         limits = head_limits
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            # Idle connections are the native half's to end: the deadline travels with them.
+            self._unset_keepalive_if_required()
+            self.transport.responded(self.standing())
 
         @property
         def in_head(self) -> bool:

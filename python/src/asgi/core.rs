@@ -27,7 +27,7 @@ use maitred::sys::alarm::Alarm;
 use maitred::sys::bell::Bell;
 use maitred::sys::inherit::Inheritance;
 use maitred::sys::shm::SharedMemory;
-use maitred::sys::{clock, epoll, stream};
+use maitred::sys::{clock, epoll, stream, usage};
 use maitred::time::Nanos;
 use maitred::worker::WorkerError;
 use maitred::worker::alarm::AlarmClock;
@@ -39,7 +39,7 @@ use pyo3::types::PyBytes;
 use tracing::warn;
 
 use crate::asgi::intake::Intake;
-use crate::asgi::pace::Pace;
+use crate::asgi::pace::{Moment, Pace};
 use crate::asgi::session::{Ending, Session, Stage, Standing};
 
 pub(super) const CHANNEL: Token = Token(0);
@@ -62,6 +62,8 @@ pub(super) enum Effect {
     PauseWriting(Py<PyAny>),
     /// There is room again.
     ResumeWriting(Py<PyAny>),
+    /// Another worker has the connection now; nothing of a request was here.
+    Moved(Py<PyAny>),
     /// The connection is gone from here, for this reason.
     Lost(Py<PyAny>, Option<io::Error>),
     /// How far is its request?
@@ -176,12 +178,18 @@ impl Core {
         self.poll.as_raw_fd()
     }
 
+    /// Whether a turn has been asked for: until then, what has become readable can wait.
+    pub(super) fn is_turn_asked(&self) -> bool {
+        self.turn_asked
+    }
+
     /// A turn begins; `settling` if everything that was to run when the last one ended has run.
     pub(super) fn begin_turn(&mut self, py: Python<'_>, settling: bool) {
         self.enter_turn();
         if settling {
             self.turn_asked = false;
-            self.pace.handle_settled(self.now);
+            let wall = self.now;
+            self.pace.handle_settled(|| moment(wall), usage::voluntary_switches);
             self.readable.extend(self.later.drain(..));
             for key in std::mem::take(&mut self.dirty) {
                 if let Some(session) = self.sessions.get_mut(key) {
@@ -480,4 +488,9 @@ impl Core {
             warn!(%cause, "winding the timer of deadlines");
         }
     }
+}
+
+/// Now, on both clocks.
+pub(super) fn moment(wall: Nanos) -> Moment {
+    Moment { wall, processor: usage::thread_processor_time() }
 }

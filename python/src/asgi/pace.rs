@@ -6,6 +6,11 @@
 //! half of `--stall-after`: one, where handlers are slow; a dozen and more, where they are fast. The
 //! rest stays unclaimed for the moment, where the master can have it.
 //!
+//! What a request takes is the time of the processor, where that is all it took: a worker that the
+//! system has interrupted for others is not to blame its handlers. A handler that blocks (on a
+//! database, with the loop) is told from that by the kernel's count of switches that a thread has
+//! asked for itself.
+//!
 //! Pure: times are arguments.
 //!
 //! Not here: claiming (`core`), when a turn is over (`worker`).
@@ -32,14 +37,25 @@ pub(super) struct Pace {
     cost_ns: u64,
     /// Claimed, and their first steps may not have run.
     open: u32,
-    began: Nanos,
+    began: Moment,
+    /// Switches that the thread had asked for when that was last looked at.
+    switches: u64,
+}
+
+/// A moment, on the clocks that matter.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Moment {
+    /// Everybody's.
+    pub(super) wall: Nanos,
+    /// That of this thread: the processor's time that it has had.
+    pub(super) processor: Nanos,
 }
 
 impl Pace {
     /// Careful until it has seen requests.
     pub(super) fn new(stall_after: Duration) -> Self {
         let budget_ns = u64::try_from(stall_after.as_nanos() / 2).unwrap_or(u64::MAX).max(1);
-        Pace { budget_ns, cost_ns: budget_ns, open: 0, began: Nanos(0) }
+        Pace { budget_ns, cost_ns: budget_ns, open: 0, began: Moment::default(), switches: 0 }
     }
 
     /// Whether one more may be claimed now.
@@ -49,9 +65,9 @@ impl Pace {
     }
 
     /// One was claimed, and has something to do.
-    pub(super) fn handle_claimed(&mut self, now: Nanos) {
+    pub(super) fn handle_claimed(&mut self, now: impl FnOnce() -> Moment) {
         if self.open == 0 {
-            self.began = now;
+            self.began = now();
         }
         self.open += 1;
     }
@@ -61,12 +77,28 @@ impl Pace {
         self.open > 0
     }
 
-    /// Everything that was claimed has had its first step.
-    pub(super) fn handle_settled(&mut self, now: Nanos) {
+    /// Everything that was claimed has had its first step. `switches` is how often the thread has
+    /// waited of its own accord, ever; it is asked only where the two clocks disagree. In a busy loop
+    /// that is never; an idle one has waited for events, and is careful, which costs it nothing.
+    pub(super) fn handle_settled(
+        &mut self,
+        now: impl FnOnce() -> Moment,
+        switches: impl FnOnce() -> u64,
+    ) {
         if self.open == 0 {
             return;
         }
-        let took = u64::try_from(now.since(self.began).as_nanos()).unwrap_or(u64::MAX);
+        let now = now();
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let wall = nanos(now.wall.since(self.began.wall));
+        let mut took = nanos(now.processor.since(self.began.processor));
+        if wall / 2 > took.saturating_add(self.budget_ns / 4) {
+            let switches = switches();
+            if switches != self.switches {
+                took = wall;
+            }
+            self.switches = switches;
+        }
         let sample = took / u64::from(self.open);
         self.open = 0;
         if sample > self.cost_ns {
@@ -83,18 +115,21 @@ mod tests {
 
     const STALL: Duration = Duration::from_millis(1);
 
+    const fn at(wall: u64, processor: u64) -> Moment {
+        Moment { wall: Nanos(wall), processor: Nanos(processor) }
+    }
+
     /// Turns of as many requests as it likes, each of which takes so long; how many the last took.
     fn run(pace: &mut Pace, cost: Duration, turns: u32) -> u32 {
-        let mut now = Nanos(1);
         let mut claimed = 0;
         for _ in 0..turns {
             claimed = 0;
             while pace.may_claim() {
-                pace.handle_claimed(now);
+                pace.handle_claimed(|| at(1, 1));
                 claimed += 1;
             }
-            now = now + cost * claimed;
-            pace.handle_settled(now);
+            let ended = 1 + u64::try_from((cost * claimed).as_nanos()).unwrap();
+            pace.handle_settled(|| at(ended, ended), || panic!("the clocks agree"));
         }
         claimed
     }
@@ -132,11 +167,28 @@ mod tests {
     }
 
     #[test]
+    fn who_is_interrupted_is_not_slow_and_who_blocks_is() {
+        let mut pace = Pace::new(STALL);
+        run(&mut pace, Duration::from_micros(30), 500);
+        let quick = pace.cost_ns;
+        for turn in 0..100 {
+            pace.handle_claimed(|| at(1, 1));
+            // The first look finds the switches of the time before.
+            pace.handle_settled(|| at(5_000_000, 30_000), || 7);
+            pace.cost_ns = if turn == 0 { quick } else { pace.cost_ns };
+        }
+        assert!(pace.cost_ns <= quick, "the system had others to run");
+        pace.handle_claimed(|| at(1, 1));
+        pace.handle_settled(|| at(5_000_000, 30_000), || 8);
+        assert!(pace.cost_ns > 500_000, "it has waited, and the loop with it");
+    }
+
+    #[test]
     fn a_turn_without_requests_teaches_nothing() {
         let mut pace = Pace::new(Duration::ZERO);
-        pace.handle_settled(Nanos(5));
+        pace.handle_settled(|| panic!("nobody asks"), || 0);
         assert!(!pace.is_open() && pace.may_claim());
-        pace.handle_claimed(Nanos(6));
+        pace.handle_claimed(|| at(6, 6));
         assert!(pace.is_open() && !pace.may_claim(), "without a budget one at a time");
     }
 }

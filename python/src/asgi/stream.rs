@@ -23,7 +23,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use tracing::warn;
 
-use crate::asgi::core::{Core, Effect};
+use crate::asgi::core::{Core, Effect, moment};
 use crate::asgi::session::{Closing, Ending, Stage, Standing};
 
 impl Core {
@@ -49,7 +49,8 @@ impl Core {
                 session.standing = Standing::Unknown;
                 session.flags.responded = false;
                 session.flags.head_began = false;
-                self.pace.handle_claimed(self.now);
+                let wall = self.now;
+                self.pace.handle_claimed(|| moment(wall));
                 if !std::mem::replace(&mut session.flags.fresh, true) {
                     self.fresh.push(key);
                 }
@@ -332,7 +333,10 @@ impl Core {
         let (loan, protocol) = (session.loan, session.protocol.take());
         drop(session);
         self.page.let_go(loan);
-        self.effects.extend(protocol.map(|protocol| Effect::Lost(protocol, cause)));
+        self.effects.extend(protocol.map(|protocol| match ending {
+            Ending::LetGo => Effect::Moved(protocol),
+            Ending::Orderly | Ending::Reset => Effect::Lost(protocol, cause),
+        }));
         self.note_activity();
     }
 

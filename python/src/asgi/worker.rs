@@ -58,7 +58,8 @@ impl Worker {
 
     /// Takes what there is, as far as it may.
     fn turn(&self, py: Python<'_>) -> PyResult<()> {
-        self.run_turn(py, false)
+        // One that comes anyway, behind the handlers that are to run first, does it all.
+        if self.shared.core().is_turn_asked() { Ok(()) } else { self.run_turn(py, false) }
     }
 
     /// The same, when everything that the last turn has started has run.
@@ -152,6 +153,7 @@ impl Worker {
             Effect::ResumeWriting(protocol) => {
                 self.tell(py, &protocol, pyo3::intern!(py, "resume_writing"))
             }
+            Effect::Moved(protocol) => self.call_host_with(py, "moved", (protocol,)),
             Effect::Lost(protocol, cause) => {
                 let cause = cause.map(PyErr::from).map(|error| error.into_value(py));
                 let lost = pyo3::intern!(py, "connection_lost");

@@ -88,6 +88,7 @@ async def http(scope, receive, send):
             pass
         await respond(send, str(os.getpid()).encode())
     elif name == "sleep":
+        print("sleeping", arguments[0], file=sys.stderr, flush=True)
         await asyncio.sleep(float(arguments[0]) / 1000)
         await respond(send, str(os.getpid()).encode())
     elif name == "spin-behind":
