@@ -289,6 +289,20 @@ fn workers_that_never_become_ready_end_the_server_and_an_application_that_does_n
 }
 
 #[test]
+fn the_server_ends_with_the_worker_that_says_why() {
+    // Workers that load one application fail at the same time; only the first of them shows the
+    // traceback, and it is not killed before it has because another was quicker.
+    let mut supervisor = supervisor(2);
+    supervisor.start(Nanos(1));
+    let who = spawned(&effects(&mut supervisor));
+    assert!(!supervisor.is_spoken_for(who[0]) && supervisor.is_spoken_for(who[1]));
+    supervisor.handle_exited(who[1], Exit::Code(4), Nanos(2));
+    assert_eq!(effects(&mut supervisor), []);
+    supervisor.handle_exited(who[0], Exit::Code(4), Nanos(3));
+    assert!(effects(&mut supervisor).contains(&Effect::Failed(StartFailure::Application)));
+}
+
+#[test]
 fn one_that_does_not_become_ready_in_time_is_killed() {
     let mut supervisor = supervisor(1);
     supervisor.start(Nanos(1));

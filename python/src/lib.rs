@@ -23,13 +23,22 @@ use crate::host::Host;
 /// The native module: `maitred._native`.
 #[pymodule]
 mod _native {
-    use super::{OsString, PyResult, Python, command_line, pyfunction};
+    use super::{OsString, PyResult, Python, command_line, leave_interrupts, pyfunction};
 
     /// Runs the command line, `sys.argv` as it stands, and answers with the exit code.
     #[pyfunction]
     fn main(py: Python<'_>, arguments: Vec<OsString>) -> PyResult<u8> {
+        leave_interrupts(py)?;
         Ok(command_line(py, &arguments))
     }
+}
+
+/// INT is the server's to answer. Python's own handler would remember it beside that, and raise
+/// KeyboardInterrupt in whatever runs next: in a worker the application, at the end the command.
+fn leave_interrupts(py: Python<'_>) -> PyResult<()> {
+    let signal = py.import("signal")?;
+    let (interrupt, default) = (signal.getattr("SIGINT")?, signal.getattr("SIG_DFL")?);
+    signal.call_method1("signal", (interrupt, default)).map(|_| ())
 }
 
 /// The lock is given away for as long as it runs: whoever calls into Python takes it again.

@@ -20,11 +20,11 @@ use crate::http::RequestHead;
 use crate::ident::{Incarnation, ListenerId, PeerAddress};
 
 // What applications need of the http crate, so that theirs is always the same version.
-pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 
 pub use demo::Demo;
 pub use echo::Echo;
-pub use response::{empty, html, json, method_not_allowed, options, text};
+pub use response::{Reason, WithoutDate, empty, html, json, method_not_allowed, options, text};
 pub use static_files::StaticFiles;
 
 /// An application: one value per worker, shared by its threads.
@@ -46,6 +46,13 @@ pub use static_files::StaticFiles;
 pub trait Handler: Send + Sync + 'static {
     /// Answers one request.
     fn handle(&self, request: Request) -> Response;
+
+    /// The whole life of a handler thread: calls `run` once, which calls [`Handler::handle`] for one
+    /// request after the other, and makes and drops the bodies that were answered with. For what a
+    /// thread needs before its first request and after its last.
+    fn around_thread(&self, run: &mut (dyn FnMut() + Send)) {
+        run();
+    }
 }
 
 impl<F> Handler for F
@@ -89,7 +96,8 @@ pub enum RequestBody {
 }
 
 /// A response: status, fields and a [`Body`]. Framing (`Content-Length`, `Transfer-Encoding`,
-/// `Connection`, `Date`) is the server's; what a handler sets of it is checked or replaced.
+/// `Connection`, `Date`) is the server's; what a handler sets of it is checked or replaced. Among the
+/// extensions the server knows [`Reason`] and [`WithoutDate`].
 pub type Response = http::Response<Body>;
 
 /// The pieces of a body that is made while it is sent. An error cuts the response off, visibly for

@@ -12,6 +12,29 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
+/// What a response's status is called, where that is not its usual name: an extension of a
+/// [`Response`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason(Bytes);
+
+impl Reason {
+    /// `None` for what cannot stand in a status line (RFC 9112 section 4): control characters.
+    pub fn new(text: impl Into<Bytes>) -> Option<Reason> {
+        let text = text.into();
+        let is_control = |byte: &u8| byte.is_ascii_control() && *byte != b'\t';
+        (!text.iter().any(is_control)).then_some(Reason(text))
+    }
+
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// The server adds no Date: an extension of a [`Response`].
+#[derive(Clone, Copy, Debug)]
+pub struct WithoutDate;
+
 /// A status and nothing else.
 pub fn empty(status: StatusCode) -> Response {
     let mut response = Response::new(Body::Empty);
@@ -72,6 +95,14 @@ mod tests {
         assert_eq!(json(StatusCode::OK, "{}").headers()[CONTENT_TYPE], "application/json");
         assert_eq!(html(StatusCode::OK, "").headers()[CONTENT_TYPE], "text/html; charset=utf-8");
         assert_eq!(empty(StatusCode::NO_CONTENT).body().length(), Some(0));
+    }
+
+    #[test]
+    fn a_reason_cannot_end_its_line() {
+        assert_eq!(Reason::new("It's f\u{fc}ne").unwrap().as_bytes(), "It's f\u{fc}ne".as_bytes());
+        for text in ["a\r\nb", "a\nb", "\0", "\x7f"] {
+            assert_eq!(Reason::new(text), None, "{text:?}");
+        }
     }
 
     #[test]

@@ -348,6 +348,10 @@ pub const LOG_BUFFER_SIZE_MAX: usize = 1 << 20;
 /// Bytes of one value (a message, a field, a request target) in a log line; the rest is cut off.
 pub const LOG_VALUE_SIZE_MAX: usize = 4096;
 
+/// Bytes of an application's traceback in the log. Its end says what happened and stays; what is cut off
+/// is the beginning, where servers and frameworks call each other.
+pub const LOG_TRACEBACK_SIZE_MAX: usize = 16 << 10;
+
 /// How long a process that ends waits for its log lines to be taken.
 pub const LOG_FLUSH_MAX: Duration = Duration::from_secs(1);
 

@@ -45,7 +45,7 @@ use crate::http::chunked::{Chunk, ChunkedBody};
 use crate::http::error::{HttpError, ResponseError};
 use crate::http::event::{Awaits, Event, Next};
 use crate::http::head::RequestHead;
-use crate::http::response::{Asked, Plan, error_response, write_chunk_size};
+use crate::http::response::{Asked, Plan, ResponseHead, error_response, write_chunk_size};
 use crate::http::scan::HeadScan;
 
 /// The machine of one connection. It holds no bytes and allocates nothing but request heads.
@@ -202,6 +202,21 @@ impl Connection {
         close: bool,
         out: &mut Vec<u8>,
     ) -> Result<Framing, ResponseError> {
+        let head = ResponseHead { status, reason: None, headers, date: Some(date) };
+        self.respond_with(head, body, close, out)
+    }
+
+    /// The same, where there is more to say of the head.
+    ///
+    /// # Errors
+    /// As [`respond`](Connection::respond).
+    pub fn respond_with(
+        &mut self,
+        head: ResponseHead<'_>,
+        body: BodyLength,
+        close: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<Framing, ResponseError> {
         if self.answer != Answer::Owed {
             return Err(ResponseError::NotOwed);
         }
@@ -212,8 +227,8 @@ impl Connection {
         // Who still waits for 100 will now send the body or not, and nobody can tell which.
         let persist = self.asked.persist && goes_on && !close && !self.expects_continue;
         let asked = Asked { persist, ..self.asked };
-        let plan = Plan::new(status, headers, body, asked)?;
-        plan.write(status, headers, date, asked, out);
+        let plan = Plan::new(head.status, head.headers, body, asked)?;
+        plan.write(head, asked, out);
         self.asked.persist = plan.persist;
         self.answer = match plan.framing {
             Framing::NoBody => Answer::NoBody,

@@ -86,7 +86,7 @@ pub use connection::Connection;
 pub use error::{HttpError, ResponseError};
 pub use event::{Awaits, Event, Next};
 pub use head::RequestHead;
-pub use response::error_response;
+pub use response::{ResponseHead, error_response};
 pub use scan::head_size_max;
 pub use target::Target;
 

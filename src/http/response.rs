@@ -33,6 +33,20 @@ pub(super) struct Plan {
     pub(super) persist: bool,
 }
 
+/// A response's head, as it is to be written.
+#[derive(Clone, Copy, Debug)]
+pub struct ResponseHead<'a> {
+    /// The status.
+    pub status: StatusCode,
+    /// What the status is called, if not by its usual name: bytes of visible Latin-1 (RFC 9112
+    /// section 4). Whoever gives it has made sure that it cannot end the line.
+    pub reason: Option<&'a [u8]>,
+    /// The fields; those of framing and connection are replaced.
+    pub headers: &'a HeaderMap,
+    /// An IMF-fixdate, for a response without one; `None` for one that is to have none.
+    pub date: Option<&'a str>,
+}
+
 impl Plan {
     /// Chooses the framing (RFC 9112 section 6.3, RFC 9110 sections 8.6 and 15).
     ///
@@ -72,18 +86,17 @@ impl Plan {
     }
 
     /// Appends the head, in HTTP/1.1 whatever was asked (RFC 9110 section 6.2).
-    pub(super) fn write(
-        self,
-        status: StatusCode,
-        headers: &HeaderMap,
-        date: &str,
-        asked: Asked,
-        out: &mut Vec<u8>,
-    ) {
+    pub(super) fn write(self, head: ResponseHead<'_>, asked: Asked, out: &mut Vec<u8>) {
+        let headers = head.headers;
         // One growth for most heads: the lines that are ours, and 48 bytes for each other field.
         out.reserve(160 + headers.len() * 48);
-        write_status_line(status, out);
-        if !headers.contains_key(DATE) {
+        match head.reason {
+            None => write_status_line(head.status, out),
+            Some(reason) => write_named_status(head.status, reason, out),
+        }
+        if let Some(date) = head.date
+            && !headers.contains_key(DATE)
+        {
             write_field(b"Date", date.as_bytes(), out);
         }
         if let Some(length) = self.content_length {
@@ -205,11 +218,15 @@ fn write_status_line(status: StatusCode, out: &mut Vec<u8>) {
         out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
         return;
     }
+    write_named_status(status, status.canonical_reason().unwrap_or_default().as_bytes(), out);
+}
+
+fn write_named_status(status: StatusCode, reason: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(status.as_str().as_bytes());
     // The space stays where there is no reason (RFC 9112 section 4).
     out.push(b' ');
-    out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+    out.extend_from_slice(reason);
     out.extend_from_slice(b"\r\n");
 }
 

@@ -306,8 +306,7 @@ impl Master {
             },
             App::Embedded | App::Echo | App::Static { .. } => self.launch.worker_command(),
         };
-        // One worker shows why none can start; the others would only repeat it.
-        if who.generation.0 > 1 && !self.announced {
+        if self.supervisor.is_spoken_for(who) {
             command.env("MAITRED_QUIET_START", "1");
         }
         // The sockets that systemd passed are this process's alone (sd_listen_fds(3)).

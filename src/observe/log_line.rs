@@ -4,6 +4,9 @@
 //! [`Line::span`], [`Line::end`]. Values are cut at [`LOG_VALUE_SIZE_MAX`] while they are formatted,
 //! so that a line has a bound whatever is in it.
 //!
+//! A field called `traceback` is for people who look for a mistake: in text it follows its line as it
+//! is, indented, which no line of the log ever is.
+//!
 //! Not here: where it goes (`logging`, `lossy`), what is harmful in a text (`escape`).
 
 use std::fmt::{self, Write};
@@ -12,7 +15,7 @@ use std::time::SystemTime;
 use tracing::Level;
 use tracing::field::{Field, Visit};
 
-use crate::config::LOG_VALUE_SIZE_MAX;
+use crate::config::{LOG_TRACEBACK_SIZE_MAX, LOG_VALUE_SIZE_MAX};
 use crate::observe::calendar::{Rfc3339, Utc};
 use crate::observe::escape::{self, Bounded};
 use crate::observe::logging::{Format, Process};
@@ -24,6 +27,7 @@ pub struct Line {
     text: String,
     /// What comes behind the identity: ` name=value` of the event, or `,"fields":{…}`.
     event_fields: String,
+    traceback: String,
     spans: String,
     process: Option<Process>,
 }
@@ -34,6 +38,8 @@ pub struct Fields {
     format: Format,
     message: String,
     text: String,
+    /// Of text alone: a line end and an indented line, for each.
+    traceback: String,
 }
 
 impl Line {
@@ -44,6 +50,7 @@ impl Line {
             color,
             text: String::with_capacity(256),
             event_fields: String::new(),
+            traceback: String::new(),
             spans: String::new(),
             process: None,
         }
@@ -65,6 +72,7 @@ impl Line {
                 let _ = write!(self.text, "{dim}{time}{reset} {level_color}{level:<5}{reset} ");
                 self.text.push_str(&fields.message);
                 self.event_fields.push_str(&fields.text);
+                self.traceback.push_str(&fields.traceback);
                 // Our own rooms are told by their messages; other crates' are not.
                 if !target.starts_with(env!("CARGO_CRATE_NAME")) {
                     self.event_fields.push_str(" target=");
@@ -111,7 +119,7 @@ impl Line {
 
     /// The whole line, with its newline.
     pub fn end(self) -> String {
-        let Line { format, mut text, event_fields, spans, process, .. } = self;
+        let Line { format, mut text, event_fields, traceback, spans, process, .. } = self;
         match format {
             Format::Text => {
                 text.push_str(&event_fields);
@@ -125,6 +133,7 @@ impl Line {
                     ),
                     None => Ok(()),
                 };
+                text.push_str(&traceback);
                 text.push('\n');
             }
             Format::Json => {
@@ -152,7 +161,7 @@ impl Line {
 impl Fields {
     /// None so far.
     pub fn new(format: Format) -> Self {
-        Fields { format, message: String::new(), text: String::new() }
+        Fields { format, message: String::new(), text: String::new(), traceback: String::new() }
     }
 
     fn name(&mut self, field: &Field) {
@@ -178,6 +187,27 @@ impl Fields {
     fn bare(&mut self, field: &Field, value: fmt::Arguments<'_>) {
         self.name(field);
         let _ = self.text.write_fmt(value);
+    }
+
+    fn traceback(&mut self, field: &Field, value: &str) {
+        let mut start = value.len().saturating_sub(LOG_TRACEBACK_SIZE_MAX);
+        let ellipsis = if start > 0 { "…" } else { "" };
+        while !value.is_char_boundary(start) {
+            start += 1;
+        }
+        let value = format!("{ellipsis}{}", &value[start..]);
+        match self.format {
+            Format::Text => {
+                for line in value.lines() {
+                    self.traceback.push_str("\n    ");
+                    escape::message(line, &mut self.traceback);
+                }
+            }
+            Format::Json => {
+                self.name(field);
+                escape::json(&value, &mut self.text);
+            }
+        }
     }
 
     fn any_text(&mut self, field: &Field, value: fmt::Arguments<'_>) {
@@ -219,6 +249,9 @@ impl Visit for Fields {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "traceback" {
+            return self.traceback(field, value);
+        }
         self.any_text(field, format_args!("{value}"));
     }
 

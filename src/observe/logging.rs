@@ -92,6 +92,12 @@ impl Filter {
     pub fn parse(text: &str) -> Result<Filter, String> {
         const REFUSAL: &str =
             "must be off, error, warn, info, debug or trace, or a list as in warn,maitred=debug";
+        // What Uvicorn and Gunicorn call them; `critical` is the highest level that there is.
+        let text = match text {
+            "warning" => "warn",
+            "critical" => "error",
+            other => other,
+        };
         // A single word that is no level would pass as the name of a target, with all its events:
         // `--log-level verbose` would mean nothing that anybody has in mind.
         let understood = text.split(',').all(|directive| {
@@ -232,8 +238,8 @@ mod tests {
         pid: 41,
     };
 
-    /// What the events of `body` look like, without their times.
-    fn logged(format: Format, process: Process, filter: &str, body: impl FnOnce()) -> Vec<String> {
+    /// All that the events of `body` write.
+    fn logged_whole(format: Format, process: Process, filter: &str, body: impl FnOnce()) -> String {
         let (mut reader, sink) = io::pipe().unwrap();
         let writer = LossyWriter::start("test", sink, 1 << 20).unwrap();
         let layer = LineLayer { format, color: false, process, writer };
@@ -241,6 +247,12 @@ mod tests {
         with_default(tracing_subscriber::registry().with(layer.with_filter(filter.0)), body);
         let mut text = String::new();
         reader.read_to_string(&mut text).unwrap();
+        text
+    }
+
+    /// What the events of `body` look like, without their times.
+    fn logged(format: Format, process: Process, filter: &str, body: impl FnOnce()) -> Vec<String> {
+        let text = logged_whole(format, process, filter, body);
         let time = match format {
             Format::Text => 0..25,
             Format::Json => 0..35,
@@ -340,6 +352,30 @@ mod tests {
             assert!(lines[0].len() < 17_000, "{}", lines[0].len());
             assert!(lines[0].contains("a…"), "{format:?}");
         }
+    }
+
+    #[test]
+    fn a_traceback_keeps_its_lines_behind_the_line() {
+        let traceback = "Traceback:\n  File \"a.py\"\nValueError: \u{1b}[2Jno\n";
+        let body = || tracing::error!(traceback, path = "/", "it failed");
+        let text = logged_whole(Format::Text, WORKER, "info", body);
+        let (_, line) = text.split_once(" ERROR ").unwrap();
+        assert_eq!(
+            line,
+            "it failed path=/ worker=3 gen=7 pid=41\n    Traceback:\n      File \"a.py\"\n    \
+             ValueError: \\u{1b}[2Jno\n",
+        );
+        let json = logged(Format::Json, WORKER, "info", body);
+        assert!(json[0].contains("\"traceback\":\"Traceback:\\n  File \\\"a.py"), "{json:?}");
+        assert_eq!(json.len(), 1);
+    }
+
+    #[test]
+    fn of_a_long_traceback_the_end_is_kept() {
+        let traceback = format!("{}\nValueError: no", "frame\u{e9}\n".repeat(10_000));
+        let text = logged_whole(Format::Text, WORKER, "info", || tracing::error!(traceback, "so"));
+        assert!(text.ends_with("\n    ValueError: no\n"), "{text}");
+        assert!(text.len() < 60_000 && text.contains('…'), "{}", text.len());
     }
 
     #[test]

@@ -477,6 +477,15 @@ impl Supervisor {
         self.handle_time(now);
     }
 
+    /// Whether another worker, the first of all, is about to show why none can start: this one
+    /// would only repeat it.
+    pub fn is_spoken_for(&self, who: Incarnation) -> bool {
+        let speaks = |life: &Life| {
+            life.who.generation == Generation(1) && matches!(life.stage, Stage::Starting { .. })
+        };
+        !self.ever_ready && who.generation != Generation(1) && self.lives.iter().any(speaks)
+    }
+
     /// Whether an incarnation serves this slot, or is on its way to.
     fn is_taken(&self, slot: Slot) -> bool {
         self.serves(slot) || self.is_starting(slot)
@@ -525,6 +534,8 @@ impl Supervisor {
             return;
         }
         let loads = how != Exit::Code(APPLICATION_DOES_NOT_LOAD);
+        // The server ends with the worker that says why, and not before it has.
+        let is_told = !self.is_spoken_for(life.who);
         let jitter = self.rng.f64();
         let Some(place) = self.place_mut(life.who.slot) else { return };
         place.failures += 1;
@@ -533,9 +544,9 @@ impl Supervisor {
             place.start_at = Some(now + place.backoff.after_failure(jitter));
         }
         if !self.ever_ready {
-            if !loads {
+            if !loads && is_told {
                 self.effects.push_back(Effect::Failed(StartFailure::Application));
-            } else if failures >= START_FAILURES_MAX {
+            } else if loads && failures >= START_FAILURES_MAX {
                 self.effects.push_back(Effect::Failed(StartFailure::CrashLoop(how, failures)));
             }
         }

@@ -13,9 +13,9 @@ use http::StatusCode;
 use http::header::HeaderValue;
 use tracing::{debug, error};
 
-use crate::app::{Body, Pieces};
+use crate::app::{Body, Pieces, Reason, WithoutDate};
 use crate::config::{BODY_COPIED_MAX, PIECES_PER_TURN_MAX};
-use crate::http::{BodyLength, Framing, Next, ResponseError};
+use crate::http::{BodyLength, Framing, Next, ResponseError, ResponseHead};
 use crate::sys::stream::{self, Sent};
 use crate::worker::outgoing::{Flushed, Outgoing};
 use crate::worker::pipe::{Pipe, Taken};
@@ -57,10 +57,14 @@ enum Piece {
 }
 
 impl Answering {
-    /// The connection ends while the response is here.
-    pub(super) fn abandon(self) {
-        if let Source::Piped(pipe, _) = self.source {
+    /// The connection ends while the response is here, or the body is not wanted. What makes it is
+    /// dropped where it ran: that may take as long as running it.
+    pub(super) fn abandon(self, key: SessionKey, shell: &mut Shell) {
+        if let Source::Piped(pipe, rest) = self.source {
             pipe.fail(io::ErrorKind::BrokenPipe);
+            if let Some(rest) = rest {
+                shell.stream_on(key, rest, pipe);
+            }
         }
     }
 }
@@ -114,11 +118,12 @@ impl Session {
         key: SessionKey,
         shell: &mut Shell,
     ) -> Verdict {
-        if let Some(Answering { source: Source::Piped(pipe, place), .. }) =
-            self.answering.as_deref_mut()
-            && pipe.is(left)
-        {
-            *place = rest;
+        match (self.answering.as_deref_mut(), rest) {
+            (Some(Answering { source: Source::Piped(pipe, place), .. }), rest) if pipe.is(left) => {
+                *place = rest;
+            }
+            (_, Some(rest)) => shell.stream_on(key, rest, left.clone()),
+            (_, None) => {}
         }
         self.handle_progress(key, shell)
     }
@@ -161,7 +166,7 @@ impl Session {
                 }
                 Err(cause) => {
                     debug!(peer = %self.origin.peer, %cause, "a response was cut off");
-                    answering.abandon();
+                    answering.abandon(key, shell);
                     return Verdict::End(Ending::Reset);
                 }
             }
@@ -174,7 +179,7 @@ impl Session {
             match next_piece(&mut answering.source) {
                 Piece::Bytes(bytes) => {
                     if self.push_piece(&mut answering.outgoing, bytes).is_err() {
-                        answering.abandon();
+                        answering.abandon(key, shell);
                         return self.cut_response(shell);
                     }
                 }
@@ -219,8 +224,14 @@ impl Session {
         let close = shell.finishing;
         let mut out = std::mem::take(&mut shell.out);
         out.clear();
-        let begun =
-            self.http.respond(parts.status, &parts.headers, length, shell.date(), close, &mut out);
+        let has_date = parts.extensions.get::<WithoutDate>().is_none();
+        let head = ResponseHead {
+            status: parts.status,
+            reason: parts.extensions.get::<Reason>().map(Reason::as_bytes),
+            headers: &parts.headers,
+            date: has_date.then(|| shell.date()),
+        };
+        let begun = self.http.respond_with(head, length, close, &mut out);
         let verdict = match begun {
             Ok(framing) => {
                 // A body that comes in pieces is counted as it leaves.
@@ -228,7 +239,7 @@ impl Session {
                 let leaves = whole && framing != Framing::NoBody;
                 let bytes = if leaves { length_of(length) } else { 0 };
                 self.note_response(parts.status, bytes, shell);
-                match self.add_body(framing, body, &mut out) {
+                match self.add_body(framing, body, &mut out, key, shell) {
                     Ok(()) => self.leave(&out, key, shell),
                     Err(cause) => {
                         error!(%cause, "a response that cannot be sent");
@@ -244,6 +255,9 @@ impl Session {
                 );
                 shell.count_error();
                 shell.out = out;
+                if let Some(answering) = self.answering.take() {
+                    answering.abandon(key, shell);
+                }
                 return self.refuse(key, shell, StatusCode::INTERNAL_SERVER_ERROR);
             }
         };
@@ -257,11 +271,13 @@ impl Session {
         framing: Framing,
         body: Option<Body>,
         out: &mut Vec<u8>,
+        key: SessionKey,
+        shell: &mut Shell,
     ) -> Result<(), ResponseError> {
         if framing == Framing::NoBody {
             // An answer to HEAD, or a 304: whoever makes the body is told to stop.
             if let Some(answering) = self.answering.take() {
-                answering.abandon();
+                answering.abandon(key, shell);
             }
             return self.http.finish_response(out);
         }

@@ -168,7 +168,7 @@ impl Intake {
         });
         if ours && let Some(session) = sessions.remove(key) {
             self.by_loan[loan.index as usize] = None;
-            session.finish(Verdict::LetGo, shell);
+            session.finish(Verdict::LetGo, key, shell);
         }
     }
 }

@@ -57,6 +57,9 @@ const CHANNEL: Token = Token(0);
 const WAKE: Token = Token(1);
 const SIGNALS: Token = Token(2);
 
+/// Turns in each `--stall-after` from which on the next is expected before an alarm rings.
+const TURNS_PER_STALL_MIN: u32 = 4;
+
 /// Why a worker cannot begin, or go on.
 #[derive(Debug, Error)]
 pub enum WorkerError {
@@ -147,6 +150,7 @@ impl Worker {
     fn run(mut self) -> Result<(), WorkerError> {
         let mut events = Events::with_capacity(EVENTS_PER_TURN_MAX);
         self.accepting.watch(&self.shell.registry, true);
+        let (mut turn_began, mut comes_soon) = (Nanos(0), false);
         while !self.is_done() {
             if self.may_block() {
                 self.block_for_one(&mut events)?;
@@ -154,7 +158,7 @@ impl Worker {
             }
             let timeout = self.rest();
             self.shell.leave_turn();
-            if timeout != Some(Duration::ZERO) && self.shell.alarm_is_idle() {
+            if timeout != Some(Duration::ZERO) && self.shell.alarm_is_idle() && !comes_soon {
                 // A busy worker finds the next events at once, and leaves its alarm alone.
                 self.wait(&mut events, Some(Duration::ZERO))?;
                 if events.is_empty() {
@@ -164,7 +168,13 @@ impl Worker {
             } else {
                 self.wait(&mut events, timeout)?;
             }
+            let turn_before = turn_began;
             self.shell.enter_turn();
+            turn_began = self.shell.now;
+            // Turns that follow each other so closely put the alarm off in time; once in a while it
+            // rings for nothing, which costs less than unwinding and winding it for each of them.
+            let stall_after = self.shell.settings.stall_after;
+            comes_soon = turn_began.since(turn_before) < stall_after / TURNS_PER_STALL_MIN;
             self.turn(&events);
         }
         self.intake.send(ToMaster::Bye);
@@ -313,9 +323,14 @@ impl Worker {
                 }
                 Outcome::Free(key, service, pipe, rest) => {
                     self.shell.add_service(service);
-                    self.with(key, |session, shell| {
-                        session.handle_stream_left(&pipe, rest, key, shell)
-                    });
+                    match (self.sessions.get(key).is_some(), rest) {
+                        (true, rest) => self.with(key, |session, shell| {
+                            session.handle_stream_left(&pipe, rest, key, shell)
+                        }),
+                        // Its client has gone: it is dropped where it was made.
+                        (false, Some(rest)) => self.shell.stream_on(key, rest, pipe),
+                        (false, None) => {}
+                    }
                 }
             }
         }
@@ -397,14 +412,19 @@ impl Worker {
                     if let Tenure::Lent(loan) = session.tenure() {
                         self.intake.forget(loan, key);
                     }
-                    session.finish(verdict, &mut self.shell);
+                    session.finish(verdict, key, &mut self.shell);
                 }
             }
         }
     }
 
     fn is_done(&self) -> bool {
-        self.leave_by.is_some() && self.sessions.is_empty() && self.accepting.is_over()
+        let Some(leave_by) = self.leave_by else { return false };
+        // A handler may have things to do behind its response's last byte.
+        let threads_are_free = self.shell.pool.as_ref().is_none_or(Pool::is_idle);
+        self.sessions.is_empty()
+            && self.accepting.is_over()
+            && (threads_are_free || self.shell.now >= leave_by)
     }
 }
 

@@ -151,6 +151,11 @@ impl Pipe {
         self.lock().bytes <= self.shared.bytes_max / 2
     }
 
+    /// Whether nobody reads, or waits for, what is written.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        matches!(self.lock().end, End::Broken(_))
+    }
+
     fn close(&self, end: End) {
         let mut state = self.lock();
         if state.end == End::Open {
@@ -214,6 +219,7 @@ mod tests {
         assert!(pipe.runs_low());
         pipe.fail(io::ErrorKind::BrokenPipe);
         assert_eq!(pipe.offer(Bytes::from_static(b"d")), Offered::Gone);
+        assert!(pipe.is_abandoned());
     }
 
     #[test]

@@ -167,7 +167,11 @@ impl Pool {
                 wake: wake.clone(),
                 buffer_response,
             };
-            thread::Builder::new().name(format!("handler-{number}")).spawn(move || thread.run())?;
+            let builder = thread::Builder::new().name(format!("handler-{number}"));
+            builder.spawn(move || {
+                let handler = Arc::clone(&thread.handler);
+                handler.around_thread(&mut || thread.run());
+            })?;
         }
         Ok(Pool {
             jobs,
@@ -243,6 +247,11 @@ impl Pool {
         self.running.len()
     }
 
+    /// Whether no call is out, and none waits.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.running.is_empty() && self.waiting.is_empty()
+    }
+
     /// Since when no thread is free; zero while one is.
     pub(crate) fn all_busy_since(&self) -> Nanos {
         self.all_busy_since
@@ -298,7 +307,7 @@ struct Thread {
 }
 
 impl Thread {
-    fn run(self) {
+    fn run(&self) {
         while let Ok(job) = self.queue.recv() {
             let began = clock::now();
             let key = job.key;
@@ -335,14 +344,17 @@ impl Thread {
             Ok(Ok(Pumped::Full)) => Some(pieces),
             Ok(Ok(Pumped::All)) => {
                 pipe.finish();
+                drop(pieces);
                 None
             }
             Ok(Err(error)) => {
                 pipe.fail(error.kind());
+                drop(pieces);
                 None
             }
             Err(_panic) => {
                 pipe.fail(io::ErrorKind::Other);
+                drop(pieces);
                 None
             }
         };
@@ -350,6 +362,10 @@ impl Thread {
     }
 
     fn pump(&self, key: SessionKey, pieces: &mut Pieces, pipe: &Pipe) -> io::Result<Pumped> {
+        if pipe.is_abandoned() {
+            // They have come here to be dropped: making another piece may take any time.
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
         for piece in pieces.by_ref() {
             match pipe.offer(piece?) {
                 Offered::Room => self.tell(Outcome::Progress(key)),

@@ -443,12 +443,12 @@ impl Session {
 
     /// Ends what this worker holds: the order matters (design: a close alone sends no FIN while the
     /// master holds its copy, and an epoll registration outlives a close).
-    pub(crate) fn finish(mut self, verdict: Verdict, shell: &mut Shell) {
+    pub(crate) fn finish(mut self, verdict: Verdict, key: SessionKey, shell: &mut Shell) {
         if let Some(arriving) = self.arriving.take() {
             arriving.abandon();
         }
         if let Some(answering) = self.answering.take() {
-            answering.abandon();
+            answering.abandon(key, shell);
         }
         match verdict {
             Verdict::Stay | Verdict::LetGo => {
@@ -622,7 +622,7 @@ mod tests {
         let (key, mut session, loan) = first.unwrap();
         master.recall(loan);
         assert_eq!(session.claim_and_read(key, &mut shell), Verdict::LetGo);
-        session.finish(Verdict::LetGo, &mut shell);
+        session.finish(Verdict::LetGo, key, &mut shell);
         assert_eq!((shell.unread, shell.open), (2, 2));
     }
 }

@@ -50,6 +50,10 @@ const TIMER: Token = Token(1);
 /// and none of the loops says when it is about to sleep.
 const SETTLING_TURNS: u32 = 3;
 
+/// Times that a loop wakes up in each `--stall-after` from which on the next is expected before its
+/// alarm rings.
+const WAKES_PER_STALL_MIN: u32 = 4;
+
 /// What is to be done by whoever holds the core, once it has let go of it.
 pub(super) enum Effect {
     /// The first bytes of a connection: it gets a protocol.
@@ -121,6 +125,10 @@ pub(super) struct Core {
     /// Something has happened since the last turn.
     active: bool,
     settling: u32,
+    /// The loop is waiting, as far as this side knows; and when it last woke up, and before that.
+    waits: bool,
+    woke_at: Nanos,
+    woke_before: Nanos,
 }
 
 impl Core {
@@ -170,6 +178,9 @@ impl Core {
             turn_asked: false,
             active: false,
             settling: 0,
+            waits: true,
+            woke_at: Nanos(0),
+            woke_before: Nanos(0),
         })
     }
 
@@ -186,6 +197,9 @@ impl Core {
     /// A turn begins; `settling` if everything that was to run when the last one ended has run.
     pub(super) fn begin_turn(&mut self, py: Python<'_>, settling: bool) {
         self.enter_turn();
+        if std::mem::take(&mut self.waits) {
+            self.woke_before = std::mem::replace(&mut self.woke_at, self.now);
+        }
         if settling {
             self.turn_asked = false;
             let wall = self.now;
@@ -257,9 +271,14 @@ impl Core {
         self.settling = self.settling.saturating_sub(1);
         if self.settling == 0 && !self.turn_asked {
             self.page.turn_left();
-            if self.alarm.is_wound(self.now) {
+            // Where the loop wakes up so often the alarm is put off in time, and its ringing for
+            // nothing now and then costs less than unwinding and winding it each time.
+            let often = self.settings.stall_after / WAKES_PER_STALL_MIN;
+            let comes_soon = self.woke_at.since(self.woke_before) < often;
+            if !comes_soon && self.alarm.is_wound(self.now) {
                 self.alarm.unwind();
             }
+            self.waits = true;
         }
     }
 

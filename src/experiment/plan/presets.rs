@@ -21,7 +21,7 @@ macro_rules! preset {
 }
 
 /// All of them, the one to begin with in front.
-pub const PRESETS: [Preset; 10] = [
+pub const PRESETS: [Preset; 14] = [
     preset!("hello", "what a dispatcher costs, and what it buys: the one to begin with"),
     preset!("bars", "what maitred is held to, each bar a prediction"),
     preset!("cloudflare", "one queue for all workers, or one for each"),
@@ -38,6 +38,10 @@ pub const PRESETS: [Preset; 10] = [
         "uvicorn-tail",
         "short requests beside long ones on event loops, with Uvicorn if it is there"
     ),
+    preset!("laws", "five laws of service time, asleep and as CPU"),
+    preset!("skew", "kept connections of which a tenth does nine tenths of the work"),
+    preset!("disturbed", "a worker that is slow, stopped, or killed"),
+    preset!("flood", "a thousand new connections at one moment"),
 ];
 
 /// The preset of this name.
