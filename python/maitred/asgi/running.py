@@ -34,6 +34,9 @@ LOOK_AGAIN_AFTER = 0.02
 SHUTDOWN_SHARE = 5
 SHUTDOWN_MAX = 2.0
 
+#: How long the master lets handshakes finish before its listeners close (``config/limits.rs``).
+HANDSHAKES_SETTLE_FOR = 0.1
+
 #: Protocols that are kept for the next connection: as many as one packet of loans can bring.
 SPARES_MAX = 64
 
@@ -78,6 +81,7 @@ class Options:
     worker_header: bool
     body_max: int | None
     graceful_timeout: float
+    drain_delay: float
     limits: HeadLimits
 
 
@@ -117,6 +121,11 @@ def _close(loop: asyncio.AbstractEventLoop) -> None:
     finally:
         asyncio.set_event_loop(None)
         loop.close()
+
+
+def _without_shutdown(graceful: float) -> float:
+    """The time that requests have of what a worker has for leaving."""
+    return graceful - min(graceful / SHUTDOWN_SHARE, SHUTDOWN_MAX)
 
 
 class Serving:
@@ -212,6 +221,13 @@ class Serving:
         """Serve on, as the last worker (``ends``); or leave to others what is not begun."""
         if ends:
             self._finish_requests()
+            # Clients of WebSockets come again, and shall find that nothing listens.
+            self.loop.call_later(
+                min(self.options.drain_delay + HANDSHAKES_SETTLE_FOR, graceful / 2),
+                self._end_websockets,
+            )
+            # From when on the time counts the master alone knows; it is not earlier than this.
+            self.loop.call_later(_without_shutdown(graceful), self._cut_off)
             return
         self.worker.hand_over()
         self._begin_to_leave(graceful)
@@ -279,23 +295,29 @@ class Serving:
         if not self.leaving.done():
             self.leaving.set_result(graceful)
 
-    async def _leave(self, graceful: float) -> None:
-        """Wait until everything has ended, for so long; WebSockets are told to go (1012)."""
-        kept = min(graceful / SHUTDOWN_SHARE, SHUTDOWN_MAX)
-        deadline = self.loop.time() + graceful - kept
+    def _end_websockets(self) -> None:
+        """Tell them to go (1012, service restart)."""
         for protocol in list(self.state.connections):
             if not isinstance(protocol, self.http_class):
                 protocol.shutdown()
+
+    def _cut_off(self) -> None:
+        """End what does not end by itself."""
+        connections, tasks = self.worker.connections(), list(self.state.tasks)
+        if connections or tasks:
+            message = "Time is up: %d connections and %d tasks are unfinished"
+            logger.info(message, connections, len(tasks))
+        self.worker.cut_off()
+        for task in tasks:
+            task.cancel()
+
+    async def _leave(self, graceful: float) -> None:
+        """Wait until everything has ended, for so long."""
+        deadline = self.loop.time() + _without_shutdown(graceful)
+        self._end_websockets()
         while self.worker.connections() or self.state.tasks:
             if self.loop.time() >= deadline:
-                logger.info(
-                    "Leaving with %d connections and %d tasks unfinished",
-                    self.worker.connections(),
-                    len(self.state.tasks),
-                )
-                self.worker.cut_off()
-                for task in list(self.state.tasks):
-                    task.cancel()
+                self._cut_off()
                 await asyncio.sleep(LOOK_AGAIN_AFTER)
                 return
             await asyncio.sleep(LOOK_AGAIN_AFTER)

@@ -96,6 +96,7 @@ fn options<'py>(
     options.set_item("worker_header", settings.worker_header)?;
     options.set_item("body_max", settings.http.body_max)?;
     options.set_item("graceful_timeout", settings.lifecycle.graceful_timeout.as_secs_f64())?;
+    options.set_item("drain_delay", settings.lifecycle.drain_delay.as_secs_f64())?;
     Ok(options)
 }
 
