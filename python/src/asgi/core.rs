@@ -409,7 +409,7 @@ impl Core {
     fn look_after(&mut self, py: Python<'_>, key: SessionKey) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.flags.fresh = false;
-        if !matches!(session.stage, Stage::Active | Stage::Answering) {
+        if matches!(session.stage, Stage::Waiting(_) | Stage::Lingering { .. }) {
             return;
         }
         if let (Some(protocol), Stage::Active) = (&session.protocol, session.stage) {
