@@ -16,18 +16,29 @@ mod wsgi;
 
 use std::ffi::OsString;
 
+use maitred::exit::Exit;
 use pyo3::prelude::*;
 
 use crate::host::Host;
 
-/// The native module: `maitred._native`.
-#[pymodule]
+/// The native module: `maitred._native`. Without the lock it is not tested: an interpreter that can do
+/// without it takes it again.
+#[pymodule(gil_used = true)]
 mod _native {
-    use super::{OsString, PyResult, Python, command_line, leave_interrupts, pyfunction};
+    use std::io::{self, Write};
+
+    use super::{
+        Exit, OsString, PyResult, Python, command_line, leave_interrupts, pyfunction, refusal,
+    };
 
     /// Runs the command line, `sys.argv` as it stands, and answers with the exit code.
     #[pyfunction]
     fn main(py: Python<'_>, arguments: Vec<OsString>) -> PyResult<u8> {
+        if let Some(refusal) = refusal(py)? {
+            // Nobody is left to tell if that fails.
+            let _ = writeln!(io::stderr(), "maitred: {refusal}");
+            return Ok(Exit::Failed as u8);
+        }
         leave_interrupts(py)?;
         Ok(command_line(py, &arguments))
     }
@@ -39,6 +50,11 @@ fn leave_interrupts(py: Python<'_>) -> PyResult<()> {
     let signal = py.import("signal")?;
     let (interrupt, default) = (signal.getattr("SIGINT")?, signal.getattr("SIG_DFL")?);
     signal.call_method1("signal", (interrupt, default)).map(|_| ())
+}
+
+/// Why this interpreter cannot serve.
+fn refusal(py: Python<'_>) -> PyResult<Option<String>> {
+    py.import("maitred.interpreter")?.call_method0("refusal")?.extract()
 }
 
 /// The lock is given away for as long as it runs: whoever calls into Python takes it again.

@@ -10,11 +10,12 @@ from wsgi_serving import Server, serving, wait_for
 
 
 def notes(server: Server) -> list[str]:
-    return json.loads(server.ask("GET", "/notes").body)
+    found: list[str] = json.loads(server.ask("GET", "/notes").body)
+    return found
 
 
 @pytest.mark.parametrize("threads", ["1", "2"])
-def test_a_client_that_leaves_closes_the_iterable(threads):
+def test_a_client_that_leaves_closes_the_iterable(threads: str) -> None:
     """Once while the application makes pieces, once while it waits for the client to read."""
     with serving("pep3333:app", "--threads", threads, "--buffer-response", "100000") as server:
         with server.client() as client:
@@ -31,7 +32,7 @@ def test_a_client_that_leaves_closes_the_iterable(threads):
         assert server.ask("GET", "/plain").body == b"Hello, world!"
 
 
-def test_slow_clients_hold_no_thread():
+def test_slow_clients_hold_no_thread() -> None:
     with serving("pep3333:app", "--threads", "1", "--buffer-response", "100000") as server:
         slow = [server.client() for _ in range(5)]
         for client in slow:
@@ -44,7 +45,7 @@ def test_slow_clients_hold_no_thread():
         wait_for(lambda: len(notes(server)) == 5, "close")
 
 
-def test_threads_run_at_the_same_time():
+def test_threads_run_at_the_same_time() -> None:
     with serving("pep3333:app", "--threads", "4") as server:
         replies = []
         threads = [
@@ -58,7 +59,7 @@ def test_threads_run_at_the_same_time():
         assert replies == [b"together"] * 4
 
 
-def test_thread_local_variables_last():
+def test_thread_local_variables_last() -> None:
     with serving("pep3333:app", "--threads", "2") as server:
         seen = [json.loads(server.ask("GET", "/thread").body) for _ in range(20)]
         for thread in {thread for thread, _, _ in seen}:
@@ -66,7 +67,7 @@ def test_thread_local_variables_last():
             assert counts == list(range(1, len(counts) + 1))
 
 
-def test_one_thread_is_always_the_same():
+def test_one_thread_is_always_the_same() -> None:
     """Database handles of SQLite, and much else, are good for the thread that made them."""
     with serving("pep3333:app", "--threads", "1") as server:
         seen = [json.loads(server.ask("GET", "/thread").body) for _ in range(20)]
@@ -74,7 +75,7 @@ def test_one_thread_is_always_the_same():
         assert len({thread for thread, _, _ in seen}) == 1
 
 
-def test_a_stream_is_finished_before_its_worker_leaves():
+def test_a_stream_is_finished_before_its_worker_leaves() -> None:
     with serving("pep3333:app", "--threads", "2", "--drain-delay", "0.1") as server:
         with server.client() as client:
             client.request("GET", "/streams")
@@ -92,7 +93,7 @@ def test_a_stream_is_finished_before_its_worker_leaves():
         assert rest.endswith(b"1\r\n9\r\n0\r\n\r\n"), rest
 
 
-def test_workers_are_replaced_and_no_request_is_lost():
+def test_workers_are_replaced_and_no_request_is_lost() -> None:
     with serving("pep3333:app", "--limit-max-requests", "20", "-w", "2") as server:
         processes = set()
         with httpx.Client(base_url=f"http://127.0.0.1:{server.port}") as client:
@@ -107,7 +108,7 @@ def test_workers_are_replaced_and_no_request_is_lost():
             wait_for(ask, "workers of the third generation")
 
 
-def test_flask():
+def test_flask() -> None:
     with serving("with_flask:app") as server:
         base = f"http://127.0.0.1:{server.port}"
         with httpx.Client(base_url=base) as client:
@@ -123,7 +124,7 @@ def test_flask():
         assert server.log().count("ValueError: in a view") == 1
 
 
-def test_django():
+def test_django() -> None:
     with serving("with_django") as server:
         base = f"http://127.0.0.1:{server.port}"
         with httpx.Client(base_url=base) as client:

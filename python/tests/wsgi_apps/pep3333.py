@@ -183,7 +183,7 @@ def begins_twice(environ, start_response):
 
 
 def declared(environ, start_response):
-    """Content-Length as the target says; the body is `pieces` of three bytes, listed or iterated."""
+    """Content-Length as the target says; the body: `pieces` of three bytes, listed or iterated."""
     _, kind, length, pieces = environ["PATH_INFO"].strip("/").split("/")
     start_response("200 OK", [*TEXT, ("Content-Length", length)])
     body = [b"abc"] * int(pieces)
