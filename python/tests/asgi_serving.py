@@ -12,6 +12,11 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import IO, TypeVar
+
+Found = TypeVar("Found")
 
 APPS = pathlib.Path(__file__).parent / "asgi_apps"
 
@@ -19,7 +24,7 @@ APPS = pathlib.Path(__file__).parent / "asgi_apps"
 PATIENCE = 30.0
 
 
-def wait_until(condition, what, patience=PATIENCE):
+def wait_until(condition: Callable[[], Found], what: str, patience: float = PATIENCE) -> Found:
     """Wait for a condition, and answer with what it was true by."""
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
@@ -33,7 +38,7 @@ def wait_until(condition, what, patience=PATIENCE):
 class Server:
     """A running server; ends with the ``with`` block at the latest."""
 
-    def __init__(self, app, *flags, env=None):
+    def __init__(self, app: str, *flags: str, env: dict[str, str] | None = None) -> None:
         command = [
             sys.executable,
             "-m",
@@ -46,7 +51,7 @@ class Server:
             str(APPS),
             *flags,
         ]
-        self.lines = []
+        self.lines: list[str] = []
         environment = {**os.environ, **(env or {})}
         environment.pop("WEB_CONCURRENCY", None)
         self.process = subprocess.Popen(
@@ -57,7 +62,7 @@ class Server:
             errors="replace",
             env=environment,
         )
-        self.out = []
+        self.out: list[str] = []
         self._readers = [
             threading.Thread(target=self._read, args=(self.process.stderr, self.lines)),
             threading.Thread(target=self._read, args=(self.process.stdout, self.out)),
@@ -66,7 +71,7 @@ class Server:
             reader.start()
         self.port = 0
 
-    def __enter__(self):
+    def __enter__(self) -> Server:
         try:
             wait_until(self._listens, "the ready line")
         except BaseException:
@@ -74,7 +79,7 @@ class Server:
             raise
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:
             # Workers notice that their master is gone.
             self.process.kill()
@@ -83,38 +88,38 @@ class Server:
             reader.join(PATIENCE)
 
     @property
-    def log(self):
+    def log(self) -> str:
         return "".join(self.lines)
 
     @property
-    def url(self):
+    def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def connect(self):
+    def connect(self) -> socket.socket:
         client = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return client
 
-    def workers(self):
+    def workers(self) -> list[int]:
         """The process ids of workers that are ready, oldest first."""
         ready = re.findall(r"worker is ready worker=\d+ gen=\d+ pid=(\d+)", self.log)
         return [int(pid) for pid in ready]
 
-    def signal(self, number):
+    def signal(self, number: int) -> None:
         self.process.send_signal(number)
 
-    def stop(self):
+    def stop(self) -> int:
         """Stop it as a service manager does; answers with the exit code."""
         self.signal(signal.SIGTERM)
         return self.process.wait(PATIENCE)
 
-    def account(self):
+    def account(self) -> dict[str, int]:
         """The numbers of the last line, once it has stopped."""
         wait_until(lambda: "account=" in self.log, "the account")
         last = self.log[self.log.rindex("account=") :]
         return {name: int(value) for name, value in re.findall(r"(\w+)=(\d+)", last)}
 
-    def _listens(self):
+    def _listens(self) -> bool:
         found = re.search(r"listening on http://127\.0\.0\.1:(\d+)", self.log)
         if found is None:
             if self.process.poll() is not None:
@@ -124,12 +129,12 @@ class Server:
         return True
 
     @staticmethod
-    def _read(stream, lines):
+    def _read(stream: IO[str], lines: list[str]) -> None:
         with contextlib.suppress(ValueError):
             lines.extend(iter(stream.readline, ""))
 
 
-def request(target="/", *fields, method="GET", body=b""):
+def request(target: str = "/", *fields: str, method: str = "GET", body: bytes = b"") -> bytes:
     """The bytes of a request."""
     head = [f"{method} {target} HTTP/1.1", "host: test", *fields]
     if body:
@@ -137,19 +142,20 @@ def request(target="/", *fields, method="GET", body=b""):
     return "\r\n".join([*head, "", ""]).encode() + body
 
 
+@dataclass
 class Response:
-    def __init__(self, status, fields, body):
-        self.status, self.fields, self.body = status, fields, body
+    status: int
+    fields: dict[str, str]
+    body: bytes
 
 
-def read_response(client):
+def read_response(client: socket.socket | IO[bytes]) -> Response:
     """One response from a socket, by its own words for its length."""
-    reader = client if hasattr(client, "readline") else client.makefile("rb")
+    reader = client.makefile("rb") if isinstance(client, socket.socket) else client
     line = reader.readline()
-    if not line:
-        return None
+    assert line, "the connection ended without a response"
     status = int(line.split()[1])
-    fields = {}
+    fields: dict[str, str] = {}
     while (line := reader.readline().strip()) != b"":
         name, _, value = line.partition(b":")
         fields[name.strip().lower().decode()] = value.strip().decode()
@@ -166,7 +172,13 @@ def read_response(client):
     return Response(status, fields, body)
 
 
-def ask(client, target="/", *fields, **more):
+def ask(
+    client: socket.socket,
+    target: str = "/",
+    *fields: str,
+    method: str = "GET",
+    body: bytes = b"",
+) -> Response:
     """One exchange on a connection that stays."""
-    client.sendall(request(target, *fields, **more))
+    client.sendall(request(target, *fields, method=method, body=body))
     return read_response(client)

@@ -3,6 +3,8 @@
 import json
 import re
 import socket
+from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -11,15 +13,15 @@ from asgi_serving import Server, ask, read_response, request, wait_until
 KINDS = [(loop, http) for loop in ("uvloop", "asyncio") for http in ("httptools", "h11")]
 
 
-@pytest.fixture(scope="module", params=KINDS, ids=lambda kind: "-".join(kind))
-def server(request):
+@pytest.fixture(scope="module", params=KINDS, ids="-".join)
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     loop, http = request.param
     flags = ("--workers", "2", "--loop", loop, "--http", http, "--buffer-request", "65536")
     with Server("basic:app", *flags) as server:
         yield server
 
 
-def test_a_request_gets_its_response_and_the_next_one_too(server):
+def test_a_request_gets_its_response_and_the_next_one_too(server: Server) -> None:
     with server.connect() as client:
         for _ in range(20):
             answer = ask(client)
@@ -28,7 +30,7 @@ def test_a_request_gets_its_response_and_the_next_one_too(server):
             assert "GMT" in answer.fields["date"]
 
 
-def test_the_scope_is_uvicorns(server):
+def test_the_scope_is_uvicorns(server: Server) -> None:
     with httpx.Client() as client:
         answer = client.get(f"{server.url}/scope?a=b%20c", headers={"X-One": "1"}).json()
     assert answer["type"] == "http"
@@ -39,7 +41,7 @@ def test_the_scope_is_uvicorns(server):
     assert answer["state"]["started"] == answer["pid"], "lifespan state is each request's"
 
 
-def test_pipelined_requests_are_answered_in_order(server):
+def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
     with server.connect() as client:
         client.sendall(request("/sleep/30") + request("/bytes/3") + request("/pid"))
         reader = client.makefile("rb")
@@ -49,14 +51,14 @@ def test_pipelined_requests_are_answered_in_order(server):
         assert ask(client).body == b"hello\n", "and the connection goes on"
 
 
-def test_a_head_may_come_byte_by_byte(server):
+def test_a_head_may_come_byte_by_byte(server: Server) -> None:
     with server.connect() as client:
         for byte in request("/bytes/5"):
             client.sendall(bytes([byte]))
         assert read_response(client).body == b"xxxxx"
 
 
-def test_a_body_is_streamed_in_with_back_pressure(server):
+def test_a_body_is_streamed_in_with_back_pressure(server: Server) -> None:
     body = bytes(range(256)) * 16384
     with httpx.Client(timeout=60) as client:
         assert client.post(f"{server.url}/length", content=body).text == str(len(body))
@@ -64,7 +66,7 @@ def test_a_body_is_streamed_in_with_back_pressure(server):
     assert small.content == b"a" + b"b" * 70_000 + b"c"
 
 
-def test_a_large_response_waits_for_its_reader(server):
+def test_a_large_response_waits_for_its_reader(server: Server) -> None:
     with server.connect() as client:
         client.sendall(request("/bytes/8000000"))
         assert len(read_response(client).body) == 8_000_000
@@ -75,7 +77,7 @@ def test_a_large_response_waits_for_its_reader(server):
         assert ask(client).status == 200
 
 
-def test_expect_continue_is_answered_when_the_application_reads(server):
+def test_expect_continue_is_answered_when_the_application_reads(server: Server) -> None:
     with server.connect() as client:
         head = (
             "POST /echo HTTP/1.1\r\nhost: test\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n"
@@ -88,7 +90,7 @@ def test_expect_continue_is_answered_when_the_application_reads(server):
         assert read_response(reader).body == b"hallo"
 
 
-def test_an_answer_before_the_body_keeps_the_connection(server):
+def test_an_answer_before_the_body_keeps_the_connection(server: Server) -> None:
     with server.connect() as client:
         client.sendall(request("/early", "content-length: 300000", method="POST") + b"x" * 100_000)
         reader = client.makefile("rb")
@@ -98,7 +100,7 @@ def test_an_answer_before_the_body_keeps_the_connection(server):
         assert read_response(reader).body == b"xx"
 
 
-def test_connection_close_ends_it_with_the_response(server):
+def test_connection_close_ends_it_with_the_response(server: Server) -> None:
     with server.connect() as client:
         client.sendall(request("/bytes/100000", "connection: close"))
         reader = client.makefile("rb")
@@ -106,7 +108,7 @@ def test_connection_close_ends_it_with_the_response(server):
         assert reader.read() == b"", "a FIN, although the master holds a copy"
 
 
-def test_head_and_http_1_0(server):
+def test_head_and_http_1_0(server: Server) -> None:
     with server.connect() as client:
         client.sendall(request("/bytes/7", method="HEAD"))
         reader = client.makefile("rb")
@@ -117,7 +119,7 @@ def test_head_and_http_1_0(server):
         assert b"hello\n" in client.makefile("rb").read()
 
 
-def test_a_failing_application_is_a_500_and_one_traceback(server):
+def test_a_failing_application_is_a_500_and_one_traceback(server: Server) -> None:
     before = server.log.count("RuntimeError: told to fail\n")
     with server.connect() as client:
         client.sendall(request("/fail"))
@@ -128,14 +130,14 @@ def test_a_failing_application_is_a_500_and_one_traceback(server):
     assert re.search(r"ERROR worker=\d gen=\d+ pid=\d+ Exception in ASGI application", server.log)
 
 
-def test_a_response_that_fails_is_cut_off(server):
+def test_a_response_that_fails_is_cut_off(server: Server) -> None:
     with server.connect() as client:
         client.sendall(request("/fail-late"))
         body = client.makefile("rb").read()
     assert body.endswith(b"some\r\n"), "no last chunk"
 
 
-def test_a_client_that_goes_is_told_to_the_application(server):
+def test_a_client_that_goes_is_told_to_the_application(server: Server) -> None:
     ended = server.log.count("stream ended")
     with server.connect() as client:
         client.sendall(request("/events"))
@@ -143,13 +145,13 @@ def test_a_client_that_goes_is_told_to_the_application(server):
     wait_until(lambda: server.log.count("stream ended") == ended + 1, "the stream's end")
 
 
-def test_what_is_no_http_is_refused(server):
+def test_what_is_no_http_is_refused(server: Server) -> None:
     with server.connect() as client:
         client.sendall(b"\x16\x03\x01 no http at all\r\n\r\n")
         assert client.makefile("rb").readline().startswith(b"HTTP/1.1 400")
 
 
-def test_limits_of_the_head_are_the_servers_own(server):
+def test_limits_of_the_head_are_the_servers_own(server: Server) -> None:
     with server.connect() as client:
         assert ask(client, "/" + "x" * 5000).status == 414
     with server.connect() as client:
@@ -158,7 +160,7 @@ def test_limits_of_the_head_are_the_servers_own(server):
         assert ask(client, "/", "x-long: " + "x" * 9000).status == 431
 
 
-def test_a_head_without_end_is_refused_before_it_fills_the_memory(server):
+def test_a_head_without_end_is_refused_before_it_fills_the_memory(server: Server) -> None:
     with server.connect() as client:
         client.sendall(b"GET / HTTP/1.1\r\nx-long: ")
         sent = 0
@@ -179,7 +181,7 @@ def test_a_head_without_end_is_refused_before_it_fills_the_memory(server):
         assert sent < 1_000_000
 
 
-def test_spoken_to_through_a_unix_socket(tmp_path):
+def test_spoken_to_through_a_unix_socket(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     with Server("basic:app", "--bind", f"unix:{path}") as server:
         with socket.socket(socket.AF_UNIX) as client:
@@ -190,7 +192,7 @@ def test_spoken_to_through_a_unix_socket(tmp_path):
         assert server.stop() == 0
 
 
-def test_a_body_beyond_its_limit_is_refused():
+def test_a_body_beyond_its_limit_is_refused() -> None:
     with Server("basic:app", "--limit-request-body", "1000") as server:
         with server.connect() as client:
             assert ask(client, "/length", method="POST", body=b"x" * 1000).body == b"1000"
@@ -204,10 +206,11 @@ def test_a_body_beyond_its_limit_is_refused():
 
 
 @pytest.mark.parametrize("http", ["httptools", "h11"])
-def test_slow_clients_have_their_deadlines(http):
+def test_slow_clients_have_their_deadlines(http: str) -> None:
     flags = ("--header-timeout", "1", "--body-timeout", "1", "--keep-alive", "1", "--http", http)
     with Server("basic:app", *flags) as server:
-        with server.connect() as slow_head, server.connect() as slow_body, server.connect() as idle:
+        slow_head, slow_body, idle = (server.connect() for _ in range(3))
+        with slow_head, slow_body, idle:
             assert ask(idle).status == 200
             assert ask(slow_head).status == 200
             slow_head.sendall(b"GET / HTTP/1.1\r\nho")
@@ -217,13 +220,13 @@ def test_slow_clients_have_their_deadlines(http):
             assert idle.recv(10) == b"", "an idle connection just ends"
 
 
-def test_access_log_has_worker_and_times():
+def test_access_log_has_worker_and_times() -> None:
     with Server("basic:app", "--access-log", "--workers", "1") as server:
         with server.connect() as client:
             ask(client, "/bytes/12?x=y", "user-agent: tester", "referer: http://other/")
             ask(client, "/sleep/20")
-        lines = wait_until(lambda: server.out if len(server.out) >= 2 else None, "two lines")
-    one, two = lines[:2]
+        wait_until(lambda: len(server.out) >= 2, "two lines")
+    one, two = server.out[:2]
     expected = (
         r'127\.0\.0\.1 - - \[.*\] "GET /bytes/12\?x=y HTTP/1\.1" 200 12 "http://other/" "tester"'
     )

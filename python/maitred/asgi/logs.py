@@ -18,7 +18,7 @@ from typing import Any
 class Formatter(logging.Formatter):
     """Time, level, who; and a traceback behind it, as Python prints it."""
 
-    converter = time.gmtime
+    converter = staticmethod(time.gmtime)
     default_time_format = "%Y-%m-%dT%H:%M:%S"
     default_msec_format = "%s.%03dZ"
 

@@ -159,9 +159,10 @@ def _lent_h11(base: type[Any], head_limits: HeadLimits) -> type[Any]:
         def arriving(self) -> bool:
             return self.conn.their_state is sending or self.in_head
 
-        def _should_upgrade(self) -> bool:
-            # Uvicorn asks this of each request, directly before it looks which application it is for.
+        def _get_upgrade(self) -> bytes | None:
+            # Uvicorn asks this of each request, before it looks which application it is for.
             self._refuse_head(self.scope["raw_path"] + self.scope["query_string"], self.headers)
-            return super()._should_upgrade()
+            upgrade: bytes | None = None if self.refused else super()._get_upgrade()
+            return upgrade
 
     return H11

@@ -241,7 +241,7 @@ class Serving:
     # Its own.
 
     async def _start_up(self) -> Any:
-        lifespan: Any = self.config.lifespan_class(self.config)  # type: ignore[attr-defined]
+        lifespan: Any = self.config.lifespan_class(self.config)
         said = logs.Capturing(logger)
         usual = getattr(lifespan, "logger", None)
         lifespan.logger = said
@@ -254,13 +254,13 @@ class Serving:
         return lifespan
 
     def _wrap(self) -> None:
-        application = self.worker.application(self.config.loaded_app)
+        application: Any = self.worker.application(self.config.loaded_app)
         if self.options.body_max is not None:
             application = BodyLimit(application, self.options.body_max)
         self.config.loaded_app = application
         websockets = self.config.ws_protocol_class
         if websockets is not None:
-            self.config.ws_protocol_class = self._with_state(websockets)  # type: ignore[assignment]
+            self.config.ws_protocol_class = self._with_state(websockets)
 
     def _with_state(self, websockets: Any) -> Any:
         def make(config: Config, server_state: Any, app_state: Any) -> Any:  # noqa: ARG001
