@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 #: The versions of Uvicorn whose protocol classes are tested here: from, and up to but not with.
 UVICORN_TESTED = ((0, 30), (0, 55))
 
-#: Uvicorn's words for its WebSocket classes where they are not ours.
-_WEBSOCKETS_SANS_IO = "websockets-sansio"
-
 
 class MissingDependencyError(Exception):
     """Something is not installed, or is of a version that does not do."""
@@ -72,6 +69,7 @@ def new_event_loop(kind: str) -> asyncio.AbstractEventLoop:
 def make_config(application: Any, options: Options, log_config: dict[str, Any]) -> Config:
     """Make Uvicorn's own configuration, so that what it decides is decided as it does."""
     from uvicorn.config import Config  # noqa: PLC0415
+    from uvicorn.importer import ImportFromStringError  # noqa: PLC0415
 
     headers = list(options.headers)
     if options.server_header and "server" not in {name.lower() for name, _ in headers}:
@@ -112,7 +110,7 @@ def make_config(application: Any, options: Options, log_config: dict[str, Any]) 
     try:
         config = Config(application, **settings)
         config.load()
-    except ImportError as error:
+    except (ImportError, ImportFromStringError) as error:
         message = f"--http {options.http}, --ws {options.websockets}: {error}"
         raise MissingDependencyError(message) from error
     return config
