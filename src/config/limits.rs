@@ -38,7 +38,7 @@ pub const CONTEXT_SIZE: usize = 64;
 /// only be queued where nobody else can be chosen any more.
 pub const PREFETCH_MAX: u16 = 8;
 
-/// The same at a worker whose handlers on its loop are so fast that this many are no wait to speak of.
+/// The same at a worker whose handlers on its loop are so fast that these are no wait to speak of.
 pub const PREFETCH_FAST_MAX: u16 = 32;
 
 /// In this share of `--stall-after` a fast worker is through with what may wait at it.
