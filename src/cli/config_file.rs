@@ -51,7 +51,14 @@ impl ConfigFile {
             Ok(table) => table,
             Err(error) => {
                 let at = error.span().map_or(0, |span| span.start);
-                let refusal = format!("is no TOML: {}", error.message());
+                let refusal = match config.path.extension() {
+                    Some(extension) if extension == "py" => {
+                        "is Python, as Gunicorn has it: flags, \
+                        variables or TOML say the same here"
+                            .to_owned()
+                    }
+                    Some(_) | None => format!("is no TOML: {}", error.message()),
+                };
                 return (ConfigFile::default(), vec![fault(place(at), refusal)]);
             }
         };
