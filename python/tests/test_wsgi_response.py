@@ -7,9 +7,10 @@ import pytest
 from wsgi_serving import Server, serving, wait_for
 
 
-@pytest.fixture(scope="module")
-def server():
-    with serving("pep3333:app", "--threads", "2") as server:
+@pytest.fixture(scope="module", params=["1", "2"])
+def server(request):
+    """With one thread, that thread runs the worker's loop too; with two it does not."""
+    with serving("pep3333:app", "--threads", request.param) as server:
         yield server
 
 

@@ -168,6 +168,7 @@ class Server:
         command += ["--app-dir", str(APPS), "-b", "127.0.0.1:0", *flags]
         if not {"-w", "--workers"} & set(flags):
             command += ["-w", "1"]
+        self._flags = flags
         self._said: list[str] = []
         self.process = subprocess.Popen(
             command,
@@ -193,6 +194,9 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    def flag(self, name: str) -> str:
+        return self._flags[self._flags.index(name) + 1]
 
     def client(self) -> Client:
         return Client(self.port)
