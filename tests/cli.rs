@@ -46,6 +46,41 @@ fn every_flag_is_documented_with_its_variable_and_default() {
     }
 }
 
+/// Everything in backquotes that is a long flag: `--host`, `--keep-alive TIME`.
+fn long_flags(text: &str) -> impl Iterator<Item = &str> {
+    let quoted = text.split('`').skip(1).step_by(2).filter(|part| part.starts_with("--"));
+    quoted.filter_map(|part| part[2..].split([' ', '=', '/']).next())
+}
+
+#[test]
+fn what_docs_python_md_promises_is_a_flag() {
+    let page = include_str!("../docs/python.md");
+    let command = maitred::cli::raw::command("maitred");
+    let serve = command.find_subcommand("serve").expect("serve is a command");
+    let is_known = |flag: &str| {
+        serve.get_arguments().any(|argument| {
+            let aliases = argument.get_all_aliases().unwrap_or_default();
+            argument.get_long() == Some(flag) || aliases.contains(&flag)
+        })
+    };
+    let mut counted = 0;
+    let mut check = |text: &str| {
+        for flag in long_flags(text) {
+            assert!(is_known(flag), "docs/python.md promises --{flag}: {text}");
+            counted += 1;
+        }
+    };
+    let promises = page.split("mean the same").skip(1);
+    promises.for_each(|rest| check(rest.split("\n\n|").next().expect("a first part")));
+    // The right-hand side of the tables of other servers' flags.
+    let switching = page.split("\n## ").filter(|section| section.starts_with("Switching"));
+    for row in switching.flat_map(str::lines).filter(|line| line.starts_with("| ")) {
+        // `maitred status` has flags of its own.
+        check(&row.rsplit('|').nth(1).expect(row).replace("`maitred status --json`", ""));
+    }
+    assert!(counted > 100, "the page is read otherwise than it is written: {counted} flags");
+}
+
 /// A pipe whose reader has gone.
 fn broken_pipe() -> Stdio {
     let (reader, writer) = io::pipe().expect("a pipe opens");

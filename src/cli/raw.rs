@@ -181,7 +181,7 @@ pub struct RawServe {
     pub max_requests: Option<String>,
 
     /// Up to so many more, drawn for each worker
-    #[arg(long, value_name = "N", help_heading = "Workers")]
+    #[arg(long, value_name = "N", alias = "limit-max-requests-jitter", help_heading = "Workers")]
     pub max_requests_jitter: Option<String>,
 
     /// A worker is replaced after so long a service; 0 never
@@ -278,6 +278,10 @@ pub struct RawServe {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", help_heading = "Observing")]
     pub access_log: Option<String>,
+
+    /// As in Uvicorn: --access-log=false.
+    #[arg(long, hide = true)]
+    pub no_access_log: bool,
 
     /// Where the master keeps its account, for `status` and other readers
     #[arg(long, value_name = "PATH", help_heading = "Observing")]

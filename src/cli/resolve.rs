@@ -89,6 +89,7 @@ pub fn resolve(raw: &RawServe, surroundings: &Surroundings<'_>) -> Result<Resolv
         reader.value_or("--worker-header", raw.worker_header.as_deref(), false, values::switch);
     let access_log =
         reader.value_or("--access-log", raw.access_log.as_deref(), false, values::switch);
+    let access_log = access_log && !raw.no_access_log;
     let status_file = status_file(raw.status_file.as_ref(), &mut reader);
     let place = python::place(&raw.python, &mut reader);
     python::refuse_typed(&raw.python, &app, &mut reader);

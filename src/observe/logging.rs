@@ -92,6 +92,12 @@ impl Filter {
     pub fn parse(text: &str) -> Result<Filter, String> {
         const REFUSAL: &str =
             "must be off, error, warn, info, debug or trace, or a list as in warn,maitred=debug";
+        // What Uvicorn and Gunicorn call them; `critical` is the highest level that there is.
+        let text = match text {
+            "warning" => "warn",
+            "critical" => "error",
+            other => other,
+        };
         // A single word that is no level would pass as the name of a target, with all its events:
         // `--log-level verbose` would mean nothing that anybody has in mind.
         let understood = text.split(',').all(|directive| {

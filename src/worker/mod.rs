@@ -58,6 +58,9 @@ const CHANNEL: Token = Token(0);
 const WAKE: Token = Token(1);
 const SIGNALS: Token = Token(2);
 
+/// Turns in each `--stall-after` from which on the next is expected before an alarm rings.
+const TURNS_PER_STALL_MIN: u32 = 4;
+
 /// Why a worker cannot begin, or go on.
 #[derive(Debug, Error)]
 pub enum WorkerError {
@@ -107,6 +110,9 @@ struct Worker {
     first_thread: Option<HandlerThread>,
     /// Turns since the last wait.
     turns_on: u32,
+    turn_began: Nanos,
+    /// The last turn followed the one before it closely.
+    comes_soon: bool,
 }
 
 impl Worker {
@@ -166,6 +172,8 @@ impl Worker {
             leave_by: None,
             first_thread,
             turns_on: 0,
+            turn_began: Nanos(0),
+            comes_soon: false,
         })
     }
 
@@ -185,7 +193,7 @@ impl Worker {
         }
         let timeout = self.rest();
         self.shell.leave_turn();
-        if timeout != Some(Duration::ZERO) && self.shell.alarm_is_idle() {
+        if timeout != Some(Duration::ZERO) && self.shell.alarm_is_idle() && !self.comes_soon {
             // A busy worker finds the next events at once, and leaves its alarm alone.
             self.wait(events, Some(Duration::ZERO))?;
             if events.is_empty() {
@@ -195,9 +203,19 @@ impl Worker {
         } else {
             self.wait(events, timeout)?;
         }
-        self.shell.enter_turn();
+        self.begin_turn();
         self.turn(events);
         Ok(())
+    }
+
+    fn begin_turn(&mut self) {
+        let turn_before = self.turn_began;
+        self.shell.enter_turn();
+        self.turn_began = self.shell.now;
+        // Turns that follow each other so closely put the alarm off in time; once in a while it
+        // rings for nothing, which costs less than unwinding and winding it for each of them.
+        let stall_after = self.shell.settings.stall_after;
+        self.comes_soon = self.turn_began.since(turn_before) < stall_after / TURNS_PER_STALL_MIN;
     }
 
     fn leave(&mut self) {
@@ -431,7 +449,7 @@ impl Worker {
         }
         self.turns_on += 1;
         events.clear();
-        self.shell.enter_turn();
+        self.begin_turn();
         self.turn(events);
         Ok(())
     }

@@ -432,6 +432,8 @@ fn a_flag_beats_its_variable_even_a_broken_one() {
     assert_eq!(settings(&["-w", "2", "--workers", "3"]).workers, 3);
     let off = resolved(&["--access-log=false"], &[("MAITRED_ACCESS_LOG", "1")]);
     assert!(!off.unwrap().settings.access_log);
+    let denied = resolved(&["--no-access-log"], &[("MAITRED_ACCESS_LOG", "1")]);
+    assert!(!denied.unwrap().settings.access_log);
 }
 
 #[test]
@@ -661,6 +663,8 @@ fn the_log_has_a_form_and_a_filter() {
     assert!(refusal.starts_with("--log-level \"loud\": must be off, error, warn"), "{refusal}");
     let warn = logging::Filter::parse("warn").unwrap();
     assert_eq!(log(&["--log-level", "warn"], &[("MAITRED_LOG", "info")]).unwrap().filter, warn);
+    // As Uvicorn and Gunicorn spell it.
+    assert_eq!(log(&["--log-level", "warning"], &[]).unwrap().filter, warn);
     assert_eq!(log(&[], &[("MAITRED_LOG", "warn")]).unwrap().filter, warn);
     let both = [("MAITRED_LOG", "info"), ("MAITRED_LOG_LEVEL", "warn")];
     assert_eq!(log(&[], &both).unwrap().filter, warn);
