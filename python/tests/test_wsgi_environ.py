@@ -3,23 +3,26 @@
 import contextlib
 import json
 import re
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from wsgi_serving import Server, serving, wait_for
 
 
 @pytest.fixture(scope="module", params=["1", "2"])
-def server(request):
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """With one thread, that thread runs the worker's loop too; with two it does not."""
     with serving("pep3333:app", "--threads", request.param) as server:
         yield server
 
 
-def environ_of(server: Server, target: str, *lines: str) -> dict:
-    return json.loads(server.ask("GET", target, *lines).body)
+def environ_of(server: Server, target: str, *lines: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(server.ask("GET", target, *lines).body)
+    return found
 
 
-def test_the_request_line_and_the_client(server):
+def test_the_request_line_and_the_client(server: Server) -> None:
     with server.client() as client:
         port = client.socket.getsockname()[1]
         client.request("BREW", "/environ/caf%C3%A9%2Fx;p=1?a=%41&b")
@@ -38,7 +41,7 @@ def test_the_request_line_and_the_client(server):
     assert environ["type"] == "dict"
 
 
-def test_what_the_server_says_of_itself(server):
+def test_what_the_server_says_of_itself(server: Server) -> None:
     environ = environ_of(server, "/environ")
     assert environ["wsgi.version"] == [1, 0]
     assert environ["wsgi.url_scheme"] == "http"
@@ -50,7 +53,7 @@ def test_what_the_server_says_of_itself(server):
     assert "CONTENT_TYPE" not in environ
 
 
-def test_header_fields(server):
+def test_header_fields(server: Server) -> None:
     environ = environ_of(
         server,
         "/environ",
@@ -73,7 +76,7 @@ def test_header_fields(server):
     assert not {"HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"} & environ.keys()
 
 
-def test_environs_are_not_shared(server):
+def test_environs_are_not_shared(server: Server) -> None:
     with server.client() as client:
         client.request("GET", "/environ", "X-One: 1")
         assert "HTTP_X_ONE" in json.loads(client.reply().body)
@@ -81,7 +84,7 @@ def test_environs_are_not_shared(server):
         assert "HTTP_X_ONE" not in json.loads(client.reply().body)
 
 
-def test_a_root_path_is_script_name():
+def test_a_root_path_is_script_name() -> None:
     with serving("pep3333:app", "--root-path", "/api/") as server:
         below = environ_of(server, "/api/environ?x")
         assert (below["SCRIPT_NAME"], below["PATH_INFO"]) == ("/api", "/environ")
@@ -94,7 +97,7 @@ def test_a_root_path_is_script_name():
 PROXIED = ("X-Forwarded-For: 6.6.6.6, 1.2.3.4", "X-Forwarded-Proto: https")
 
 
-def test_a_trusted_proxy_speaks_for_the_client(server):
+def test_a_trusted_proxy_speaks_for_the_client(server: Server) -> None:
     environ = environ_of(server, "/environ", *PROXIED)
     assert environ["REMOTE_ADDR"] == "1.2.3.4"
     assert environ["REMOTE_PORT"] == "0"
@@ -102,14 +105,14 @@ def test_a_trusted_proxy_speaks_for_the_client(server):
 
 
 @pytest.mark.parametrize("flags", [["--forwarded-allow-ips", "10.0.0.1"], ["--no-proxy-headers"]])
-def test_another_one_does_not(flags):
+def test_another_one_does_not(flags: list[str]) -> None:
     with serving("pep3333:app", *flags) as server:
         environ = environ_of(server, "/environ", *PROXIED)
         assert environ["REMOTE_ADDR"] == "127.0.0.1"
         assert environ["wsgi.url_scheme"] == "http"
 
 
-def test_what_is_added_to_responses():
+def test_what_is_added_to_responses() -> None:
     flags = ["--no-server-header", "--no-date-header", "--header", "X-Deploy: blue"]
     with serving("pep3333:app", *flags) as server:
         reply = server.ask("GET", "/plain")
@@ -117,7 +120,7 @@ def test_what_is_added_to_responses():
         assert reply.one("x-deploy") == "blue"
 
 
-def test_wsgiref_finds_nothing():
+def test_wsgiref_finds_nothing() -> None:
     with serving("checked:app") as server:
         reply = server.ask("POST", "/a", body=b"one\ntwo\n")
         assert (reply.status, json.loads(reply.body)) == ("200 OK", ["/a", "one\ntwo\n"])
@@ -133,20 +136,21 @@ def test_wsgiref_finds_nothing():
 LINES = b"one\ntwo\n\nfour\nlast"
 
 
-def read_of(server: Server, kind: str, body: bytes) -> list:
+def read_of(server: Server, kind: str, body: bytes) -> list[Any]:
     reply = server.ask("POST", f"/body_read?{kind}", body=body)
     assert reply.status == "200 OK", server.log()
-    return json.loads(reply.body)
+    found: list[Any] = json.loads(reply.body)
+    return found
 
 
-def test_a_body_is_read_as_a_file(server):
+def test_a_body_is_read_as_a_file(server: Server) -> None:
     assert read_of(server, "all", LINES) == [[18], sum(LINES), "18"]
     assert read_of(server, "lines", LINES) == [[4, 2, 2, 1, 5, 4, 0], sum(LINES), "18"]
     assert read_of(server, "bytes", LINES)[0] == [1, 1, 1]
     assert read_of(server, "all", b"")[0] == [0]
 
 
-def test_a_large_body_streams(server):
+def test_a_large_body_streams(server: Server) -> None:
     body = bytes(range(256)) * (3 << 12)
     size = len(body)
     assert read_of(server, "sizes", body) == [
@@ -158,7 +162,7 @@ def test_a_large_body_streams(server):
 
 
 @pytest.mark.parametrize("chunks", [3, 300])
-def test_a_chunked_body_has_its_end(server, chunks):
+def test_a_chunked_body_has_its_end(server: Server, chunks: int) -> None:
     with server.client() as client:
         client.send("POST /body_read?all HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
         for _ in range(chunks):
@@ -170,7 +174,7 @@ def test_a_chunked_body_has_its_end(server, chunks):
     assert told == (str(chunks * 0x2000) if chunks == 3 else None)
 
 
-def test_what_is_not_read_stays_with_the_client():
+def test_what_is_not_read_stays_with_the_client() -> None:
     with serving("pep3333:app", "--threads", "2") as server, server.client() as client:
         size = 64 << 20
         client.send(f"POST /upload_slowly HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n")
@@ -188,7 +192,7 @@ def test_what_is_not_read_stays_with_the_client():
         assert client.reply().body == str(size).encode()
 
 
-def test_who_waits_for_100_gets_it(server):
+def test_who_waits_for_100_gets_it(server: Server) -> None:
     with server.client() as client:
         client.send(
             "POST /body_read?all HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n"
@@ -200,7 +204,9 @@ def test_who_waits_for_100_gets_it(server):
 
 
 @pytest.mark.parametrize("threads", ["1", "2"])
-def test_a_client_that_leaves_within_its_body_is_no_failure_of_the_application(threads):
+def test_a_client_that_leaves_within_its_body_is_no_failure(
+    threads: str,
+) -> None:
     with serving("pep3333:app", "--threads", threads) as server:
         with server.client() as client:
             client.send(

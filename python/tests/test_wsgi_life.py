@@ -11,11 +11,12 @@ from wsgi_serving import WAIT_SECONDS_MAX, Server, serving, wait_for
 
 
 def notes(server: Server) -> list[str]:
-    return json.loads(server.ask("GET", "/notes").body)
+    found: list[str] = json.loads(server.ask("GET", "/notes").body)
+    return found
 
 
 @pytest.mark.parametrize("threads", ["1", "2"])
-def test_a_client_that_leaves_closes_the_iterable(threads):
+def test_a_client_that_leaves_closes_the_iterable(threads: str) -> None:
     """Once while the application makes pieces, once while it waits for the client to read."""
     with serving("pep3333:app", "--threads", threads, "--buffer-response", "100000") as server:
         with server.client() as client:
@@ -32,7 +33,7 @@ def test_a_client_that_leaves_closes_the_iterable(threads):
         assert server.ask("GET", "/plain").body == b"Hello, world!"
 
 
-def test_slow_clients_hold_no_thread():
+def test_slow_clients_hold_no_thread() -> None:
     with serving("pep3333:app", "--threads", "1", "--buffer-response", "100000") as server:
         slow = [server.client() for _ in range(5)]
         for client in slow:
@@ -45,7 +46,7 @@ def test_slow_clients_hold_no_thread():
         wait_for(lambda: len(notes(server)) == 5, "close")
 
 
-def test_threads_run_at_the_same_time():
+def test_threads_run_at_the_same_time() -> None:
     with serving("pep3333:app", "--threads", "4") as server:
         replies = []
         threads = [
@@ -59,7 +60,7 @@ def test_threads_run_at_the_same_time():
         assert replies == [b"together"] * 4
 
 
-def test_thread_local_variables_last():
+def test_thread_local_variables_last() -> None:
     with serving("pep3333:app", "--threads", "2") as server:
         seen = [json.loads(server.ask("GET", "/thread").body) for _ in range(20)]
         for thread in {thread for thread, _, _ in seen}:
@@ -67,7 +68,7 @@ def test_thread_local_variables_last():
             assert counts == list(range(1, len(counts) + 1))
 
 
-def test_one_thread_is_always_the_same():
+def test_one_thread_is_always_the_same() -> None:
     """Database handles of SQLite, and much else, are good for the thread that made them."""
     with serving("pep3333:app", "--threads", "1") as server:
         seen = [json.loads(server.ask("GET", "/thread").body) for _ in range(20)]
@@ -75,14 +76,14 @@ def test_one_thread_is_always_the_same():
         assert {thread for thread, _, _ in seen} == {seen[0][2]}, "the one that imports"
 
 
-def test_quick_and_slow_calls_by_turns():
+def test_quick_and_slow_calls_by_turns() -> None:
     """The loop goes to the stand-in and back, in the middle of everything."""
     with serving("pep3333:app", "--threads", "1") as server:
         failures = []
         seen = set()
 
         def ask(seed: int) -> None:
-            choice = random.Random(seed)  # noqa: S311
+            choice = random.Random(seed)
             with server.client() as client:
                 for number in range(150):
                     kind = choice.choice(["quick"] * 30 + ["slow", "stream", "upload"])
@@ -115,7 +116,7 @@ def test_quick_and_slow_calls_by_turns():
 @pytest.mark.parametrize(
     ("target", "word"), [("/sleeps/100000", "sleeping"), ("/spins", "spinning")]
 )
-def test_a_call_that_does_not_end_is_not_waited_for(threads, target, word):
+def test_a_call_that_does_not_end_is_not_waited_for(threads: str, target: str, word: str) -> None:
     flags = ["--graceful-timeout", "1", "--drain-delay", "0.1"]
     with Server("pep3333:app", "--threads", threads, *flags) as server, server.client() as client:
         client.request("GET", target)
@@ -126,7 +127,7 @@ def test_a_call_that_does_not_end_is_not_waited_for(threads, target, word):
         assert "SIGABRT" not in server.log()
 
 
-def test_a_stream_is_finished_before_its_worker_leaves():
+def test_a_stream_is_finished_before_its_worker_leaves() -> None:
     with serving("pep3333:app", "--threads", "2", "--drain-delay", "0.1") as server:
         with server.client() as client:
             client.request("GET", "/streams")
@@ -144,7 +145,7 @@ def test_a_stream_is_finished_before_its_worker_leaves():
         assert rest.endswith(b"1\r\n9\r\n0\r\n\r\n"), rest
 
 
-def test_workers_are_replaced_and_no_request_is_lost():
+def test_workers_are_replaced_and_no_request_is_lost() -> None:
     with serving("pep3333:app", "--limit-max-requests", "20", "-w", "2") as server:
         processes = set()
         with httpx.Client(base_url=f"http://127.0.0.1:{server.port}") as client:
@@ -159,7 +160,7 @@ def test_workers_are_replaced_and_no_request_is_lost():
             wait_for(ask, "workers of the third generation")
 
 
-def test_flask():
+def test_flask() -> None:
     with serving("with_flask:app") as server:
         base = f"http://127.0.0.1:{server.port}"
         with httpx.Client(base_url=base) as client:
@@ -176,7 +177,7 @@ def test_flask():
         assert server.log().count("ValueError: in a view") == 1
 
 
-def test_django():
+def test_django() -> None:
     with serving("with_django") as server:
         base = f"http://127.0.0.1:{server.port}"
         with httpx.Client(base_url=base) as client:

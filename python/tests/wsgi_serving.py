@@ -36,7 +36,7 @@ LISTENING = re.compile(r"listening on http://127\.0\.0\.1:(\d+)")
 Found = TypeVar("Found")
 
 
-def wait_for(condition: Callable[[], Found], what: str) -> Found:
+def wait_for(condition: Callable[[], Found | None], what: str) -> Found:
     """Return the first true value of a condition."""
     deadline = time.monotonic() + WAIT_SECONDS_MAX
     while not (value := condition()):
@@ -129,7 +129,8 @@ class Client:
         """Read a response's head alone."""
         line, *fields = self.until(b"\r\n\r\n").decode("latin-1").split("\r\n")
         assert line.startswith("HTTP/1.1 "), line
-        pairs = [tuple(text.split(": ", 1)) for text in fields if text]
+        split = [text.partition(": ") for text in fields if text]
+        pairs = [(name, value) for name, _, value in split]
         return Reply(line.removeprefix("HTTP/1.1 "), pairs, b"", complete=True)
 
     def _chunked(self, reply: Reply) -> Reply:

@@ -59,11 +59,11 @@ struct Place {
 enum LaidDown {
     /// A call, which is usually quick.
     #[default]
-    ForCall,
+    Call,
     /// A call that may wait for its client: only the loop can bring what it waits for.
-    ForCallThatWaits,
+    CallThatWaits,
     /// The first thread, which has no call and has been told.
-    ForFirstThread,
+    FirstThread,
 }
 
 /// Runs loop and handler in this thread.
@@ -145,12 +145,12 @@ fn stand_in(baton: &Baton) {
 impl Baton {
     /// The first thread is about to make a call.
     fn lay_down_for(&self, job: &Job, worker: Box<Worker>) {
-        let laid_down = if job.may_wait() { LaidDown::ForCallThatWaits } else { LaidDown::ForCall };
+        let laid_down = if job.may_wait() { LaidDown::CallThatWaits } else { LaidDown::Call };
         let mut place = self.lock();
         place.worker = Some(worker);
         place.laid_down = laid_down;
         place.calls += 1;
-        if std::mem::take(&mut place.asleep) || laid_down == LaidDown::ForCallThatWaits {
+        if std::mem::take(&mut place.asleep) || laid_down == LaidDown::CallThatWaits {
             self.changed.notify_one();
         }
     }
@@ -159,7 +159,7 @@ impl Baton {
     /// something: it is told in any case, and looks behind the call too.
     fn lay_down(&self, worker: Box<Worker>, calling: bool) {
         let mut place = self.lock();
-        place.laid_down = if calling { LaidDown::ForCall } else { LaidDown::ForFirstThread };
+        place.laid_down = if calling { LaidDown::Call } else { LaidDown::FirstThread };
         place.calls += 1;
         worker.order_to_take_up();
         place.worker = Some(worker);
@@ -179,15 +179,15 @@ impl Baton {
                 return None;
             }
             let is_needed = match place.laid_down {
-                LaidDown::ForCallThatWaits => true,
-                LaidDown::ForCall => has_looked && place.calls == seen,
-                LaidDown::ForFirstThread => false,
+                LaidDown::CallThatWaits => true,
+                LaidDown::Call => has_looked && place.calls == seen,
+                LaidDown::FirstThread => false,
             };
             if is_needed && let Some(worker) = place.worker.take() {
                 return Some(worker);
             }
             let is_still = has_looked && place.calls == seen && place.worker.is_none();
-            let is_reserved = place.laid_down == LaidDown::ForFirstThread;
+            let is_reserved = place.laid_down == LaidDown::FirstThread;
             seen = place.calls;
             if is_still || is_reserved {
                 place.asleep = true;

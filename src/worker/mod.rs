@@ -439,8 +439,8 @@ impl Worker {
         }
     }
 
-    /// As [`Worker::round`], for a handler that shares the loop's thread: answers that wait to be sent
-    /// need no look at the kernel's events.
+    /// As [`Worker::round`], for a handler that shares the loop's thread: answers that wait to be
+    /// sent need no look at the kernel's events.
     fn round_between_calls(&mut self, events: &mut Events) -> Result<(), WorkerError> {
         let has_outcomes = self.shell.pool.as_ref().is_some_and(Pool::has_outcomes);
         if !has_outcomes || self.turns_on >= TURNS_PER_WAIT_MAX {

@@ -101,6 +101,7 @@ impl Progress {
 }
 
 /// What a handler thread is asked to do.
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
 pub(crate) enum Order {
     /// A call.
     Call(Job),
