@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::process::{Command, Stdio};
 
+use maitred::cli::elsewhere;
 use maitred::cli::raw::{Flag, flags};
 
 #[test]
@@ -18,6 +19,7 @@ fn command_lines() {
 /// One row of the tables in docs/command-line.md: flag, variable, default.
 fn documented() -> Vec<Flag> {
     let page = include_str!("../docs/command-line.md");
+    let page = page.split("## Flags of other servers").next().expect("a split has a first part");
     let rows = page.lines().filter(|line| line.starts_with("| `-"));
     rows.map(|row| {
         let cells: Vec<&str> = row.split('|').map(str::trim).collect();
@@ -26,6 +28,7 @@ fn documented() -> Vec<Flag> {
         let variable = cells[2].split('`').nth(1).expect(row);
         let default = cells[3].trim_matches('`');
         Flag {
+            id: String::new(),
             name: name.to_owned(),
             variable: variable.to_owned(),
             default: (default != "-").then(|| default.to_owned()),
@@ -38,6 +41,8 @@ fn documented() -> Vec<Flag> {
 fn every_flag_is_documented_with_its_variable_and_default() {
     let documented = documented();
     for flag in flags() {
+        // How clap knows it is nobody's business.
+        let flag = Flag { id: String::new(), ..flag };
         assert!(documented.contains(&flag), "docs/command-line.md lacks {flag:?}");
     }
     let real: BTreeSet<String> = flags().into_iter().map(|flag| flag.name).collect();
@@ -79,6 +84,36 @@ fn what_docs_python_md_promises_is_a_flag() {
         check(&row.rsplit('|').nth(1).expect(row).replace("`maitred status --json`", ""));
     }
     assert!(counted > 100, "the page is read otherwise than it is written: {counted} flags");
+}
+
+/// What docs/python.md names of other servers, in the left-hand column, is either taken here or
+/// answered with what to use.
+#[test]
+fn what_other_servers_have_is_taken_or_answered() {
+    let page = include_str!("../docs/python.md");
+    let command = maitred::cli::raw::command("maitred");
+    let serve = command.find_subcommand("serve").expect("serve is a command");
+    let is_taken = |flag: &str| {
+        serve.get_arguments().any(|argument| {
+            let long = argument.get_long().into_iter();
+            let aliases = argument.get_all_aliases().unwrap_or_default();
+            let short = argument.get_short().map(|short| format!("-{short}"));
+            let mut long = long.chain(aliases).map(|name| format!("--{name}"));
+            long.any(|name| name == flag) || short.as_deref() == Some(flag)
+        })
+    };
+    let mut counted = 0;
+    let switching = page.split("\n## ").filter(|section| section.starts_with("Switching"));
+    for row in switching.flat_map(str::lines).filter(|line| line.starts_with("| ")) {
+        let left = row.split('|').nth(1).expect(row);
+        let quoted = left.split('`').skip(1).step_by(2).filter(|part| part.starts_with('-'));
+        for flag in quoted.filter_map(|part| part.split([' ', '=', '/']).next()) {
+            let is_known = is_taken(flag) || elsewhere::find(flag).is_some();
+            assert!(is_known, "nothing is said of {flag}: {row}");
+            counted += 1;
+        }
+    }
+    assert!(counted > 50, "the page is read otherwise than it is written: {counted} flags");
 }
 
 /// A pipe whose reader has gone.

@@ -16,20 +16,30 @@ mod wsgi;
 
 use std::ffi::OsString;
 
+use maitred::exit::Exit;
 use pyo3::prelude::*;
 
 use crate::host::Host;
 
-/// The native module: `maitred._native`.
-#[pymodule]
+/// The native module: `maitred._native`. Without the lock it is not tested: an interpreter that can do
+/// without it takes it again.
+#[pymodule(gil_used = true)]
 mod _native {
+    use std::io::{self, Write};
+
     use super::{
-        OsString, PyResult, Python, command_line, end_under_calls, leave_interrupts, pyfunction,
+        Exit, OsString, PyResult, Python, command_line, end_under_calls, leave_interrupts,
+        pyfunction, refusal,
     };
 
     /// Runs the command line, `sys.argv` as it stands, and answers with the exit code.
     #[pyfunction]
     fn main(py: Python<'_>, arguments: Vec<OsString>) -> PyResult<u8> {
+        if let Some(refusal) = refusal(py)? {
+            // Nobody is left to tell if that fails.
+            let _ = writeln!(io::stderr(), "maitred: {refusal}");
+            return Ok(Exit::Failed as u8);
+        }
         leave_interrupts(py)?;
         let code = command_line(py, &arguments);
         end_under_calls(py, code)?;
@@ -57,6 +67,11 @@ fn end_under_calls(py: Python<'_>, code: u8) -> PyResult<()> {
         py.import("sys")?.getattr(stream)?.call_method0("flush")?;
     }
     py.detach(|| std::process::exit(code.into()))
+}
+
+/// Why this interpreter cannot serve.
+fn refusal(py: Python<'_>) -> PyResult<Option<String>> {
+    py.import("maitred.interpreter")?.call_method0("refusal")?.extract()
 }
 
 /// The lock is given away for as long as it runs: whoever calls into Python takes it again.

@@ -25,6 +25,13 @@ import httpx
 
 APPS = Path(__file__).parent / "apps"
 
+# The Django site, by interface.
+LIBRARY = {
+    # Without an attribute it means `application`, as for Gunicorn.
+    "wsgi": "library.wsgi",
+    "asgi": "library.asgi:application",
+}
+
 # From the start of a server until it answers. Django imports for a second on a busy machine.
 START_SECONDS_MAX = 60.0
 # For whatever a test waits for.
@@ -103,6 +110,10 @@ class Site:
     def log(self) -> str:
         """Everything that it has said until now, on stdout and stderr."""
         return "".join(self._said)
+
+    def reload(self) -> None:
+        """Asks for new workers, and does not wait for them."""
+        self._process.send_signal(signal.SIGHUP)
 
     def terminate(self) -> None:
         """Asks the server to end, and does not wait for it."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import os
 import random
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,41 +24,13 @@ settings.configure()
 FOLDER = sites.APPS / "django_library"
 UPLOAD_SIZE = 24 * 1024 * 1024
 
-ENTRIES = {
-    # Without an attribute it means `application`, as for Gunicorn.
-    "wsgi": "library.wsgi",
-    "asgi": "library.asgi:application",
-}
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site's data: a migrated database with an administrator, static files, one book."""
-    data = tmp_path_factory.mktemp("library")
-    (data / "book.bin").write_bytes(random.Random(6).randbytes(3 * 1024 * 1024 + 17))
-
-    def manage(*words: str, **variables: str) -> None:
-        environment = os.environ | {"LIBRARY_DATA": str(data)} | variables
-        manage_py = [sys.executable, "manage.py"]
-        subprocess.run(
-            [*manage_py, *words], cwd=FOLDER, env=environment, check=True, capture_output=True
-        )
-
-    manage("migrate", "--run-syncdb", "--verbosity", "0")
-    manage("collectstatic", "--no-input", "--verbosity", "0")
-    manage(
-        *("createsuperuser", "--no-input", "--username", "keeper", "--email", "keeper@example.org"),
-        DJANGO_SUPERUSER_PASSWORD="of the books",
-    )
-    return data
-
 
 @pytest.fixture(scope="module", params=["wsgi", "asgi"])
-def site(request: pytest.FixtureRequest, server: str, data: Path) -> Iterator[Site]:
+def site(request: pytest.FixtureRequest, server: str, library: Path) -> Iterator[Site]:
     """The site, with one worker: streams wait for gates that other requests open."""
     interface: str = request.param
-    command = sites.command(server, interface, ENTRIES[interface], FOLDER)
-    with Site(command, environment={"LIBRARY_DATA": str(data)}) as site:
+    command = sites.command(server, interface, sites.LIBRARY[interface], FOLDER)
+    with Site(command, environment={"LIBRARY_DATA": str(library)}) as site:
         assert httpx.get(f"{site.url}/request").json()["interface"] == interface
         yield site
 
@@ -144,17 +115,18 @@ def test_an_upload_without_a_length_is_read_piece_by_piece(
 ) -> None:
     pieces = [random.Random(number).randbytes(number * 997) for number in range(40)]
     whole = b"".join(pieces)
-    answer = client.post("/raw", content=iter(pieces))
-    # Django under WSGI trusts CONTENT_LENGTH alone. maitred tells it of a body that has arrived
-    # whole (RFC 3875 section 4.1.2); with others chunks are empty there.
+    # Django under WSGI trusts CONTENT_LENGTH alone. maitred has received this body before it calls
+    # the application, and knows it; Gunicorn does not, and the same body is empty there.
     is_wsgi = client.get("/request").json()["interface"] == "wsgi"
+    answer = client.post("/raw", content=iter(pieces))
     expected = b"" if is_wsgi and server == "reference" else whole
     assert answer.json() == {
         "size": len(expected),
         "sha256": hashlib.sha256(expected).hexdigest(),
     }
-    # What was not read does not become the next request.
-    assert client.get("/request").status_code == 200
+    # What was not read does not become the next request: it is skipped, or the connection ends.
+    with contextlib.suppress(httpx.RemoteProtocolError):
+        assert client.get("/request").status_code == 200
 
 
 def test_curl_uploads_a_file_and_waits_for_leave(site: Site, tmp_path: Path) -> None:
@@ -182,8 +154,8 @@ def test_static_files_by_whitenoise(client: httpx.Client) -> None:
     assert client.get("/static/library/../settings.py").status_code == 404
 
 
-def test_a_file_response_sends_the_file(client: httpx.Client, data: Path) -> None:
-    expected = (data / "book.bin").read_bytes()
+def test_a_file_response_sends_the_file(client: httpx.Client, library: Path) -> None:
+    expected = (library / "book.bin").read_bytes()
     answer = client.get("/file")
     assert answer.headers["content-length"] == str(len(expected))
     assert answer.headers["content-disposition"] == 'attachment; filename="book.bin"'

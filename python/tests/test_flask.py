@@ -88,7 +88,7 @@ def test_a_stream_keeps_its_request_and_arrives_as_it_is_made(client: httpx.Clie
 
 
 def test_a_stream_that_breaks_is_not_taken_for_whole(client: httpx.Client, site: Site) -> None:
-    # A response without its end, or a reset: maitred resets, which HTTP/1.0 clients see too.
+    # Closed within a chunked body, or reset: either way no client takes it for the whole.
     with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
         client.get("/breaks")
     sites.wait_for(lambda: "this stream has a mistake" in site.log(), "the traceback")

@@ -63,7 +63,7 @@ fn named(raw: &RawServe, reader: &Reader<'_>) -> Named {
         fd: raw.fd.as_ref().map(|text| typed("--fd", text.into())),
     };
     let variables = Named {
-        binds: reader.variable("MAITRED_BIND").map(split_list).unwrap_or_default(),
+        binds: reader.variable_or_list("MAITRED_BIND").into_iter().flat_map(split_list).collect(),
         host: reader.variable("MAITRED_HOST"),
         port: reader.variable("MAITRED_PORT"),
         uds: reader.variable("MAITRED_UDS"),
@@ -161,6 +161,7 @@ mod tests {
         let surroundings = Surroundings {
             variables: &variables,
             lookup: &|_| Err(io::Error::other("no resolver here")),
+            config: None,
             cores: 1,
             systemd_sockets: systemd_sockets.to_vec(),
         };

@@ -1,13 +1,14 @@
 //! Where each value came from, and everything that is wrong with all of them at once.
 //!
-//! A flag beats its variable, a variable beats the default. What is refused is collected, not
-//! thrown: who has three typing errors hears of three.
+//! A flag beats its variable, a variable beats the configuration file, that beats the default. What
+//! is refused is collected, not thrown: who has three typing errors hears of three.
 //!
 //! Not here: what a value may be (`values`, `addresses`).
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 
+use crate::cli::config_file::ConfigFile;
 use crate::cli::values::Refusal;
 
 /// Reads one variable of the environment.
@@ -42,13 +43,19 @@ pub struct Given<T> {
 /// Looks values up in flags and variables, and collects what is refused.
 pub struct Reader<'a> {
     variables: Variables<'a>,
+    file: ConfigFile,
     faults: Vec<Fault>,
 }
 
 impl<'a> Reader<'a> {
     /// Nothing refused so far.
     pub fn new(variables: Variables<'a>) -> Self {
-        Reader { variables, faults: Vec::new() }
+        Reader { variables, file: ConfigFile::default(), faults: Vec::new() }
+    }
+
+    /// With a configuration file, whose faults are told with all others.
+    pub fn with_file(variables: Variables<'a>, file: ConfigFile, faults: Vec<Fault>) -> Self {
+        Reader { variables, file, faults }
     }
 
     /// The value of a flag, or of the variable that stands for it, through a parser. What the
@@ -77,10 +84,18 @@ impl<'a> Reader<'a> {
         self.value(flag, typed, parse).map_or(default, |given| given.value)
     }
 
-    /// A variable that is set and not empty: `docker run -e PORT=` means "not set".
+    /// A variable that is set and not empty: `docker run -e PORT=` means "not set". Where it is not,
+    /// what the configuration file says in its place.
     pub fn variable(&self, name: &str) -> Option<Given<OsString>> {
-        let value = (self.variables)(name).filter(|value| !value.is_empty())?;
-        Some(Given { name: name.to_owned(), value, typed: false })
+        self.variable_or_list(name).into_iter().next_back()
+    }
+
+    /// The same for what can be said several times: a variable says one, a file any number.
+    pub fn variable_or_list(&self, name: &str) -> Vec<Given<OsString>> {
+        match (self.variables)(name).filter(|value| !value.is_empty()) {
+            Some(value) => vec![Given { name: name.to_owned(), value, typed: false }],
+            None => self.file.values(name).to_vec(),
+        }
     }
 
     /// A given text through a parser.
@@ -150,7 +165,8 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)?;
         if let Some(value) = &self.value {
-            let is_variable = self.name.starts_with(|first: char| first.is_ascii_uppercase());
+            let is_variable = |one: char| one == '_' || one.is_ascii_uppercase();
+            let is_variable = self.name.chars().all(is_variable);
             let joint = if is_variable { "=" } else { " " };
             // The value goes to a terminal and may hold anything: Debug escapes control bytes.
             write!(f, "{joint}{value:?}")?;

@@ -1,8 +1,8 @@
 //! The command line: from `main` to the master or the worker, and back to an exit code.
 //!
 //! ```text
-//! arguments → raw (clap) → resolve → Settings → shell → master | worker
-//!                             ↑ variables, host names, cores
+//! arguments → raw (clap) → settling → resolve → Settings → shell → master | worker
+//!                             ↑ variables, configuration file, host names, cores
 //! ```
 //!
 //! [`run`] is the whole of a program: the binary of this package calls it with its demonstration
@@ -15,32 +15,44 @@ pub mod addresses;
 #[cfg(feature = "experiments")]
 mod bench;
 pub mod binds;
+pub mod config_file;
+pub mod elsewhere;
 pub mod faults;
+mod print_config;
 mod python;
 pub mod raw;
 pub mod resolve;
+mod settling;
 mod shell;
 mod status;
 pub mod values;
+mod watching;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::Path;
 use std::process::ExitCode;
-use std::thread;
 
-use clap::FromArgMatches;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{ArgMatches, FromArgMatches};
 
 use crate::app::Handler;
 use crate::cli::raw::{Raw, RawCommand};
-use crate::cli::resolve::{Surroundings, resolve};
+use crate::cli::settling::{Role, Settled, settle};
 pub use crate::exit;
 use crate::exit::Exit;
-use crate::sys::listener::passed_by_systemd;
 use crate::sys::upgrade::Errand;
 
 pub use python::{PythonError, PythonHost};
+
+/// What is done with settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Task {
+    Serve,
+    Work,
+    Check,
+    Print,
+}
 
 /// Runs a whole program around one application: reads the command line of this process, serves as
 /// it says, and ends with the exit code that [`Exit`] documents.
@@ -71,42 +83,42 @@ fn run_as(arguments: &[OsString], handler: impl Handler, python: Option<&dyn Pyt
             return Exit::Failed as u8;
         }
     };
-    let raw = match parse(&program, arguments) {
-        Ok(raw) => raw,
+    let (raw, matches) = match parse(&program, arguments) {
+        Ok(parsed) => parsed,
         Err(exit) => return exit as u8,
     };
-    let (raw, is_worker) = match raw.command {
-        RawCommand::Serve(raw) => (raw, false),
-        RawCommand::Worker(raw) => (raw, true),
+    let (raw, task) = match raw.command {
+        RawCommand::Serve(raw) if raw.print_config => (raw, Task::Print),
+        RawCommand::Serve(raw) => (raw, Task::Serve),
+        RawCommand::Worker(raw) => (raw, Task::Work),
+        RawCommand::Check(raw) => (raw, Task::Check),
         RawCommand::Status(raw) => return status::run(&program, &raw),
         #[cfg(feature = "experiments")]
         RawCommand::Bench(raw) => return bench::run(&program, arguments, &raw),
     };
-    let surroundings = Surroundings {
-        variables: &|name| std::env::var_os(name),
-        // The master has the addresses already; a worker must not fail to start, or wait, because
-        // a name server does not answer now.
-        lookup: if is_worker { &|_| Ok(vec![Ipv4Addr::UNSPECIFIED.into()]) } else { &look_up },
-        cores: thread::available_parallelism().map_or(1, usize::from),
-        systemd_sockets: passed_by_systemd(
-            std::process::id(),
-            std::env::var("LISTEN_PID").ok().as_deref(),
-            std::env::var("LISTEN_FDS").ok().as_deref(),
-        ),
-    };
-    let resolved = match resolve(&raw, &surroundings) {
-        Ok(resolved) => resolved,
-        Err(faults) => {
-            for fault in faults.iter() {
-                complain(&program, fault);
+    let role = if task == Task::Work { Role::Worker } else { Role::Master };
+    let Settled { resolved, variables } = match settle(&raw, role) {
+        Ok(settled) => settled,
+        Err(unsettled) => {
+            for line in unsettled.to_string().lines() {
+                complain(&program, &line);
             }
             return Exit::Usage as u8;
         }
     };
-    let outcome = if is_worker {
-        shell::work(resolved, handler, python)
-    } else {
-        shell::serve(resolved, errand, python.is_some())
+    let outcome = match task {
+        Task::Serve => shell::serve(*raw, resolved, errand, python.is_some()),
+        Task::Work => shell::work(resolved, handler, python),
+        Task::Check => shell::check(&resolved),
+        Task::Print => {
+            let variables = |name: &str| variables.get(name);
+            let serve = matches.subcommand().map(|(_, serve)| serve);
+            let config = resolved.settings.config.as_ref();
+            let text = serve.map(|serve| print_config::print(serve, &variables, config));
+            // A reader that has gone (`--print-config | head`) has its exit code all the same.
+            let _ = io::stdout().write_all(text.unwrap_or_default().as_bytes());
+            Ok(Exit::Done)
+        }
     };
     let exit = outcome.unwrap_or_else(|error| {
         complain(&program, &exit::Chain(&error));
@@ -116,13 +128,39 @@ fn run_as(arguments: &[OsString], handler: impl Handler, python: Option<&dyn Pyt
 }
 
 /// What clap makes of the arguments, or how the process ends: help and version are a success.
-fn parse(program: &str, arguments: &[OsString]) -> Result<Raw, Exit> {
+fn parse(program: &str, arguments: &[OsString]) -> Result<(Raw, ArgMatches), Exit> {
     let matches = raw::command(program).try_get_matches_from(arguments);
-    matches.and_then(|matches| Raw::from_arg_matches(&matches)).map_err(|error| {
+    let read = |matches: ArgMatches| Ok((Raw::from_arg_matches(&matches)?, matches));
+    matches.and_then(read).map_err(|error| {
+        if let Some(hint) = hint(&error) {
+            complain(program, &hint);
+            return Exit::Usage;
+        }
         // A reader that has gone (`--help | head -1`) is no failure.
         let _ = error.print();
         if error.exit_code() == 0 { Exit::Done } else { Exit::Usage }
     })
+}
+
+/// What there is to say to somebody who comes from another server; clap knows only this one.
+fn hint(error: &clap::Error) -> Option<String> {
+    let typed = |kind| match error.get(kind) {
+        Some(ContextValue::String(typed)) => Some(typed.as_str()),
+        _ => None,
+    };
+    match error.kind() {
+        ErrorKind::UnknownArgument => {
+            let flag = typed(ContextKind::InvalidArg)?;
+            let row = elsewhere::find(flag)?;
+            Some(format!("{flag} ({}) is not here: {}", row.server, row.instead))
+        }
+        ErrorKind::InvalidSubcommand => {
+            let word = typed(ContextKind::InvalidSubcommand)?;
+            let is_application = word.contains(':') && !word.starts_with('-');
+            is_application.then(|| format!("{word} is no command: `serve {word}` serves it"))
+        }
+        _ => None,
+    }
 }
 
 /// Says on stderr why the program ends; nobody is left to tell if that fails.
@@ -135,10 +173,6 @@ fn program_name(arguments: &[OsString]) -> String {
     let path = arguments.first().map(Path::new);
     let name = path.and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
     name.unwrap_or_else(|| "maitred".to_owned())
-}
-
-fn look_up(host: &str) -> io::Result<Vec<IpAddr>> {
-    Ok((host, 0).to_socket_addrs()?.map(|address: SocketAddr| address.ip()).collect())
 }
 
 #[cfg(test)]

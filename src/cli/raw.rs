@@ -39,6 +39,8 @@ pub struct Raw {
 pub enum RawCommand {
     /// Serve an application
     Serve(Box<RawServe>),
+    /// Say whether the flags, variables and configuration file of `serve` hold, and serve nothing
+    Check(Box<RawServe>),
     /// Say what a server does and has done, from its --status-file
     Status(RawStatus),
     /// Measure ways of distributing connections side by side
@@ -72,6 +74,14 @@ pub struct RawServe {
     /// A program that speaks the hand-off protocol, as the worker
     #[arg(last = true, value_name = "CMD", conflicts_with = "app")]
     pub command: Vec<OsString>,
+
+    /// File of these flags: KEY = VALUE in TOML [default: maitred.toml, if it is here]
+    #[arg(long, short = 'c', value_name = "PATH")]
+    pub config: Option<OsString>,
+
+    /// Prints every value and where it comes from, and serves nothing
+    #[arg(long)]
+    pub print_config: bool,
 
     /// Lists directories that have no index.html (static:DIR)
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
@@ -197,7 +207,7 @@ pub struct RawServe {
     pub max_rss: Option<String>,
 
     /// File that holds the master's process id while it serves
-    #[arg(long, value_name = "PATH", alias = "pid", help_heading = "Workers")]
+    #[arg(long, value_name = "PATH", aliases = ["pid", "pidfile"], help_heading = "Workers")]
     pub pid_file: Option<OsString>,
 
     /// Seed of every random choice
@@ -254,7 +264,12 @@ pub struct RawServe {
     pub limit_request_fields: Option<String>,
 
     /// Size of one header field; 0 is the most
-    #[arg(long, value_name = "SIZE", help_heading = "Requests")]
+    #[arg(
+        long,
+        value_name = "SIZE",
+        alias = "limit-request-field_size",
+        help_heading = "Requests"
+    )]
     pub limit_request_field_size: Option<String>,
 
     /// Size of a request's body; 0 has no limit
@@ -383,12 +398,15 @@ pub fn command(program: &str) -> clap::Command {
         .bin_name(program.to_owned())
         .version(version)
         .mut_subcommand("serve", with_defaults)
+        .mut_subcommand("check", with_defaults)
         .mut_subcommand("worker", with_defaults)
 }
 
 /// One flag of `serve`, as help and documentation name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flag {
+    /// `header_timeout`, by which clap knows it.
+    pub id: String,
     /// `--header-timeout`
     pub name: String,
     /// `MAITRED_HEADER_TIMEOUT`
@@ -406,8 +424,9 @@ pub fn flags() -> Vec<Flag> {
         .filter(|argument| !argument.is_hide_set())
         .filter_map(|argument| {
             let name = format!("--{}", argument.get_long()?);
-            let variable = variable_of(&name);
-            Some(Flag { name, variable, default: default_of(argument.get_id().as_str()) })
+            let id = argument.get_id().to_string();
+            let (variable, default) = (variable_of(&name), default_of(&id));
+            Some(Flag { id, name, variable, default })
         })
         .collect()
 }

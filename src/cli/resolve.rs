@@ -18,11 +18,12 @@ use std::time::Duration;
 
 use crate::cli::addresses::Lookup;
 use crate::cli::binds;
+use crate::cli::config_file::ConfigFile;
 use crate::cli::faults::{Faults, Given, Reader, Variables, variable_of};
-use crate::cli::raw::RawServe;
+use crate::cli::raw::{self, RawServe};
 use crate::cli::values::{self, Refusal};
 use crate::config::{
-    self, App, Balance, HttpLimits, Lifecycle, ListenOptions, Rebalance, Settings,
+    self, App, Balance, ConfigText, HttpLimits, Lifecycle, ListenOptions, Rebalance, Settings,
 };
 use crate::observe::logging;
 
@@ -36,6 +37,8 @@ pub struct Surroundings<'a> {
     pub variables: Variables<'a>,
     /// Asks for the addresses of a host name.
     pub lookup: Lookup<'a>,
+    /// The configuration file, if there is one.
+    pub config: Option<ConfigText>,
     /// Cores that this process may use, cgroup limits included.
     pub cores: usize,
     /// Listening sockets that systemd passed (sd_listen_fds(3)).
@@ -53,7 +56,14 @@ pub struct Resolved {
 
 /// Resolves flags and variables, or tells everything that is wrong with them.
 pub fn resolve(raw: &RawServe, surroundings: &Surroundings<'_>) -> Result<Resolved, Faults> {
-    let mut reader = Reader::new(surroundings.variables);
+    let (file, faults) = match &surroundings.config {
+        Some(config) => {
+            let flags: Vec<String> = raw::flags().into_iter().map(|flag| flag.name).collect();
+            ConfigFile::parse(config, &flags)
+        }
+        None => Default::default(),
+    };
+    let mut reader = Reader::with_file(surroundings.variables, file, faults);
     let default = Settings::default();
     let threads_bounds = 0..=u64::from(config::THREADS_MAX);
     let threads_given =
@@ -87,11 +97,15 @@ pub fn resolve(raw: &RawServe, surroundings: &Surroundings<'_>) -> Result<Resolv
     let http = http(raw, default.http, &mut reader);
     let worker_header =
         reader.value_or("--worker-header", raw.worker_header.as_deref(), false, values::switch);
-    let access_log =
-        reader.value_or("--access-log", raw.access_log.as_deref(), false, values::switch);
-    let access_log = access_log && !raw.no_access_log;
     let status_file = status_file(raw.status_file.as_ref(), &mut reader);
     let place = python::place(&raw.python, &mut reader);
+    // Who develops wants to see what is asked for.
+    let access_log = reader.value_or(
+        "--access-log",
+        raw.access_log.as_deref(),
+        place.reload.is_some(),
+        values::switch,
+    ) && !raw.no_access_log;
     python::refuse_typed(&raw.python, &app, &mut reader);
     let log = log(raw, &mut reader);
     let mut settings = Settings {
@@ -116,6 +130,7 @@ pub fn resolve(raw: &RawServe, surroundings: &Surroundings<'_>) -> Result<Resolv
         worker_header,
         access_log,
         status_file,
+        config: surroundings.config.clone(),
         chdir: place.chdir,
         env_file: place.env_file,
         reload: place.reload,
@@ -157,7 +172,13 @@ fn named_app(raw: &RawServe, threads: Option<&Given<u16>>, reader: &mut Reader<'
     if !raw.command.is_empty() {
         return App::Command(raw.command.clone());
     }
-    let Some(name) = &raw.app else { return App::Embedded };
+    let Some(name) = raw.app.clone().or_else(|| reader.variable("MAITRED_APP").map(|it| it.value))
+    else {
+        let command = reader.variable_or_list("MAITRED_COMMAND");
+        let command: Vec<OsString> = command.into_iter().map(|word| word.value).collect();
+        return if command.is_empty() { App::Embedded } else { App::Command(command) };
+    };
+    let name = &name;
     if name == "echo" {
         return App::Echo;
     }

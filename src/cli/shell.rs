@@ -6,14 +6,19 @@
 //! Not here: what a master or a worker does (`master`, `worker`).
 
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::app::{Echo, Handler, StaticFiles};
-use crate::cli::python::{PythonHost, interpreter};
+use crate::cli::python::{PythonHost, check_interpreter, interpreter};
+use crate::cli::raw::RawServe;
 use crate::cli::resolve::Resolved;
+use crate::cli::settling::{Role, settle};
+use crate::cli::watching;
 use crate::config::{App, PythonApp, Settings};
 use crate::exit::{Chain, Exit, RunError};
+use crate::master::Hooks;
 use crate::observe::logging::{self, Process};
 use crate::sys::inherit::{InheritError, Inheritance};
 use crate::sys::launch::LaunchCommand;
@@ -24,19 +29,26 @@ use crate::{master, worker};
 const QUIET_START: &str = "MAITRED_QUIET_START";
 
 /// Serves as the master, until it is told to stop. An error means that there was no log yet.
+///
+/// A reload asks for the settings again, with the same arguments: the configuration file may say
+/// something else by then.
 pub(super) fn serve(
+    raw: RawServe,
     mut resolved: Resolved,
     errand: Errand,
     is_python: bool,
 ) -> Result<Exit, RunError> {
     let launch = LaunchCommand::of_this_process().map_err(system("finding this program"))?;
-    if let App::Python(app) = &mut resolved.settings.app
-        && (!is_python || app.interpreter.is_some())
+    let here = std::env::current_dir().map_err(system("finding the working directory"))?;
+    let workplace = workplace_of(&resolved.settings, &here)?;
+    if let Some(found) = choose_interpreter(&mut resolved.settings, is_python, &here, &workplace)
+        // A server that goes on after an upgrade has workers already, and may not end for this.
+        && !matches!(errand, Errand::Resume(_))
     {
-        let here = std::env::current_dir().map_err(system("finding the working directory"))?;
-        app.interpreter = Some(interpreter(app.interpreter.as_deref(), &here));
+        check_interpreter(&found, &workplace)
+            .map_err(|cause| RunError::Application(cause.into()))?;
     }
-    check_application(&resolved.settings)?;
+    check_application(&resolved.settings, &workplace)?;
     let left = match errand {
         Errand::None => None,
         Errand::Resume(state) => Some(state),
@@ -48,11 +60,22 @@ pub(super) fn serve(
     // replaced. It unblocks them for its own thread once it catches them.
     SignalsBlocked::begin().map_err(system("blocking signals"))?.keep();
     let log = Rc::new(start_log(resolved.log, Process::Master { pid: std::process::id() })?);
+    if let Some(watch) = &resolved.settings.reload {
+        watching::start(watch, &workplace)?;
+    }
     let flushed = Rc::clone(&log);
     let flush_log = move || {
         flushed.flush();
     };
-    let served = master::run(resolved.settings, launch, left, Box::new(flush_log));
+    let settings_again = move || {
+        let again = settle(&raw, Role::Master).map_err(|unsettled| unsettled.to_string());
+        let mut settings = again?.resolved.settings;
+        let place = workplace_of(&settings, &here).map_err(|cause| cause.to_string())?;
+        choose_interpreter(&mut settings, is_python, &here, &place);
+        Ok(settings)
+    };
+    let hooks = Hooks { flush_log: Box::new(flush_log), settings_again: Box::new(settings_again) };
+    let served = master::run(resolved.settings, launch, left, hooks);
     Ok(reported(served))
 }
 
@@ -92,6 +115,34 @@ pub(super) fn work(
     Ok(reported(outcome))
 }
 
+/// Says that the settings hold, and where they come from. An error is what `serve` would say at once.
+pub(super) fn check(resolved: &Resolved) -> Result<Exit, RunError> {
+    let here = std::env::current_dir().map_err(system("finding the working directory"))?;
+    check_application(&resolved.settings, &workplace_of(&resolved.settings, &here)?)?;
+    let from = match &resolved.settings.config {
+        Some(config) => format!("{}: ", config.path.display()),
+        None => String::new(),
+    };
+    // A reader that has gone has its exit code all the same.
+    let _ = writeln!(io::stdout(), "{from}these settings hold");
+    Ok(Exit::Done)
+}
+
+/// A program that is no interpreter needs one for a Python application.
+fn choose_interpreter(
+    settings: &mut Settings,
+    is_python: bool,
+    here: &Path,
+    workplace: &Path,
+) -> Option<PathBuf> {
+    let App::Python(app) = &mut settings.app else { return None };
+    if is_python && app.interpreter.is_none() {
+        return None;
+    }
+    app.interpreter = Some(interpreter(app.interpreter.as_deref(), here, workplace));
+    app.interpreter.clone()
+}
+
 fn work_in_python(
     python: &dyn PythonHost,
     app: &PythonApp,
@@ -110,10 +161,22 @@ fn work_in_python(
     reported(Err(error.into()))
 }
 
+/// The directory in which the workers will run.
+fn workplace_of(settings: &Settings, here: &Path) -> Result<PathBuf, RunError> {
+    let Some(directory) = &settings.chdir else { return Ok(here.to_owned()) };
+    let directory = here.join(directory);
+    let refused = match std::fs::metadata(&directory) {
+        Ok(found) if found.is_dir() => return Ok(directory),
+        Ok(_) => io::Error::from(io::ErrorKind::NotADirectory),
+        Err(error) => error,
+    };
+    Err(RunError::Application(format!("--chdir {}: {refused}", directory.display()).into()))
+}
+
 /// Says at once what every worker would find out: one message, and no worker started in vain.
-fn check_application(settings: &Settings) -> Result<(), RunError> {
+fn check_application(settings: &Settings, workplace: &Path) -> Result<(), RunError> {
     match &settings.app {
-        App::Static { root, browse } => StaticFiles::open(root, *browse)
+        App::Static { root, browse } => StaticFiles::open(&workplace.join(root), *browse)
             .map(|_| ())
             .map_err(|error| RunError::Application(error.into())),
         App::Embedded | App::Echo | App::Python(_) | App::Command(_) => Ok(()),

@@ -421,6 +421,10 @@ pub const STATUS_READS_MAX: u32 = 20;
 /// How long it waits between two such looks.
 pub const STATUS_READ_PAUSE: Duration = Duration::from_millis(2);
 
+/// Bytes of a configuration file: it travels to the workers in their environment, where the kernel
+/// allows 128 KiB a string (MAX_ARG_STRLEN, execve(2)).
+pub const CONFIG_SIZE_MAX: usize = 64 << 10;
+
 /// Bytes in the path of a status file: the kernel's own bound with its closing NUL (PATH_MAX).
 pub const STATUS_PATH_SIZE_MAX: usize = 4095;
 
@@ -436,3 +440,13 @@ pub const WS_MAX_SIZE_MAX: u64 = 1 << 30;
 
 /// WebSocket messages that may wait for the application, each as large as that.
 pub const WS_MAX_QUEUE_MAX: u32 = 65_536;
+
+/// How long changes may go on before a reload with `--reload` waits no longer for their end: a tool
+/// that writes all the time must not hold it off for ever.
+pub const RELOAD_BURST_MAX: Duration = Duration::from_secs(5);
+
+/// Bytes of an `--env-file`: far more than an environment may have (execve(2), MAX_ARG_STRLEN).
+pub const ENV_FILE_SIZE_MAX: u64 = 1 << 20;
+
+/// What an interpreter has for the question whether it has the package: imports from a cold disk.
+pub const INTERPRETER_CHECK_MAX: Duration = Duration::from_secs(30);

@@ -68,6 +68,8 @@ pub struct Settings {
     pub access_log: bool,
     /// Where the master says what it does and has done, for other processes to read.
     pub status_file: Option<PathBuf>,
+    /// The configuration file that these settings come from, as it was read.
+    pub config: Option<ConfigText>,
     /// Where the workers run; the master's own directory if `None`.
     pub chdir: Option<PathBuf>,
     /// Variables that the workers get beside the master's own: a file of KEY=VALUE lines.
@@ -76,6 +78,16 @@ pub struct Settings {
     pub reload: Option<WatchFiles>,
     /// Seed of every random choice; `None` draws one at start and logs it.
     pub seed: Option<u64>,
+}
+
+/// A configuration file, as it was read: master and workers go by one text, whatever becomes of the
+/// file meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigText {
+    /// Where it was.
+    pub path: PathBuf,
+    /// What it said.
+    pub text: String,
 }
 
 /// What answers the requests.
@@ -254,6 +266,7 @@ impl Default for Settings {
             worker_header: false,
             access_log: false,
             status_file: None,
+            config: None,
             chdir: None,
             env_file: None,
             reload: None,

@@ -106,6 +106,16 @@ impl Ledger {
         self.by_looks_alone = true;
     }
 
+    /// From now on candidates are ranked in another way.
+    pub(super) fn switch_rank(&mut self, rank: fn(&Candidate) -> u64) {
+        self.rank = rank;
+        // A policy that remembers places by the members it has seen begins anew.
+        self.membership += 1;
+        for place in 0..self.candidates.len() {
+            self.change(place, |_| ());
+        }
+    }
+
     /// A worker is ready, or another one has taken its slot.
     pub(super) fn insert(&mut self, slot: Slot, shape: Shape, now: Nanos) {
         self.remove(slot);

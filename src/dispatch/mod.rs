@@ -217,6 +217,17 @@ impl Dispatcher {
         }
     }
 
+    /// Another policy, from the next decision on. It knows nothing of what the one before has done.
+    pub fn switch_policy(&mut self, balance: Balance, weights: &[u32], seed: u64) {
+        self.policy = policy::new(balance, weights, seed);
+        self.ledger.switch_rank(policy::rank(balance));
+    }
+
+    /// Whether idle loans are taken back from stuck workers, from now on.
+    pub fn switch_rebalance(&mut self, rebalance: Rebalance) {
+        self.rescues = rebalance == Rebalance::Auto;
+    }
+
     /// The policy goes by what was seen of workers, however old, and not by what it has lent them
     /// since: how herding is shown (`--report-age`).
     pub fn rank_by_looks_alone(&mut self) {

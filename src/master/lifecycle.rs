@@ -18,11 +18,13 @@ use crate::exit::{self, RunError};
 use crate::handoff::{DrainMode, ToWorker};
 use crate::ident::Incarnation;
 use crate::master::Master;
+use crate::master::env_file;
 use crate::master::looking::busy_since;
 use crate::master::naming;
 use crate::master::roster::{Member, Stage};
 use crate::supervise::flood::{FloodJudge, Noise};
 use crate::supervise::{Breach, Effect, Exit, Reload, ReloadReport, StartFailure};
+use crate::sys::inherit::{CONFIG_PATH_VARIABLE, CONFIG_TEXT_VARIABLE};
 use crate::sys::notify;
 use crate::sys::process::{self, Change, ChildSignal};
 
@@ -38,14 +40,7 @@ impl Master {
             let signal = *signal;
             match signal {
                 SIGCHLD => self.hear_children(),
-                SIGHUP => {
-                    let parallel = self.settings.lifecycle.reload_parallel;
-                    info!(parallel, "reloading: workers are replaced");
-                    if self.supervisor.reload(self.now) {
-                        self.service.reloading(self.now);
-                        self.counters.reloads += 1;
-                    }
-                }
+                SIGHUP => self.reload(),
                 SIGTTIN => self.scale(1),
                 SIGTTOU => self.scale(-1),
                 SIGTERM => self.stop(self.settings.lifecycle.drain_delay),
@@ -211,7 +206,7 @@ impl Master {
     }
 
     /// Workers wind their alarms while idle loans of one could be served by another.
-    fn want_alarms(&mut self) {
+    pub(super) fn want_alarms(&mut self) {
         let serving = |member: &Member| member.stage == Stage::Serving;
         let could_help = self.roster.iter().filter(|(_, member)| serving(member)).count() > 1;
         let rescues = self.settings.rebalance == Rebalance::Auto;
@@ -281,7 +276,7 @@ impl Master {
         let registry = self.poll.registry();
         let listeners = self.acceptor.inherited_by(who.slot).map_err(io::Error::other);
         let started = listeners
-            .and_then(|listeners| self.roster.start(registry, command, who, &listeners, flood));
+            .and_then(|listeners| self.roster.start(registry, command?, who, &listeners, flood));
         self.reserve.refill();
         match started {
             Ok(pid) => info!(worker = who.slot.0, gen = who.generation.0, pid, "worker started"),
@@ -292,7 +287,7 @@ impl Master {
         }
     }
 
-    fn worker_command(&self, who: Incarnation) -> Command {
+    fn worker_command(&self, who: Incarnation) -> io::Result<Command> {
         let mut command = match &self.settings.app {
             App::Command(words) => {
                 let mut words = words.iter();
@@ -306,6 +301,18 @@ impl Master {
             },
             App::Embedded | App::Echo | App::Static { .. } => self.launch.worker_command(),
         };
+        // Read for each worker, so that a reload takes up what has changed.
+        if let Some(path) = &self.settings.env_file {
+            let own = |name: &str| std::env::var_os(name);
+            let file = env_file::read(path, &own).map_err(|cause| {
+                io::Error::new(cause.kind(), format!("reading {}: {cause}", path.display()))
+            })?;
+            if !file.unreadable.is_empty() && who.slot.0 == 0 {
+                let lines = &file.unreadable;
+                warn!(file = %path.display(), ?lines, "lines of the --env-file say nothing");
+            }
+            command.envs(file.variables.into_iter().filter(|(name, _)| own(name).is_none()));
+        }
         if self.supervisor.is_spoken_for(who) {
             command.env("MAITRED_QUIET_START", "1");
         }
@@ -314,14 +321,17 @@ impl Master {
         for variable in systemd.into_iter().chain(notify::VARIABLES) {
             command.env_remove(variable);
         }
+        if let Some(config) = &self.settings.config {
+            command.env(CONFIG_PATH_VARIABLE, &config.path).env(CONFIG_TEXT_VARIABLE, &config.text);
+        }
         command.stdin(Stdio::null());
         if let Some(directory) = &self.settings.chdir {
             command.current_dir(directory);
         }
-        command
+        Ok(command)
     }
 
-    fn scale(&mut self, by: i32) {
+    pub(super) fn scale(&mut self, by: i32) {
         let workers = self.supervisor.scale(by, self.now);
         info!(workers, "scaled");
     }

@@ -10,6 +10,7 @@
 
 mod acceptor;
 mod connections;
+pub(crate) mod env_file;
 mod hearing;
 mod isolating;
 mod lending;
@@ -22,6 +23,7 @@ mod pid_file;
 mod private_queues;
 mod publishing;
 mod recycling;
+mod rereading;
 mod reserve;
 mod returning;
 mod roster;
@@ -79,23 +81,31 @@ use crate::time::Nanos;
 /// An address cannot be listened on, the kernel is too old, or no worker starts.
 ///
 /// `left` is what another image of this process has left; signals may be blocked, and are not any
-/// more once they are caught. `flush_log` is called before this image is replaced.
+/// more once they are caught.
 pub fn run(
     settings: Settings,
     launch: LaunchCommand,
     left: Option<StateFile>,
-    flush_log: Box<dyn Fn()>,
+    hooks: Hooks,
 ) -> Result<Exit, RunError> {
     starting::check_kernel()?;
     let descriptors = limits::raise_descriptor_limit().map_err(system("raising RLIMIT_NOFILE"))?;
     debug!(descriptors, "limit on open descriptors");
     let left = left.map(|mut file| upgrade::read(&mut file)).transpose()?;
-    Master::new(settings, launch, descriptors, left, flush_log)?.run()
+    Master::new(settings, launch, descriptors, left, hooks)?.run()
+}
+
+/// What a master asks of whoever has started it.
+pub struct Hooks {
+    /// Called before this image is replaced.
+    pub flush_log: Box<dyn Fn()>,
+    /// The settings as they would be now, or everything that is wrong with them, a line each.
+    pub settings_again: Box<dyn Fn() -> Result<Settings, String>>,
 }
 
 struct Master {
     settings: Settings,
-    flush_log: Box<dyn Fn()>,
+    hooks: Hooks,
     upgrade: Upgrade,
     launch: LaunchCommand,
     poll: Poll,

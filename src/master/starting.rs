@@ -28,7 +28,7 @@ use crate::master::stopping::Stopping;
 use crate::master::tokens::Source;
 use crate::master::upgrade::Upgrade;
 use crate::master::upgrade::state::State;
-use crate::master::{Master, lifecycle, system};
+use crate::master::{Hooks, Master, lifecycle, system};
 use crate::supervise::hang::HangJudge;
 use crate::supervise::recycling::Recycling;
 use crate::supervise::{SuperviseSettings, Supervisor};
@@ -45,7 +45,7 @@ impl Master {
         launch: LaunchCommand,
         descriptors: u64,
         left: Option<State>,
-        flush_log: Box<dyn Fn()>,
+        hooks: Hooks,
     ) -> Result<Self, RunError> {
         // Before anything is listened on: the file's lock keeps a second server from starting.
         let goes_on = left.is_some();
@@ -102,7 +102,7 @@ impl Master {
         let hang = settings.lifecycle.timeout.map(|timeout| (HangJudge::new(timeout), now));
         let mut master = Master {
             settings,
-            flush_log,
+            hooks,
             upgrade: Upgrade::None,
             launch,
             poll,

@@ -380,7 +380,15 @@ mod tests {
 
     #[test]
     fn filters_are_levels_or_lists() {
-        for text in ["off", "error", "WARN", "warn,maitred::master=debug", "maitred=trace, info"] {
+        for text in [
+            "off",
+            "error",
+            "WARN",
+            "warning",
+            "critical",
+            "warn,maitred::master=debug",
+            "maitred=trace, info",
+        ] {
             assert!(Filter::parse(text).is_ok(), "{text}");
         }
         for text in ["", "verbose", "info,verbose", "maitred=loud", "maitred=", "info,,warn", ","] {

@@ -162,6 +162,11 @@ impl Supervisor {
         self.places.len() as u16
     }
 
+    /// Deadlines of whatever begins from now on.
+    pub fn set_lifecycle(&mut self, lifecycle: Lifecycle) {
+        self.settings.lifecycle = lifecycle;
+    }
+
     /// A worker asks for leave: its replacement is started first.
     pub fn recycle(&mut self, who: Incarnation, now: Nanos) {
         if self.phase == Phase::Running && self.is_serving(who) && !self.is_being_replaced(who.slot)

@@ -38,8 +38,13 @@ pub const SLOT_VARIABLE: &str = "MAITRED_SLOT";
 /// The generation.
 pub const GENERATION_VARIABLE: &str = "MAITRED_GENERATION";
 
+/// Where the configuration file was that the master goes by.
+pub const CONFIG_PATH_VARIABLE: &str = "MAITRED_CONFIG_PATH";
+/// What it said.
+pub const CONFIG_TEXT_VARIABLE: &str = "MAITRED_CONFIG_TEXT";
+
 /// All of them.
-pub const VARIABLES: [&str; 7] = [
+pub const VARIABLES: [&str; 9] = [
     CHANNEL_VARIABLE,
     PAGE_VARIABLE,
     ALARM_VARIABLE,
@@ -47,6 +52,8 @@ pub const VARIABLES: [&str; 7] = [
     LISTENERS_VARIABLE,
     SLOT_VARIABLE,
     GENERATION_VARIABLE,
+    CONFIG_PATH_VARIABLE,
+    CONFIG_TEXT_VARIABLE,
 ];
 
 /// What a worker has from its master.

@@ -31,7 +31,8 @@ impl LaunchCommand {
         let path = env::var_os("PATH").unwrap_or_default();
         let program = locate(&program, &directory, &path, std::path::Path::is_file)
             .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "this program's own file"))?;
-        Ok(LaunchCommand { program, arguments: arguments.collect() })
+        let arguments = arguments.collect();
+        Ok(LaunchCommand { program, arguments: absolute_script(arguments, &directory) })
     }
 
     /// A program by its file.
@@ -93,6 +94,19 @@ fn locate(
         .find(|file| is_file(file))
 }
 
+/// An interpreter's script is named by a path in front of the command; workers may run in another
+/// directory than this.
+fn absolute_script(mut arguments: Vec<OsString>, directory: &Path) -> Vec<OsString> {
+    let command = arguments.iter().position(|argument| argument == "serve").unwrap_or(0);
+    for argument in &mut arguments[..command] {
+        let path = Path::new(&*argument);
+        if path.components().count() > 1 && path.is_relative() && directory.join(path).is_file() {
+            *argument = directory.join(path).into_os_string();
+        }
+    }
+    arguments
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,6 +126,21 @@ mod tests {
         assert_eq!(find("maitred", "/usr/bin/maitred"), Some("/usr/bin/maitred".into()));
         assert_eq!(find("maitred", "/home/a/bin/maitred"), Some("/home/a/bin/maitred".into()));
         assert_eq!(find("maitred", ""), None);
+    }
+
+    #[test]
+    fn a_script_is_found_from_another_directory_too() {
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path();
+        std::fs::create_dir(directory.join("bin")).unwrap();
+        std::fs::write(directory.join("bin/maitred"), "").unwrap();
+        let absolute =
+            |words: &[&str]| absolute_script(words.iter().map(OsString::from).collect(), directory);
+        let script = directory.join("bin/maitred").into_os_string();
+        let words = absolute(&["-E", "bin/maitred", "serve", "bin/maitred"]);
+        assert_eq!(words, ["-E".into(), script, "serve".into(), OsString::from("bin/maitred")]);
+        assert_eq!(absolute(&["-m", "maitred", "serve"]), ["-m", "maitred", "serve"]);
+        assert_eq!(absolute(&["worker", "bin/maitred"]), ["worker", "bin/maitred"]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Handing each request to a thread and its answer back costs two wake-ups, which is more than a
 //! quick handler itself. So with one handler thread, where the handler asks for it
-//! ([`Handler::shares_its_thread`]), that thread is the one that called `worker::run`, and runs the
+//! ([`shares_its_thread`]), that thread is the one that called `worker::run`, and runs the
 //! loop between its calls. It lays the worker down before each call, and takes it up behind it. A
 //! stand-in watches: when a call takes long, or may wait for its client, it takes the worker up,
 //! and the two are loop and handler thread as ever, until calls are quick again.
@@ -24,7 +24,7 @@
 //!
 //! Not here: the turns (`worker`), the calls (`pool`).
 //!
-//! [`Handler::shares_its_thread`]: crate::app::Handler::shares_its_thread
+//! [`shares_its_thread`]: crate::app::Handler::shares_its_thread
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;

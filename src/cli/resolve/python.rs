@@ -44,7 +44,12 @@ pub(super) fn application(
     let python = &raw.python;
     let default = PythonApp::new(target);
     let app = PythonApp {
-        interface: words(reader, "--interface", &python.interface, Interface::WORDS),
+        interface: reader.value_or(
+            "--interface",
+            python.interface.as_deref(),
+            Interface::default(),
+            interface,
+        ),
         factory: switch(reader, "--factory", &python.factory, default.factory),
         app_dir: path(reader, "--app-dir", python.app_dir.as_ref()).unwrap_or_default(),
         interpreter: path(reader, "--python", python.python.as_ref()),
@@ -133,7 +138,12 @@ fn asgi(raw: &RawPython, default: AsgiOptions, reader: &mut Reader<'_>) -> AsgiO
     );
     AsgiOptions {
         event_loop: words(reader, "--loop", &raw.event_loop, EventLoop::WORDS),
-        http: words(reader, "--http", &raw.http, HttpProtocol::WORDS),
+        http: reader.value_or(
+            "--http",
+            raw.http.as_deref(),
+            HttpProtocol::default(),
+            http_protocol,
+        ),
         websockets: words(reader, "--ws", &raw.ws, WebSockets::WORDS),
         ws_max_size: reader.value_or(
             "--ws-max-size",
@@ -188,25 +198,33 @@ fn reload(raw: &RawPython, reader: &mut Reader<'_>) -> Option<WatchFiles> {
     let directories =
         directories.into_iter().filter_map(|given| reader.parsed_raw(given, values::path));
     let directories = directories.map(|given| given.value).collect();
-    let mut patterns = |flag: &str, typed: &[String], default: Vec<String>| {
+    let mut patterns = |flag: &str, typed: &[String]| -> Vec<String> {
         let given = many(flag, typed, reader).into_iter();
-        let given: Vec<_> =
-            given.filter_map(|given| reader.parsed(given, |text| Ok(text.to_owned()))).collect();
-        if given.is_empty() { default } else { given.into_iter().map(|it| it.value).collect() }
+        let given = given.filter_map(|given| reader.parsed(given, |text| Ok(text.to_owned())));
+        given.map(|given| given.value).collect()
     };
-    let includes = patterns("--reload-include", &raw.reload_include, default.includes);
-    let excludes = patterns("--reload-exclude", &raw.reload_exclude, default.excludes);
+    let (included, excluded) = (
+        patterns("--reload-include", &raw.reload_include),
+        patterns("--reload-exclude", &raw.reload_exclude),
+    );
+    // As in Uvicorn: the defaults stay, unless the other flag names one of them.
+    let beside = |default: Vec<String>, given: &[String], against: &[String]| -> Vec<String> {
+        let kept = default.into_iter().filter(|one| !against.contains(one));
+        kept.chain(given.iter().cloned()).collect()
+    };
+    let includes = beside(default.includes, &included, &excluded);
+    let excludes = beside(default.excludes, &excluded, &included);
     wanted.then_some(WatchFiles { directories, includes, excludes, delay })
 }
 
-/// All values of a flag that can be repeated, or the one in its variable.
+/// All values of a flag that can be repeated, or of its variable.
 fn many<T: Clone + Into<OsString>>(
     flag: &str,
     typed: &[T],
     reader: &Reader<'_>,
 ) -> Vec<Given<OsString>> {
     if typed.is_empty() {
-        return reader.variable(&variable_of(flag)).into_iter().collect();
+        return reader.variable_or_list(&variable_of(flag));
     }
     let typed = typed.iter().cloned().map(Into::into);
     typed.map(|value| Given { name: flag.to_owned(), value, typed: true }).collect()
@@ -235,6 +253,19 @@ fn path(reader: &mut Reader<'_>, flag: &str, typed: Option<&OsString>) -> Option
         None => reader.variable(&variable_of(flag))?,
     };
     reader.parsed_raw(given, values::path).map(|given| given.value)
+}
+
+/// Uvicorn's word for today's ASGI is taken too.
+fn interface(text: &str) -> Result<Interface, Refusal> {
+    if text == "asgi3" { Ok(Interface::Asgi) } else { values::one_of(text, Interface::WORDS) }
+}
+
+/// uWSGI has an address behind the flag of the same name.
+fn http_protocol(text: &str) -> Result<HttpProtocol, Refusal> {
+    values::one_of(text, HttpProtocol::WORDS).map_err(|refusal| {
+        let is_address = text.contains(':') || text.parse::<u16>().is_ok();
+        if is_address { format!("{refusal}; an address is -b {text}") } else { refusal }
+    })
 }
 
 fn root_path(text: &str) -> Result<String, Refusal> {

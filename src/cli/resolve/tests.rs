@@ -18,7 +18,7 @@ fn raw_serve(arguments: &[&str]) -> RawServe {
     let arguments = [&["maitred", "serve"], arguments].concat();
     let matches = raw::command("maitred").try_get_matches_from(arguments).unwrap();
     match Raw::from_arg_matches(&matches).unwrap().command {
-        RawCommand::Serve(raw) | RawCommand::Worker(raw) => *raw,
+        RawCommand::Serve(raw) | RawCommand::Worker(raw) | RawCommand::Check(raw) => *raw,
         RawCommand::Status(_) => unreachable!("`serve` was typed"),
         #[cfg(feature = "experiments")]
         RawCommand::Bench(_) => unreachable!("`serve` was typed"),
@@ -26,6 +26,14 @@ fn raw_serve(arguments: &[&str]) -> RawServe {
 }
 
 fn resolved(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Resolved, Faults> {
+    resolved_with(arguments, variables, None)
+}
+
+fn resolved_with(
+    arguments: &[&str],
+    variables: &[(&str, &str)],
+    config: Option<&str>,
+) -> Result<Resolved, Faults> {
     let variables = |name: &str| {
         let found = variables.iter().find(|(variable, _)| *variable == name);
         found.map(|(_, value)| OsString::from(value))
@@ -36,6 +44,7 @@ fn resolved(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Resolved, 
             "localhost" => Ok(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)]),
             _ => Err(io::Error::other("no such name")),
         },
+        config: config.map(|text| ConfigText { path: "m.toml".into(), text: text.to_owned() }),
         cores: 4,
         systemd_sockets: Vec::new(),
     };
@@ -361,6 +370,8 @@ const APART: &[&str] = &[
     "--uds",
     "--fd",
     "--browse",
+    "--config",
+    "--print-config",
     "--accept-eager",
     "--accept-batch",
     "--cbpf",
@@ -453,6 +464,7 @@ fn web_concurrency_counts_below_our_own_and_above_the_cores() {
 fn workers_follow_the_cores_up_to_a_bound() {
     for (cores, workers) in [(0, 1), (1, 1), (8, 8), (9, 8), (100_000, 8)] {
         let surroundings = Surroundings {
+            config: None,
             variables: &|_| None,
             lookup: &|_| Ok(Vec::new()),
             cores,
@@ -669,6 +681,32 @@ fn the_log_has_a_form_and_a_filter() {
     let both = [("MAITRED_LOG", "info"), ("MAITRED_LOG_LEVEL", "warn")];
     assert_eq!(log(&[], &both).unwrap().filter, warn);
     assert!(log(&[], &[("MAITRED_LOG", "loud")]).unwrap_err().starts_with("MAITRED_LOG=\"loud\""));
+}
+
+#[test]
+fn a_flag_beats_a_variable_and_a_variable_the_file() {
+    let config = "workers = 3\nkeep-alive = \"20s\"\nbacklog = 77\napp = \"echo\"\n\
+                  bind = [\"127.0.0.1:1\", \"unix:a\"]\n";
+    let with = |arguments: &[&str], variables: &[(&str, &str)]| {
+        resolved_with(arguments, variables, Some(config)).unwrap().settings
+    };
+    let file = with(&[], &[("WEB_CONCURRENCY", "5"), ("PORT", "9")]);
+    assert_eq!((file.workers, file.listen.backlog, &file.app), (3, 77, &App::Echo));
+    assert_eq!(file.binds.len(), 2);
+    let variable = with(&[], &[("MAITRED_WORKERS", "6"), ("MAITRED_BIND", ":80")]);
+    assert_eq!((variable.workers, variable.binds.len()), (6, 1));
+    assert_eq!(with(&["-w", "7"], &[("MAITRED_WORKERS", "6")]).workers, 7);
+}
+
+#[test]
+fn a_fault_of_the_file_is_told_with_its_line_and_those_of_flags() {
+    let faults = resolved_with(&["--backlog", "0"], &[], Some("\nwrkers = 1\nkeep-alive = 0\n"));
+    let faults = faults.unwrap_err().to_string();
+    let lines: Vec<&str> = faults.lines().collect();
+    assert_eq!(lines.len(), 3, "{faults}");
+    assert_eq!(lines[0], "m.toml:2: wrkers: there is no such key; workers is one");
+    assert!(lines[1].starts_with("--backlog \"0\""), "{faults}");
+    assert!(lines[2].starts_with("m.toml:3: keep-alive \"0\": must be a duration"), "{faults}");
 }
 
 #[test]

@@ -195,7 +195,7 @@ impl Master {
             Ok(file) => {
                 info!(connections = self.connections.len(), "executing the new program");
                 self.service.reloading(self.now);
-                (self.flush_log)();
+                (self.hooks.flush_log)();
                 execute(&self.launch, &file, &self.kept())
             }
             Err(cause) => cause,

@@ -168,8 +168,21 @@ fn what_is_watched_for_a_reload_is_kept_with_it() {
     let typed = ["pkg:app", "--reload", "--reload-dir=a", "--reload-dir=b", "--reload-include=*.x"];
     let watch = settings(&typed).reload.unwrap();
     assert_eq!(watch.directories, [std::path::Path::new("a"), std::path::Path::new("b")]);
-    assert_eq!(watch.includes, ["*.x"]);
+    assert_eq!(watch.includes, ["*.py", "*.x"]);
     assert_eq!(watch.excludes.first().unwrap(), ".*");
+    let against = ["pkg:app", "--reload", "--reload-exclude=*.py", "--reload-include=.*"];
+    let watch = settings(&against).reload.unwrap();
+    assert_eq!(watch.includes, [".*"]);
+    assert_eq!(watch.excludes, [".py[cod]", ".sw.*", "~*", "*.py"]);
+}
+
+#[test]
+fn who_develops_sees_what_is_asked_for() {
+    assert!(!settings(&["pkg:app"]).access_log);
+    assert!(settings(&["pkg:app", "--reload"]).access_log);
+    assert!(!settings(&["pkg:app", "--reload", "--access-log=false"]).access_log);
+    assert!(!settings(&["pkg:app", "--reload", "--no-access-log"]).access_log);
+    assert!(!settings(&["pkg:app", "--access-log", "--no-access-log"]).access_log);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import os
 import threading
 from collections import defaultdict
 
@@ -115,6 +116,7 @@ def describe(request):
     return JsonResponse(
         {
             "interface": "asgi" if isinstance(request, ASGIRequest) else "wsgi",
+            "pid": os.getpid(),
             "method": request.method,
             "path": request.path,
             "path_info": request.path_info,

@@ -1,0 +1,101 @@
+//! Every flag with its value and where that comes from, as a configuration file that says the same:
+//! `serve --print-config`, and `check` beside it.
+//!
+//! Not here: what the values mean (`resolve`).
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+
+use clap::ArgMatches;
+use clap::parser::ValueSource;
+
+use crate::cli::config_file::ConfigFile;
+use crate::cli::faults::Variables;
+use crate::cli::raw::{self, Flag};
+use crate::config::ConfigText;
+
+/// Where a value comes from.
+enum Origin {
+    Typed,
+    /// A variable, or a line of the file, by its name.
+    Named(String),
+    Default,
+}
+
+/// The text of a file with all values. `serve` is what was typed behind that word.
+pub(super) fn print(
+    serve: &ArgMatches,
+    variables: Variables<'_>,
+    config: Option<&ConfigText>,
+) -> String {
+    let flags = raw::flags();
+    let names: Vec<String> = flags.iter().map(|flag| flag.name.clone()).collect();
+    let file = config.map(|config| ConfigFile::parse(config, &names).0).unwrap_or_default();
+    let mut text = String::new();
+    let app = Flag {
+        id: "app".to_owned(),
+        name: "--app".to_owned(),
+        variable: "MAITRED_APP".to_owned(),
+        default: None,
+    };
+    for flag in std::iter::once(&app).chain(&flags) {
+        if matches!(flag.id.as_str(), "config" | "print_config" | "help") {
+            continue;
+        }
+        let key = flag.name.trim_start_matches('-');
+        let (values, origin) = value(flag, serve, variables, &file);
+        let origin = match origin {
+            Origin::Typed => "typed".to_owned(),
+            Origin::Named(name) => name,
+            Origin::Default => "default".to_owned(),
+        };
+        let line = match values {
+            Some(values) => format!("{key} = {}", written(&values)),
+            None => format!("# {key} ="),
+        };
+        // A string takes whatever is written.
+        let _ = writeln!(text, "{line:<50} # {origin}");
+    }
+    text
+}
+
+fn value(
+    flag: &Flag,
+    serve: &ArgMatches,
+    variables: Variables<'_>,
+    file: &ConfigFile,
+) -> (Option<Vec<String>>, Origin) {
+    let shown = |value: &OsString| value.to_string_lossy().into_owned();
+    if serve.value_source(&flag.id) == Some(ValueSource::CommandLine)
+        && let Ok(Some(typed)) = serve.try_get_raw(&flag.id)
+    {
+        let typed = typed.map(|value| value.to_string_lossy().into_owned()).collect();
+        return (Some(typed), Origin::Typed);
+    }
+    if let Some(value) = variables(&flag.variable).filter(|value| !value.is_empty()) {
+        return (Some(vec![shown(&value)]), Origin::Named(flag.variable.clone()));
+    }
+    let values = file.values(&flag.variable);
+    if let Some(first) = values.first() {
+        let origin = first.name.rsplit_once(": ").map_or(&*first.name, |(place, _)| place);
+        let values = values.iter().map(|given| shown(&given.value)).collect();
+        return (Some(values), Origin::Named(origin.to_owned()));
+    }
+    (flag.default.clone().map(|text| vec![text]), Origin::Default)
+}
+
+/// Values as TOML has them. Numbers and switches keep their form; all else is a string.
+fn written(values: &[String]) -> String {
+    let one = |value: &String| match value.as_str() {
+        "true" | "false" => value.clone(),
+        number if number.parse::<i64>().is_ok_and(|read| read.to_string() == number) => {
+            value.clone()
+        }
+        // What Rust escapes, TOML reads.
+        text => format!("{text:?}").replace("\\'", "'"),
+    };
+    match values {
+        [single] => one(single),
+        several => format!("[{}]", several.iter().map(one).collect::<Vec<_>>().join(", ")),
+    }
+}
