@@ -9,10 +9,10 @@
 
 mod accepting;
 mod access;
-mod alarm;
+pub mod alarm;
 mod answering;
 mod baton;
-mod deadlines;
+pub mod deadlines;
 mod intake;
 mod outgoing;
 mod own;
@@ -20,7 +20,7 @@ mod pipe;
 mod pool;
 mod reading;
 mod session;
-mod sessions;
+pub mod sessions;
 mod shell;
 
 use std::io;
