@@ -1,6 +1,6 @@
 //! Flags that other servers have and this one has not: each says so, and what to use.
 //!
-//! Pure: a table. Flags of the same meaning under another name are aliases (`raw`), and not in it.
+//! Pure: a table. Flags of the same meaning under another name are aliases (`raw`), not in here.
 //! docs/python.md tells how to switch, and tests compare.
 //!
 //! Not here: what is said of a flag that nobody has (clap).
@@ -34,8 +34,8 @@ const LOG_FILES: &str = "the access log goes to stdout (`--access-log`), everyth
                          redirect them";
 const CONFIG_FILE: &str = "`--config FILE` reads TOML in which every flag is a key; every flag has a \
                            variable too, as MAITRED_WORKERS, and `--env-file` reads them";
-const CLASS: &str = "one kind of worker serves each interface: `--interface asgi|wsgi` (auto looks \
-                     at the application), `--threads N` for WSGI";
+const CLASS: &str = "one kind of worker serves each interface: `--interface asgi|wsgi` (auto looks at \
+                     the application), `--threads N` for WSGI";
 const STATIC: &str = "let the proxy in front serve static files, or a second server: `maitred serve \
                       static:DIR`";
 const NEVER_FORKED: &str = "workers are executed, never forked from a loaded master, so each loads \
@@ -106,7 +106,7 @@ pub const TABLE: &[Elsewhere] = &[
     ),
     row(&["--reuse-port"], "Gunicorn", "`--accept reuseport`"),
     row(&["--no-sendfile", "--worker-tmp-dir", "--spew"], "Gunicorn", "leave it out"),
-    row(&["--check-config"], "Gunicorn", "`maitred check` takes what `serve` takes"),
+    row(&["--check-config"], "Gunicorn", "`maitred serve --help` shows defaults"),
     row(
         &["--reload-engine", "--reload-extra-file", "--py-autoreload", "--touch-reload"],
         "Gunicorn, uWSGI",

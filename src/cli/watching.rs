@@ -1,6 +1,6 @@
 //! `--reload`, for development: a thread of the master watches files, and when one has changed it
-//! does what an operator would do: it sends HUP. The old workers go on until new ones are ready; an
-//! application that does not load any more shows why, and the last one that did goes on serving.
+//! does what an operator would do, it sends HUP. The old workers go on until new ones are ready; so
+//! an application that does not load any more shows why, and the last one that did goes on serving.
 //!
 //! Patterns mean what they mean in Uvicorn: `pathlib`'s `match` from the right, so that `*.py` is a
 //! name anywhere and `tests/*` what lies in any directory `tests`; one that names a directory means

@@ -38,6 +38,15 @@ pub const CONTEXT_SIZE: usize = 64;
 /// only be queued where nobody else can be chosen any more.
 pub const PREFETCH_MAX: u16 = 8;
 
+/// The same at a worker whose handlers on its loop are so fast that this many are no wait to speak of.
+pub const PREFETCH_FAST_MAX: u16 = 32;
+
+/// In this share of `--stall-after` a fast worker is through with what may wait at it.
+pub const PREFETCH_STALL_SHARE: u32 = 2;
+
+/// What a request costs a worker beside its handler: receiving, parsing, sending.
+pub const AROUND_REQUEST: Duration = Duration::from_micros(15);
+
 /// A loan that has waited behind others for this share of `--stall-after` is recalled for a worker
 /// that is idle. At once would move what its worker is about to take anyway: in bursts of requests
 /// of 0.1 ms every connection was moved once, which cost CPU and unlevelled what had been dealt out

@@ -13,7 +13,9 @@
 
 use std::time::Duration;
 
-use crate::config::{PREFETCH_MAX, RECALL_PATIENCE_SHARE};
+use crate::config::{
+    AROUND_REQUEST, PREFETCH_FAST_MAX, PREFETCH_MAX, PREFETCH_STALL_SHARE, RECALL_PATIENCE_SHARE,
+};
 use crate::dispatch::candidate::{Candidate, Sample, Shape};
 use crate::dispatch::stuck::next_look;
 use crate::ident::Slot;
@@ -286,7 +288,7 @@ impl Ledger {
     pub(super) fn allowance(&self, candidate: &Candidate) -> u32 {
         let own = candidate.shape.credit;
         let by_kind = match candidate.shape.threads {
-            0 => u32::from(PREFETCH_MAX),
+            0 => self.prefetch_of_loop(candidate),
             threads => u32::from(threads) + u32::from(PREFETCH_MAX),
         };
         match (self.credit_override, own) {
@@ -294,6 +296,19 @@ impl Ledger {
             (None, 0) => by_kind,
             (None, own) => u32::from(own),
         }
+    }
+
+    /// How many loans may wait at a worker that handles on its loop: what it is through with well
+    /// before it would count as stuck. Larger packets mean fewer wake-ups, on both sides.
+    fn prefetch_of_loop(&self, candidate: &Candidate) -> u32 {
+        let least = u32::from(PREFETCH_MAX);
+        if candidate.service_ns == 0 {
+            return least;
+        }
+        let in_time = self.stall_after / PREFETCH_STALL_SHARE;
+        let each = Duration::from_nanos(candidate.service_ns).saturating_add(AROUND_REQUEST);
+        let fit = in_time.as_nanos() / each.as_nanos().max(1);
+        u32::try_from(fit).unwrap_or(u32::MAX).clamp(least, u32::from(PREFETCH_FAST_MAX))
     }
 
     /// At what load a worker has room worth a bell: it is half empty (a bell for every single place

@@ -44,3 +44,4 @@ pub mod reuseport;
 pub mod shm;
 pub mod stream;
 pub mod upgrade;
+pub mod usage;

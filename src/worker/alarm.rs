@@ -18,19 +18,20 @@ use crate::time::Nanos;
 
 /// This worker's alarm.
 #[derive(Debug)]
-pub(crate) struct AlarmClock {
+pub struct AlarmClock {
     /// None for a worker that inherited none.
     alarm: Option<Alarm>,
     rings_at: Nanos,
 }
 
 impl AlarmClock {
-    pub(crate) fn new(alarm: Option<Alarm>) -> Self {
+    /// Winds this alarm, or none.
+    pub fn new(alarm: Option<Alarm>) -> Self {
         AlarmClock { alarm, rings_at: Nanos(0) }
     }
 
     /// Something began at `since`, a moment ago, that might last for longer than `stall_after`.
-    pub(crate) fn wind(&mut self, since: Nanos, stall_after: Duration) {
+    pub fn wind(&mut self, since: Nanos, stall_after: Duration) {
         let Some(alarm) = &self.alarm else { return };
         if self.rings_at >= since + stall_after / 2 {
             // Late enough to show what is unfinished by then, and soon enough (`first_look`).
@@ -44,12 +45,12 @@ impl AlarmClock {
     }
 
     /// Whether it may still ring.
-    pub(crate) fn is_wound(&self, now: Nanos) -> bool {
+    pub fn is_wound(&self, now: Nanos) -> bool {
         self.rings_at > now
     }
 
     /// Nothing is being done that might last.
-    pub(crate) fn unwind(&mut self) {
+    pub fn unwind(&mut self) {
         self.rings_at = Nanos(0);
         if let Some(alarm) = &self.alarm
             && let Err(cause) = alarm.unwind()

@@ -14,7 +14,7 @@ use crate::worker::sessions::SessionKey;
 
 /// A session's deadline, and when the heap will next ask about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Deadline {
+pub struct Deadline {
     at: Nanos,
     asked_at: Nanos,
 }
@@ -27,7 +27,7 @@ impl Default for Deadline {
 
 impl Deadline {
     /// When the session must have moved on.
-    pub(crate) fn at(self) -> Nanos {
+    pub fn at(self) -> Nanos {
         self.at
     }
 }
@@ -35,13 +35,13 @@ impl Deadline {
 /// The deadlines of all sessions. Holds at most a few entries a session: one live, and those that
 /// a move to earlier left behind until they come due.
 #[derive(Debug, Default)]
-pub(crate) struct Deadlines {
+pub struct Deadlines {
     heap: BinaryHeap<Reverse<(Nanos, SessionKey)>>,
 }
 
 impl Deadlines {
     /// Moves a session's deadline.
-    pub(crate) fn set(&mut self, key: SessionKey, deadline: &mut Deadline, at: Nanos) {
+    pub fn set(&mut self, key: SessionKey, deadline: &mut Deadline, at: Nanos) {
         deadline.at = at;
         if at < deadline.asked_at {
             deadline.asked_at = at;
@@ -50,12 +50,12 @@ impl Deadlines {
     }
 
     /// When [`Deadlines::pop`] may next have something.
-    pub(crate) fn next(&self) -> Option<Nanos> {
+    pub fn next(&self) -> Option<Nanos> {
         self.heap.peek().map(|Reverse((at, _))| *at)
     }
 
     /// The next session to be asked, if its time has come.
-    pub(crate) fn pop(&mut self, now: Nanos) -> Option<(SessionKey, Nanos)> {
+    pub fn pop(&mut self, now: Nanos) -> Option<(SessionKey, Nanos)> {
         let Reverse((at, _)) = self.heap.peek()?;
         if *at > now {
             return None;
@@ -65,7 +65,7 @@ impl Deadlines {
 
     /// Whether the session that [`Deadlines::pop`] named is really due; if it is not, it will be
     /// asked again in time.
-    pub(crate) fn is_due(
+    pub fn is_due(
         &mut self,
         key: SessionKey,
         deadline: &mut Deadline,

@@ -9,9 +9,9 @@
 
 mod accepting;
 mod access;
-mod alarm;
+pub mod alarm;
 mod answering;
-mod deadlines;
+pub mod deadlines;
 mod intake;
 mod outgoing;
 mod own;
@@ -19,7 +19,7 @@ mod pipe;
 mod pool;
 mod reading;
 mod session;
-mod sessions;
+pub mod sessions;
 mod shell;
 
 use std::io;

@@ -10,10 +10,10 @@ use slab::Slab;
 
 /// Names one session for as long as the worker lives: place in the low half, generation above.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct SessionKey(pub(crate) u64);
+pub struct SessionKey(pub u64);
 
 /// Tokens below this are the loop's own (channel, waker, listeners); session tokens lie above.
-pub(crate) const TOKENS_RESERVED: usize = 128;
+pub const TOKENS_RESERVED: usize = 128;
 
 impl SessionKey {
     fn new(place: usize, generation: u32) -> Self {
@@ -29,33 +29,40 @@ impl SessionKey {
     }
 
     /// The token under which the session's socket is registered.
-    pub(crate) fn token(self) -> Token {
+    pub fn token(self) -> Token {
         // The generation's top bits are given up; 2^31 reuses of one place within the life of one
         // stale event do not happen.
         Token((self.0 as usize).wrapping_add(TOKENS_RESERVED))
     }
 
     /// The session that a token stands for; `None` for the loop's own.
-    pub(crate) fn of(token: Token) -> Option<SessionKey> {
+    pub fn of(token: Token) -> Option<SessionKey> {
         (token.0 >= TOKENS_RESERVED).then(|| SessionKey((token.0 - TOKENS_RESERVED) as u64))
     }
 }
 
 /// All sessions, by key.
 #[derive(Debug)]
-pub(crate) struct Sessions<S> {
+pub struct Sessions<S> {
     slab: Slab<(u32, S)>,
     /// Counts insertions; every key is new.
     generation: u32,
 }
 
-impl<S> Sessions<S> {
-    pub(crate) fn new() -> Self {
+impl<S> Default for Sessions<S> {
+    fn default() -> Self {
         Sessions { slab: Slab::new(), generation: 0 }
+    }
+}
+
+impl<S> Sessions<S> {
+    /// None yet.
+    pub fn new() -> Self {
+        Sessions::default()
     }
 
     /// Adds a session.
-    pub(crate) fn insert(&mut self, session: S) -> SessionKey {
+    pub fn insert(&mut self, session: S) -> SessionKey {
         // Thirty-one bits, so that a token stays clear of mio's own reserved value.
         self.generation = self.generation.wrapping_add(1) & (u32::MAX >> 1);
         let generation = self.generation;
@@ -63,35 +70,39 @@ impl<S> Sessions<S> {
     }
 
     /// Takes a session out.
-    pub(crate) fn remove(&mut self, key: SessionKey) -> Option<S> {
+    pub fn remove(&mut self, key: SessionKey) -> Option<S> {
         self.get(key)?;
         Some(self.slab.remove(key.place()).1)
     }
 
-    pub(crate) fn get_mut(&mut self, key: SessionKey) -> Option<&mut S> {
+    /// The session of a key.
+    pub fn get_mut(&mut self, key: SessionKey) -> Option<&mut S> {
         self.slab
             .get_mut(key.place())
             .filter(|(generation, _)| *generation == key.generation())
             .map(|(_, session)| session)
     }
 
-    pub(crate) fn get(&self, key: SessionKey) -> Option<&S> {
+    /// The session of a key.
+    pub fn get(&self, key: SessionKey) -> Option<&S> {
         self.slab
             .get(key.place())
             .filter(|(generation, _)| *generation == key.generation())
             .map(|(_, session)| session)
     }
 
-    pub(crate) fn len(&self) -> usize {
+    /// How many there are.
+    pub fn len(&self) -> usize {
         self.slab.len()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
         self.slab.is_empty()
     }
 
     /// Every key, as of now.
-    pub(crate) fn keys(&self) -> Vec<SessionKey> {
+    pub fn keys(&self) -> Vec<SessionKey> {
         self.slab
             .iter()
             .map(|(place, (generation, _))| SessionKey::new(place, *generation))

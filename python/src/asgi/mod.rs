@@ -1,4 +1,30 @@
-//! Serving ASGI applications.
+//! ASGI applications: connections come over the channel, Uvicorn's protocol classes serve them.
+//!
+//! ```text
+//!            native                                    Python
+//!   channel → intake → stream (claim, read) → data_received → uvicorn's HTTP or WebSocket class
+//!                        ▲                                        │ steps (who keeps the loop)
+//!                        └── transport (write, close) ◄───────────┘ application
+//! ```
+//!
+//! The event loop is asyncio's or uvloop's, and it watches one descriptor of ours: an epoll instance
+//! with all connections in it. A transport of the loop's own would read every readable connection
+//! before any handler runs, and close without `shutdown(2)`; here both are as the claim word wants
+//! them.
+//!
+//! Not here: HTTP itself (Uvicorn), what the Python half does (`maitred/asgi/`).
+
+mod access;
+mod core;
+mod intake;
+mod limits;
+mod pace;
+mod session;
+mod shared;
+mod steps;
+mod stream;
+mod transport;
+mod worker;
 
 use std::sync::Arc;
 
@@ -6,13 +32,96 @@ use maitred::cli::PythonError;
 use maitred::config::{PythonApp, Settings};
 use maitred::sys::inherit::Inheritance;
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::asgi::core::Core;
+use crate::asgi::limits::HeadLimits;
+use crate::asgi::worker::Worker;
+use crate::host::does_not_load;
 
 /// Serves one until the master has no more use for this worker.
 pub(crate) fn serve(
-    _application: Py<PyAny>,
-    _app: &PythonApp,
-    _settings: Arc<Settings>,
-    _inheritance: Inheritance,
+    application: Py<PyAny>,
+    app: &PythonApp,
+    settings: Arc<Settings>,
+    inheritance: Inheritance,
 ) -> Result<(), PythonError> {
-    Err(PythonError::Failed("ASGI applications are not served yet".into()))
+    if settings.accept.arm.is_kernels() {
+        let refusal = "--accept: the loop of an ASGI application takes its connections from the \
+                       master; only WSGI applications can accept themselves";
+        return Err(PythonError::Failed(refusal.into()));
+    }
+    let limits = HeadLimits::new(&settings.http);
+    let core = Core::new(Arc::clone(&settings), inheritance)
+        .map_err(|error| PythonError::Failed(error.into()))?;
+    Python::attach(|py| {
+        let served = options(py, app, &settings).and_then(|options| {
+            let asgi = py.import("maitred.asgi")?;
+            options.set_item("limits", Py::new(py, limits)?)?;
+            asgi.call_method1("serve", (Worker::new(core), application, options))
+        });
+        served.map(|_| ()).map_err(|error| failure(py, &error))
+    })
+}
+
+/// What the Python half must know, by name; see `maitred.asgi.options`.
+fn options<'py>(
+    py: Python<'py>,
+    app: &PythonApp,
+    settings: &Settings,
+) -> PyResult<Bound<'py, PyDict>> {
+    let asgi = &app.asgi;
+    let options = PyDict::new(py);
+    options.set_item("event_loop", asgi.event_loop.word())?;
+    options.set_item("http", asgi.http.word())?;
+    options.set_item("websockets", asgi.websockets.word())?;
+    options.set_item("ws_max_size", asgi.ws_max_size)?;
+    options.set_item("ws_max_queue", asgi.ws_max_queue)?;
+    let seconds = |time: Option<std::time::Duration>| time.map(|time| time.as_secs_f64());
+    options.set_item("ws_ping_interval", seconds(asgi.ws_ping_interval))?;
+    options.set_item("ws_ping_timeout", seconds(asgi.ws_ping_timeout))?;
+    options.set_item("ws_per_message_deflate", asgi.ws_per_message_deflate)?;
+    options.set_item("lifespan", asgi.lifespan.word())?;
+    options.set_item("limit_concurrency", asgi.limit_concurrency)?;
+    options.set_item("h11_max_incomplete_event_size", asgi.h11_max_incomplete_event_size)?;
+    options.set_item("root_path", &app.root_path)?;
+    options.set_item("proxy_headers", app.proxy_headers)?;
+    options.set_item("forwarded_allow_ips", &app.forwarded_allow_ips)?;
+    options.set_item("server_header", app.server_header)?;
+    options.set_item("date_header", app.date_header)?;
+    options.set_item("headers", &app.headers)?;
+    options.set_item("log_config", &app.log_config)?;
+    options.set_item("log_level", log_level())?;
+    options.set_item("access_log", settings.access_log)?;
+    options.set_item("worker_header", settings.worker_header)?;
+    options.set_item("body_max", settings.http.body_max)?;
+    options.set_item("graceful_timeout", settings.lifecycle.graceful_timeout.as_secs_f64())?;
+    options.set_item("drain_delay", settings.lifecycle.drain_delay.as_secs_f64())?;
+    Ok(options)
+}
+
+/// The server's own level, in Uvicorn's words.
+fn log_level() -> &'static str {
+    use tracing::{Level, enabled};
+    if enabled!(Level::TRACE) {
+        "trace"
+    } else if enabled!(Level::DEBUG) {
+        "debug"
+    } else if enabled!(Level::INFO) {
+        "info"
+    } else if enabled!(Level::WARN) {
+        "warning"
+    } else {
+        "error"
+    }
+}
+
+/// An application that does not start up does not load; everything else is a failure of ours, or of
+/// what is installed.
+fn failure(py: Python<'_>, error: &PyErr) -> PythonError {
+    let text = |name| error.value(py).getattr(name).and_then(|text| text.extract::<String>());
+    match (text("summary"), text("traceback")) {
+        (Ok(summary), Ok(traceback)) => PythonError::Application { summary, traceback },
+        _ => does_not_load(py, error),
+    }
 }
