@@ -738,6 +738,25 @@ fn where_credit_comes_one_by_one_neither_queue_starves() {
 /// With `--report-age` the policy goes by what was seen, and by nothing else: all go to the one that
 /// looked empty, until somebody looks again. Otherwise what is lent is counted at once.
 #[test]
+fn a_loop_has_the_more_credit_the_faster_it_is() {
+    let credit_after = |service: Duration| {
+        let mut dispatcher = dispatcher(Balance::LeastLoaded, None, 0);
+        dispatcher.handle_worker_ready(Slot(0), is_loop(0));
+        let busy_ns = 100 * u64::try_from(service.as_nanos()).unwrap();
+        let sample =
+            Sample { started: 100, finished: 100, services: 100, busy_ns, ..Sample::default() };
+        dispatcher.handle_time(Nanos(1));
+        dispatcher.handle_sample(Slot(0), &sample, Nanos(1));
+        dispatcher.candidate(Slot(0)).unwrap().credit
+    };
+    assert_eq!(credit_after(Duration::ZERO), 8, "nothing is known");
+    assert_eq!(credit_after(Duration::from_nanos(200)), 32);
+    assert_eq!(credit_after(Duration::from_micros(10)), 20, "half a millisecond");
+    assert_eq!(credit_after(Duration::from_micros(100)), 8);
+    assert_eq!(credit_after(Duration::from_secs(5)), 8);
+}
+
+#[test]
 fn who_goes_by_looks_alone_herds_until_the_next_look() {
     let seated_at = |by_looks_alone: bool| {
         let mut dispatcher = dispatcher(Balance::LeastLoaded, Some(100), 0);

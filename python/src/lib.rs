@@ -28,7 +28,8 @@ mod _native {
     use std::io::{self, Write};
 
     use super::{
-        Exit, OsString, PyResult, Python, command_line, leave_interrupts, pyfunction, refusal,
+        Exit, OsString, PyResult, Python, command_line, end_under_calls, leave_interrupts,
+        pyfunction, refusal,
     };
 
     /// Runs the command line, `sys.argv` as it stands, and answers with the exit code.
@@ -40,7 +41,9 @@ mod _native {
             return Ok(Exit::Failed as u8);
         }
         leave_interrupts(py)?;
-        Ok(command_line(py, &arguments))
+        let code = command_line(py, &arguments);
+        end_under_calls(py, code)?;
+        Ok(code)
     }
 }
 
@@ -50,6 +53,20 @@ fn leave_interrupts(py: Python<'_>) -> PyResult<()> {
     let signal = py.import("signal")?;
     let (interrupt, default) = (signal.getattr("SIGINT")?, signal.getattr("SIG_DFL")?);
     signal.call_method1("signal", (interrupt, default)).map(|_| ())
+}
+
+/// Ends the process, if calls of an application are still out: their time is over, and the
+/// interpreter cannot end beneath them. What applications have asked to be called at its end is
+/// called.
+fn end_under_calls(py: Python<'_>, code: u8) -> PyResult<()> {
+    if !wsgi::is_in_a_call() {
+        return Ok(());
+    }
+    py.import("atexit")?.call_method0("_run_exitfuncs")?;
+    for stream in ["stdout", "stderr"] {
+        py.import("sys")?.getattr(stream)?.call_method0("flush")?;
+    }
+    py.detach(|| std::process::exit(code.into()))
 }
 
 /// Why this interpreter cannot serve.

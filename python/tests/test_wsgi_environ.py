@@ -10,9 +10,10 @@ import pytest
 from wsgi_serving import Server, serving, wait_for
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with serving("pep3333:app", "--threads", "2") as server:
+@pytest.fixture(scope="module", params=["1", "2"])
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """With one thread, that thread runs the worker's loop too; with two it does not."""
+    with serving("pep3333:app", "--threads", request.param) as server:
         yield server
 
 
@@ -44,7 +45,7 @@ def test_what_the_server_says_of_itself(server: Server) -> None:
     environ = environ_of(server, "/environ")
     assert environ["wsgi.version"] == [1, 0]
     assert environ["wsgi.url_scheme"] == "http"
-    assert environ["wsgi.multithread"] is True
+    assert environ["wsgi.multithread"] is (server.flag("--threads") == "2")
     assert environ["wsgi.multiprocess"] is False
     assert environ["wsgi.run_once"] is False
     assert environ["wsgi.input_terminated"] is True
@@ -202,8 +203,11 @@ def test_who_waits_for_100_gets_it(server: Server) -> None:
         assert json.loads(client.reply().body)[0] == [5]
 
 
-def test_a_client_that_leaves_within_its_body_is_no_failure_of_the_application() -> None:
-    with serving("pep3333:app", "--threads", "2") as server:
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_a_client_that_leaves_within_its_body_is_no_failure(
+    threads: str,
+) -> None:
+    with serving("pep3333:app", "--threads", threads) as server:
         with server.client() as client:
             client.send(
                 "POST /upload_fails HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999\r\n\r\nx"

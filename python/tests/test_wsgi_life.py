@@ -1,12 +1,13 @@
 """WSGI workers at work: threads, clients that leave, drain, recycling, real frameworks."""
 
 import json
+import random
 import re
 import threading
 
 import httpx
 import pytest
-from wsgi_serving import Server, serving, wait_for
+from wsgi_serving import WAIT_SECONDS_MAX, Server, serving, wait_for
 
 
 def notes(server: Server) -> list[str]:
@@ -72,7 +73,58 @@ def test_one_thread_is_always_the_same() -> None:
     with serving("pep3333:app", "--threads", "1") as server:
         seen = [json.loads(server.ask("GET", "/thread").body) for _ in range(20)]
         assert [count for _, count, _ in seen] == list(range(1, 21))
-        assert len({thread for thread, _, _ in seen}) == 1
+        assert {thread for thread, _, _ in seen} == {seen[0][2]}, "the one that imports"
+
+
+def test_quick_and_slow_calls_by_turns() -> None:
+    """The loop goes to the stand-in and back, in the middle of everything."""
+    with serving("pep3333:app", "--threads", "1") as server:
+        failures = []
+        seen = set()
+
+        def ask(seed: int) -> None:
+            choice = random.Random(seed)
+            with server.client() as client:
+                for number in range(150):
+                    kind = choice.choice(["quick"] * 30 + ["slow", "stream", "upload"])
+                    if kind == "upload":
+                        body = b"x" * (2 << 20)
+                        client.request("POST", "/body_read?all", body=body)
+                        expected = json.dumps([[len(body)], sum(body), str(len(body))]).encode()
+                    elif kind == "stream":
+                        client.request("GET", "/closing")
+                        expected = b"onetwo"
+                    else:
+                        client.request("GET", f"/sleeps/{3 if kind == 'slow' else 0}")
+                        expected = None
+                    body = client.reply().body
+                    if expected is None:
+                        seen.add(body)
+                    elif body != expected:
+                        failures.append((seed, number, kind, body))
+
+        clients = [threading.Thread(target=ask, args=(seed,)) for seed in range(8)]
+        for client in clients:
+            client.start()
+        for client in clients:
+            client.join(60)
+        assert not failures
+        assert len(seen) == 1, "the application has met one thread"
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+@pytest.mark.parametrize(
+    ("target", "word"), [("/sleeps/100000", "sleeping"), ("/spins", "spinning")]
+)
+def test_a_call_that_does_not_end_is_not_waited_for(threads: str, target: str, word: str) -> None:
+    flags = ["--graceful-timeout", "1", "--drain-delay", "0.1"]
+    with Server("pep3333:app", "--threads", threads, *flags) as server, server.client() as client:
+        client.request("GET", target)
+        server.said(re.compile(f"^{word}$", re.MULTILINE))
+        server.terminate()
+        server.process.wait(WAIT_SECONDS_MAX)
+        assert "signal 6" not in server.log()
+        assert "SIGABRT" not in server.log()
 
 
 def test_a_stream_is_finished_before_its_worker_leaves() -> None:
@@ -121,6 +173,7 @@ def test_flask() -> None:
             assert streamed.text.splitlines() == [str(number) for number in range(100)]
             assert client.get("/none").status_code == 404
             assert client.get("/fails").status_code == 500
+        server.said(re.compile("ValueError: in a view"))
         assert server.log().count("ValueError: in a view") == 1
 
 

@@ -8,9 +8,10 @@ import pytest
 from wsgi_serving import Reply, Server, serving, wait_for
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with serving("pep3333:app", "--threads", "2") as server:
+@pytest.fixture(scope="module", params=["1", "2"])
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """With one thread, that thread runs the worker's loop too; with two it does not."""
+    with serving("pep3333:app", "--threads", request.param) as server:
         yield server
 
 

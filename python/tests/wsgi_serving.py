@@ -129,7 +129,7 @@ class Client:
         """Read a response's head alone."""
         line, *fields = self.until(b"\r\n\r\n").decode("latin-1").split("\r\n")
         assert line.startswith("HTTP/1.1 "), line
-        split = (text.partition(": ") for text in fields if text)
+        split = [text.partition(": ") for text in fields if text]
         pairs = [(name, value) for name, _, value in split]
         return Reply(line.removeprefix("HTTP/1.1 "), pairs, b"", complete=True)
 
@@ -169,6 +169,7 @@ class Server:
         command += ["--app-dir", str(APPS), "-b", "127.0.0.1:0", *flags]
         if not {"-w", "--workers"} & set(flags):
             command += ["-w", "1"]
+        self._flags = flags
         self._said: list[str] = []
         self.process = subprocess.Popen(
             command,
@@ -194,6 +195,9 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    def flag(self, name: str) -> str:
+        return self._flags[self._flags.index(name) + 1]
 
     def client(self) -> Client:
         return Client(self.port)

@@ -22,6 +22,11 @@ const NO_SNIFFING: HeaderValue = HeaderValue::from_static("nosniff");
 pub struct Echo;
 
 impl Handler for Echo {
+    /// It waits for nothing but bodies, and so is at hand for trying what waits and what does not.
+    fn shares_its_thread(&self) -> bool {
+        true
+    }
+
     fn handle(&self, request: Request) -> Response {
         echo(request)
     }

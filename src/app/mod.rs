@@ -47,11 +47,18 @@ pub trait Handler: Send + Sync + 'static {
     /// Answers one request.
     fn handle(&self, request: Request) -> Response;
 
-    /// The whole life of a handler thread: calls `run` once, which calls [`Handler::handle`] for one
-    /// request after the other, and makes and drops the bodies that were answered with. For what a
-    /// thread needs before its first request and after its last.
+    /// The whole life of a handler thread: calls `run` once, which calls [`Handler::handle`] for
+    /// one request after the other, and makes and drops the bodies that were answered with. For
+    /// what a thread needs before its first request and after its last.
     fn around_thread(&self, run: &mut (dyn FnMut() + Send)) {
         run();
+    }
+
+    /// Whether, with one handler thread, that is the thread in which the worker was begun, and runs
+    /// the worker's loop between its calls. A quick call then costs no switch of threads; while one
+    /// takes long, another thread runs the loop. [`Handler::around_thread`] is not called for it.
+    fn shares_its_thread(&self) -> bool {
+        false
     }
 }
 
@@ -96,8 +103,8 @@ pub enum RequestBody {
 }
 
 /// A response: status, fields and a [`Body`]. Framing (`Content-Length`, `Transfer-Encoding`,
-/// `Connection`, `Date`) is the server's; what a handler sets of it is checked or replaced. Among the
-/// extensions the server knows [`Reason`] and [`WithoutDate`].
+/// `Connection`, `Date`) is the server's; what a handler sets of it is checked or replaced. Among
+/// the extensions the server knows [`Reason`] and [`WithoutDate`].
 pub type Response = http::Response<Body>;
 
 /// The pieces of a body that is made while it is sent. An error cuts the response off, visibly for

@@ -38,7 +38,7 @@ pub const CONTEXT_SIZE: usize = 64;
 /// only be queued where nobody else can be chosen any more.
 pub const PREFETCH_MAX: u16 = 8;
 
-/// The same at a worker whose handlers on its loop are so fast that this many are no wait to speak of.
+/// The same at a worker whose handlers on its loop are so fast that these are no wait to speak of.
 pub const PREFETCH_FAST_MAX: u16 = 32;
 
 /// In this share of `--stall-after` a fast worker is through with what may wait at it.
@@ -230,6 +230,18 @@ pub const BODY_RATE_MIN: u64 = 500;
 
 /// Bodies up to this size are copied behind their head and leave with it in one write.
 pub const BODY_COPIED_MAX: usize = 16 * 1024;
+
+/// How long a handler that shares the loop's thread may keep it, until a stand-in runs the loop: as
+/// long as a worker may be silent before it counts as stuck. Each look costs a wake-up.
+pub const STAND_IN_AFTER: Duration = Duration::from_millis(1);
+
+/// So many calls in a row, each shorter than that, and the stand-in's part is over.
+pub const QUICK_CALLS_MIN: u32 = 8;
+
+/// Turns without a look at the kernel's events, while the handler that shares the loop's thread has
+/// answers to send: each look costs a system call, and a connection that has something to say has to
+/// wait for the thread anyway.
+pub const TURNS_PER_WAIT_MAX: u32 = 4;
 
 /// Events taken from the kernel in one turn of a loop. nginx: 512 (`worker_aio_requests` aside).
 pub const EVENTS_PER_TURN_MAX: usize = 512;

@@ -1,11 +1,11 @@
 //! One event as one line, in text or JSON: pure, into a string.
 //!
 //! A line is built from left to right: [`Line::begin`], [`Line::identity`], any number of
-//! [`Line::span`], [`Line::end`]. Values are cut at [`LOG_VALUE_SIZE_MAX`] while they are formatted,
-//! so that a line has a bound whatever is in it.
+//! [`Line::span`], [`Line::end`]. Values are cut at [`LOG_VALUE_SIZE_MAX`] while they are
+//! formatted, so that a line has a bound whatever is in it.
 //!
-//! A field called `traceback` is for people who look for a mistake: in text it follows its line as it
-//! is, indented, which no line of the log ever is.
+//! A field called `traceback` is for people who look for a mistake: in text it follows its line as
+//! it is, indented, which no line of the log ever is.
 //!
 //! Not here: where it goes (`logging`, `lossy`), what is harmful in a text (`escape`).
 

@@ -11,6 +11,7 @@ mod accepting;
 mod access;
 pub mod alarm;
 mod answering;
+mod baton;
 pub mod deadlines;
 mod intake;
 mod outgoing;
@@ -37,7 +38,7 @@ use tracing::{debug, info, warn};
 
 use crate::app::Handler;
 use crate::board::{PageError, WorkerPage, page_bytes};
-use crate::config::{DEBTS_PAUSE, EVENTS_PER_TURN_MAX, LOANS_MAX, Settings};
+use crate::config::{DEBTS_PAUSE, EVENTS_PER_TURN_MAX, LOANS_MAX, Settings, TURNS_PER_WAIT_MAX};
 use crate::handoff::{DrainMode, PROTOCOL_VERSION, ReadyRecord, ToMaster, WorkerEnd};
 use crate::observe::access::AccessLog;
 use crate::sys::bell::Bell;
@@ -48,7 +49,7 @@ use crate::time::Nanos;
 use crate::worker::accepting::Accepting;
 use crate::worker::alarm::AlarmClock;
 use crate::worker::intake::{Intake, Told};
-use crate::worker::pool::{Outcome, Pool, Wake};
+use crate::worker::pool::{HandlerThread, Outcome, Pool, Wake};
 use crate::worker::session::{Session, Tenure, Unclaimed, Verdict};
 use crate::worker::sessions::{SessionKey, Sessions, TOKENS_RESERVED};
 use crate::worker::shell::{Shared, Shell};
@@ -86,7 +87,12 @@ pub fn run(
     handler: Arc<dyn Handler>,
     inheritance: Inheritance,
 ) -> Result<(), WorkerError> {
-    Worker::new(settings, handler, inheritance)?.run()
+    let mut worker = Worker::new(settings, handler, inheritance)?;
+    worker.accepting.watch(&worker.shell.registry, true);
+    match worker.first_thread.take() {
+        Some(first_thread) => baton::run(worker, &first_thread),
+        None => worker.run(),
+    }
 }
 
 struct Worker {
@@ -100,6 +106,13 @@ struct Worker {
     bell: Option<Bell>,
     /// Set once this worker is to leave: by then at the latest.
     leave_by: Option<Nanos>,
+    /// The handler's thread, where it is the one that begins the worker.
+    first_thread: Option<HandlerThread>,
+    /// Turns since the last wait.
+    turns_on: u32,
+    turn_began: Nanos,
+    /// The last turn followed the one before it closely.
+    comes_soon: bool,
 }
 
 impl Worker {
@@ -116,12 +129,17 @@ impl Worker {
         let registry = poll.registry().try_clone().map_err(WorkerError::Start)?;
         let signals = watch_signals(&poll).map_err(WorkerError::Start)?;
         let wake = Wake::new(Waker::new(poll.registry(), WAKE).map_err(WorkerError::Start)?);
-        let pool = match settings.threads {
-            0 => None,
+        let accepting = Accepting::new(settings.accept, inheritance.listeners);
+        let (buffer, doing) = (settings.http.buffer_response, page.doing());
+        let (pool, first_thread) = match settings.threads {
+            0 => (None, None),
+            1 if handler.shares_its_thread() && !accepting.blocks() => {
+                let (pool, thread) = Pool::with_one(&handler, wake, buffer, doing);
+                (Some(pool), Some(thread))
+            }
             threads => {
-                let buffer = settings.http.buffer_response;
-                let pool = Pool::start(threads, &handler, wake, buffer, page.doing());
-                Some(pool.map_err(WorkerError::Start)?)
+                let pool = Pool::start(threads, &handler, wake, buffer, doing);
+                (Some(pool.map_err(WorkerError::Start)?), None)
             }
         };
         let channel = WorkerEnd::new(inheritance.channel);
@@ -139,47 +157,70 @@ impl Worker {
             true => Some(AccessLog::to_stdout().map_err(WorkerError::Start)?),
             false => None,
         };
-        let accepting = Accepting::new(settings.accept, inheritance.listeners);
         let alarm = AlarmClock::new(inheritance.alarm);
         let shared = Shared { who: inheritance.incarnation, page, alarm };
         let shell = Shell::new(settings, shared, registry, handler, pool, access_log);
         let (sessions, bell) = (Sessions::new(), inheritance.bell);
-        Ok(Worker { poll, signals, intake, accepting, sessions, shell, bell, leave_by: None })
+        Ok(Worker {
+            poll,
+            signals,
+            intake,
+            accepting,
+            sessions,
+            shell,
+            bell,
+            leave_by: None,
+            first_thread,
+            turns_on: 0,
+            turn_began: Nanos(0),
+            comes_soon: false,
+        })
     }
 
     fn run(mut self) -> Result<(), WorkerError> {
         let mut events = Events::with_capacity(EVENTS_PER_TURN_MAX);
-        self.accepting.watch(&self.shell.registry, true);
-        let (mut turn_began, mut comes_soon) = (Nanos(0), false);
         while !self.is_done() {
-            if self.may_block() {
-                self.block_for_one(&mut events)?;
-                continue;
-            }
-            let timeout = self.rest();
-            self.shell.leave_turn();
-            if timeout != Some(Duration::ZERO) && self.shell.alarm_is_idle() && !comes_soon {
-                // A busy worker finds the next events at once, and leaves its alarm alone.
-                self.wait(&mut events, Some(Duration::ZERO))?;
-                if events.is_empty() {
-                    self.shell.unwind_alarm();
-                    self.wait(&mut events, timeout)?;
-                }
-            } else {
-                self.wait(&mut events, timeout)?;
-            }
-            let turn_before = turn_began;
-            self.shell.enter_turn();
-            turn_began = self.shell.now;
-            // Turns that follow each other so closely put the alarm off in time; once in a while it
-            // rings for nothing, which costs less than unwinding and winding it for each of them.
-            let stall_after = self.shell.settings.stall_after;
-            comes_soon = turn_began.since(turn_before) < stall_after / TURNS_PER_STALL_MIN;
-            self.turn(&events);
+            self.round(&mut events)?;
         }
+        self.leave();
+        Ok(())
+    }
+
+    /// One wait and one turn.
+    fn round(&mut self, events: &mut Events) -> Result<(), WorkerError> {
+        if self.may_block() {
+            return self.block_for_one(events);
+        }
+        let timeout = self.rest();
+        self.shell.leave_turn();
+        if timeout != Some(Duration::ZERO) && self.shell.alarm_is_idle() && !self.comes_soon {
+            // A busy worker finds the next events at once, and leaves its alarm alone.
+            self.wait(events, Some(Duration::ZERO))?;
+            if events.is_empty() {
+                self.shell.unwind_alarm();
+                self.wait(events, timeout)?;
+            }
+        } else {
+            self.wait(events, timeout)?;
+        }
+        self.begin_turn();
+        self.turn(events);
+        Ok(())
+    }
+
+    fn begin_turn(&mut self) {
+        let turn_before = self.turn_began;
+        self.shell.enter_turn();
+        self.turn_began = self.shell.now;
+        // Turns that follow each other so closely put the alarm off in time; once in a while it
+        // rings for nothing, which costs less than unwinding and winding it for each of them.
+        let stall_after = self.shell.settings.stall_after;
+        self.comes_soon = self.turn_began.since(turn_before) < stall_after / TURNS_PER_STALL_MIN;
+    }
+
+    fn leave(&mut self) {
         self.intake.send(ToMaster::Bye);
         debug!("leaving");
-        Ok(())
     }
 
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<(), WorkerError> {
@@ -395,6 +436,45 @@ impl Worker {
                 // The master decides what becomes of this worker's connections, and says Drain.
                 self.intake.send(ToMaster::Bye);
             }
+        }
+    }
+
+    /// As [`Worker::round`], for a handler that shares the loop's thread: answers that wait to be
+    /// sent need no look at the kernel's events.
+    fn round_between_calls(&mut self, events: &mut Events) -> Result<(), WorkerError> {
+        let has_outcomes = self.shell.pool.as_ref().is_some_and(Pool::has_outcomes);
+        if !has_outcomes || self.turns_on >= TURNS_PER_WAIT_MAX {
+            self.turns_on = 0;
+            return self.round(events);
+        }
+        self.turns_on += 1;
+        events.clear();
+        self.begin_turn();
+        self.turn(events);
+        Ok(())
+    }
+
+    /// The thread that runs the loop is about to leave it for a call.
+    fn rest_for_call(&mut self) {
+        self.shell.leave_turn();
+    }
+
+    /// Another thread than the handler's runs the loop from here on.
+    fn begin_standing_in(&mut self) {
+        if let Some(pool) = &mut self.shell.pool {
+            pool.forget_quick_calls();
+        }
+    }
+
+    /// Whether the handler's thread may have the loop back: then, whether it is in a call.
+    fn may_go_back(&self) -> Option<bool> {
+        let pool = self.shell.pool.as_ref()?;
+        pool.needs_no_stand_in().then(|| pool.busy() > 0)
+    }
+
+    fn order_to_take_up(&self) {
+        if let Some(pool) = &self.shell.pool {
+            pool.order_to_take_up();
         }
     }
 

@@ -23,8 +23,9 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use mio::Waker;
 
-use crate::app::{Body, Handler, Pieces, Request, Response};
+use crate::app::{Body, Handler, Pieces, Request, RequestBody, Response};
 use crate::board::{DoingEntry, DoingTable};
+use crate::config::{QUICK_CALLS_MIN, STAND_IN_AFTER};
 use crate::sys::clock;
 use crate::sys::shm::SharedMemory;
 use crate::time::Nanos;
@@ -33,7 +34,7 @@ use crate::worker::sessions::SessionKey;
 
 /// The threads, seen from the loop.
 pub(crate) struct Pool {
-    jobs: Sender<Job>,
+    jobs: Sender<Order>,
     outcomes: Receiver<Outcome>,
     report: Sender<Outcome>,
     /// The calls that are out.
@@ -42,11 +43,13 @@ pub(crate) struct Pool {
     doing: Doing,
     entries: Vec<DoingEntry>,
     threads: usize,
-    /// Requests whose last byte arrived while every thread was taken, and streams whose clients have
-    /// read. Each belongs to a session, so there are no more of them than loans.
+    /// Requests whose last byte arrived while every thread was taken, and streams whose clients
+    /// have read. Each belongs to a session, so there are no more of them than loans.
     waiting: VecDeque<Job>,
     all_busy_since: Nanos,
     wake: Wake,
+    /// Calls in a row that were shorter than [`STAND_IN_AFTER`].
+    quick_calls: u32,
 }
 
 /// The table of running calls in this worker's page.
@@ -57,6 +60,7 @@ struct Running {
     key: SessionKey,
     began: Nanos,
     entry: DoingEntry,
+    may_wait: bool,
 }
 
 /// What a thread tells the loop.
@@ -96,9 +100,29 @@ impl Progress {
     }
 }
 
-struct Job {
+/// What a handler thread is asked to do.
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
+pub(crate) enum Order {
+    /// A call.
+    Call(Job),
+    /// To look at the place where the worker lies (`baton`).
+    TakeUp,
+}
+
+/// One call: of the handler, or of what makes a response's body.
+pub(crate) struct Job {
     key: SessionKey,
     work: Work,
+}
+
+impl Job {
+    /// Whether it may wait for what only the loop brings.
+    pub(crate) fn may_wait(&self) -> bool {
+        match &self.work {
+            Work::Handle(request) => matches!(request.body, RequestBody::Streaming(_)),
+            Work::Stream(..) => false,
+        }
+    }
 }
 
 #[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
@@ -156,24 +180,36 @@ impl Pool {
         buffer_response: usize,
         doing: Doing,
     ) -> io::Result<Self> {
-        let (jobs, queue) = bounded::<Job>(usize::from(threads));
-        // Bounded by construction: a few outcomes for each job that is out.
-        let (report, outcomes) = unbounded();
+        let (pool, queue) = Pool::new(threads, wake, doing);
         for number in 0..threads {
-            let thread = Thread {
-                handler: Arc::clone(handler),
-                queue: queue.clone(),
-                report: report.clone(),
-                wake: wake.clone(),
-                buffer_response,
-            };
+            let thread = pool.thread(handler, &queue, buffer_response);
             let builder = thread::Builder::new().name(format!("handler-{number}"));
             builder.spawn(move || {
                 let handler = Arc::clone(&thread.handler);
                 handler.around_thread(&mut || thread.run());
             })?;
         }
-        Ok(Pool {
+        Ok(pool)
+    }
+
+    /// A pool of one thread, which whoever calls this is to be.
+    pub(crate) fn with_one(
+        handler: &Arc<dyn Handler>,
+        wake: Wake,
+        buffer_response: usize,
+        doing: Doing,
+    ) -> (Self, HandlerThread) {
+        let (pool, queue) = Pool::new(1, wake, doing);
+        let thread = pool.thread(handler, &queue, buffer_response);
+        (pool, thread)
+    }
+
+    fn new(threads: u16, wake: Wake, doing: Doing) -> (Self, Receiver<Order>) {
+        // One more than calls: an order to take the worker up may be among them.
+        let (jobs, queue) = bounded(usize::from(threads) + 1);
+        // Bounded by construction: a few outcomes for each job that is out.
+        let (report, outcomes) = unbounded();
+        let pool = Pool {
             jobs,
             outcomes,
             report,
@@ -185,7 +221,24 @@ impl Pool {
             waiting: VecDeque::new(),
             all_busy_since: Nanos(0),
             wake,
-        })
+            quick_calls: 0,
+        };
+        (pool, queue)
+    }
+
+    fn thread(
+        &self,
+        handler: &Arc<dyn Handler>,
+        queue: &Receiver<Order>,
+        buffer_response: usize,
+    ) -> HandlerThread {
+        HandlerThread {
+            handler: Arc::clone(handler),
+            queue: queue.clone(),
+            report: self.report.clone(),
+            wake: self.wake.clone(),
+            buffer_response,
+        }
     }
 
     /// Whether a request that is claimed now finds a thread at once.
@@ -206,7 +259,9 @@ impl Pool {
     /// The next thing a thread has said.
     pub(crate) fn poll_outcome(&mut self, now: Nanos) -> Option<Outcome> {
         let outcome = self.outcomes.try_recv().ok()?;
-        if let Outcome::Free(key, ..) | Outcome::Answer(key, _, Some(_)) = &outcome {
+        if let Outcome::Free(key, service, ..) | Outcome::Answer(key, _, Some(service)) = &outcome {
+            let is_quick = *service < STAND_IN_AFTER;
+            self.quick_calls = if is_quick { self.quick_calls.saturating_add(1) } else { 0 };
             // One of them: a session whose stream has ended may have its next request with another
             // thread before this one has said that it is free.
             if let Some(place) = self.running.iter().position(|running| running.key == *key) {
@@ -252,6 +307,27 @@ impl Pool {
         self.running.is_empty() && self.waiting.is_empty()
     }
 
+    /// Whether what threads have said waits to be heard.
+    pub(crate) fn has_outcomes(&self) -> bool {
+        !self.outcomes.is_empty()
+    }
+
+    /// Counts quick calls from here on.
+    pub(crate) fn forget_quick_calls(&mut self) {
+        self.quick_calls = 0;
+    }
+
+    /// Whether calls are quick, and none is out that may wait for what only the loop brings.
+    pub(crate) fn needs_no_stand_in(&self) -> bool {
+        self.quick_calls >= QUICK_CALLS_MIN && !self.running.iter().any(|running| running.may_wait)
+    }
+
+    /// Tells a thread that has no call to take the worker up.
+    pub(crate) fn order_to_take_up(&self) {
+        let sent = self.jobs.try_send(Order::TakeUp);
+        debug_assert!(sent.is_ok(), "a place is kept for it");
+    }
+
     /// Since when no thread is free; zero while one is.
     pub(crate) fn all_busy_since(&self) -> Nanos {
         self.all_busy_since
@@ -286,53 +362,67 @@ impl Pool {
                 self.doing.begin(entry, now, "(the rest of", "a streamed response)");
             }
         }
-        self.running.push(Running { key: job.key, began: now, entry });
+        let may_wait = job.may_wait();
+        self.running.push(Running { key: job.key, began: now, entry, may_wait });
         if self.running.len() == self.threads {
             self.all_busy_since = now;
         }
         // There is room: no more jobs are out than there are threads. A send can only fail when
         // every thread has died, which a caught panic does not do.
-        let sent = self.jobs.try_send(job);
+        let sent = self.jobs.try_send(Order::Call(job));
         debug_assert!(sent.is_ok(), "more jobs are out than there are threads");
     }
 }
 
 /// One handler thread.
-struct Thread {
+pub(crate) struct HandlerThread {
     handler: Arc<dyn Handler>,
-    queue: Receiver<Job>,
+    queue: Receiver<Order>,
     report: Sender<Outcome>,
     wake: Wake,
     buffer_response: usize,
 }
 
-impl Thread {
+impl HandlerThread {
     fn run(&self) {
-        while let Ok(job) = self.queue.recv() {
-            let began = clock::now();
-            let key = job.key;
-            let request = match job.work {
-                Work::Handle(request) => request,
-                Work::Stream(pieces, pipe) => {
-                    self.stream(key, pieces, &pipe, began);
-                    continue;
-                }
-            };
-            let answer = match call(self.handler.as_ref(), request) {
-                Ok(response) => match response.into_parts() {
-                    (parts, Body::Stream { length, source }) => {
-                        let pipe = Pipe::new(self.buffer_response);
-                        let streamed = Answer::Streamed(Box::new(parts), length, pipe.clone());
-                        self.tell(Outcome::Answer(key, streamed, None));
-                        self.stream(key, source, &pipe, began);
-                        continue;
-                    }
-                    (parts, body) => Answer::Whole(Box::new(Response::from_parts(parts, body))),
-                },
-                Err(message) => Answer::Panicked(message),
-            };
-            self.tell(Outcome::Answer(key, answer, Some(clock::now().since(began))));
+        while let Some(order) = self.await_order() {
+            if let Order::Call(job) = order {
+                self.run_job(job);
+            }
         }
+    }
+
+    /// The next order, if there is one.
+    pub(crate) fn poll_order(&self) -> Option<Order> {
+        self.queue.try_recv().ok()
+    }
+
+    /// Waits for the next order; `None` once there is no pool any more.
+    pub(crate) fn await_order(&self) -> Option<Order> {
+        self.queue.recv().ok()
+    }
+
+    /// Makes a call, and tells the loop what has come of it.
+    pub(crate) fn run_job(&self, job: Job) {
+        let began = clock::now();
+        let key = job.key;
+        let request = match job.work {
+            Work::Handle(request) => request,
+            Work::Stream(pieces, pipe) => return self.stream(key, pieces, &pipe, began),
+        };
+        let answer = match call(self.handler.as_ref(), request) {
+            Ok(response) => match response.into_parts() {
+                (parts, Body::Stream { length, source }) => {
+                    let pipe = Pipe::new(self.buffer_response);
+                    let streamed = Answer::Streamed(Box::new(parts), length, pipe.clone());
+                    self.tell(Outcome::Answer(key, streamed, None));
+                    return self.stream(key, source, &pipe, began);
+                }
+                (parts, body) => Answer::Whole(Box::new(Response::from_parts(parts, body))),
+            },
+            Err(message) => Answer::Panicked(message),
+        };
+        self.tell(Outcome::Answer(key, answer, Some(clock::now().since(began))));
     }
 
     /// Makes pieces until there are no more, or the pipe is full.

@@ -96,7 +96,6 @@ def lent(base: type[Any], head_limits: HeadLimits) -> type[Any]:
 
 def _lent_httptools(base: type[Any], head_limits: HeadLimits) -> type[Any]:
     # Called for every request: each is looked up once, and nothing goes through super().
-    message_begins = base.on_message_begin
     headers_complete = base.on_headers_complete
     message_complete = base.on_message_complete
     response_complete = base.on_response_complete
@@ -104,21 +103,26 @@ def _lent_httptools(base: type[Any], head_limits: HeadLimits) -> type[Any]:
 
     class HttpTools(_Lent, base):  # type: ignore[misc]
         limits = head_limits
-        arriving = False
-        in_head = False
+        #: The scope of the last request that has arrived whole. Uvicorn makes a new one with the
+        #: first byte of each, and its cycle when the head is whole.
+        whole: Any = None
 
-        def on_message_begin(self) -> None:
-            self.arriving = self.in_head = True
-            message_begins(self)
+        @property
+        def arriving(self) -> bool:
+            return self.scope is not self.whole
+
+        @property
+        def in_head(self) -> bool:
+            cycle = self.cycle
+            return self.arriving and (cycle is None or cycle.scope is not self.scope)
 
         def on_headers_complete(self) -> None:
-            self.in_head = False
             if refusal(len(self.url), self.headers):
                 self._refuse_head(self.url, self.headers)
             headers_complete(self)
 
         def on_message_complete(self) -> None:
-            self.arriving = False
+            self.whole = self.scope
             message_complete(self)
 
         def on_response_complete(self) -> None:
@@ -129,10 +133,8 @@ def _lent_httptools(base: type[Any], head_limits: HeadLimits) -> type[Any]:
                 # What Uvicorn does then, without a timer: the deadline of an idle connection
                 # travels with it, and is the native half's.
                 self.server_state.total_requests += 1
-            if self.arriving or not self.cycle.response_complete:
-                self.transport.responded(self.standing())
-            else:
-                self.transport.responded(REST)
+            at_rest = self.scope is self.whole and self.cycle.response_complete
+            self.transport.responded(REST if at_rest else self.standing())
 
     return HttpTools
 

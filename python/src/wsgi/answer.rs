@@ -1,8 +1,8 @@
 //! What an application returns becomes a response.
 //!
-//! A list is a body that is there; its length is known, and declared. Anything else is iterated: up to
-//! its first piece here, since until then the application may change its mind about the head, and then
-//! while it is sent. HEAD, 204 and 304 take no piece more than the head needs.
+//! A list is a body that is there; its length is known, and declared. Anything else is iterated: up
+//! to its first piece here, since until then the application may change its mind about the head,
+//! and then while it is sent. HEAD, 204 and 304 take no piece more than the head needs.
 //!
 //! Not here: the call itself (`wsgi`), the pieces that follow (`body`), framing (`maitred::http`).
 
@@ -26,7 +26,8 @@ const JOINED_MAX: usize = 256 << 10;
 /// Turns what the application has returned into a response.
 ///
 /// # Errors
-/// What the application has raised, or has to be told; nothing has been sent, and 500 is the answer.
+/// What the application has raised, or has to be told; nothing has been sent, and 500 is the
+/// answer.
 pub(super) fn answer(
     result: Bound<'_, PyAny>,
     start: &StartResponse,

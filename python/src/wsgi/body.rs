@@ -1,8 +1,8 @@
 //! A body that an application makes while it is sent: its iterable, pulled piece by piece.
 //!
-//! Each piece takes the GIL for as long as the application needs to make it. Whatever becomes of the
-//! response, `close` is called exactly once: after the last piece, after a failure, and when the
-//! client has gone (the engine then drops the body, in a thread that runs handlers).
+//! Each piece takes the GIL for as long as the application needs to make it. Whatever becomes of
+//! the response, `close` is called exactly once: after the last piece, after a failure, and when
+//! the client has gone (the engine then drops the body, in a thread that runs handlers).
 //!
 //! Not here: the first piece, before which the head cannot leave (`answer`).
 
@@ -15,6 +15,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyIterator, PyList, PyTuple};
 
+use super::attached;
 use super::failure::Subject;
 use super::start_response::not_bytes;
 
@@ -51,7 +52,7 @@ impl Iterator for Streamed {
         }
         let piece = match self.ready.pop_front() {
             Some(piece) => Ok(Some(piece)),
-            None => Python::attach(|py| self.pull(py)),
+            None => attached(|py| self.pull(py)),
         };
         match piece {
             Ok(Some(piece)) => self.within_length(piece).map(Ok),
@@ -120,8 +121,7 @@ impl Closing {
 
     pub(super) fn close(&mut self) {
         let Some(close) = self.close.take() else { return };
-        // None while the interpreter ends, which no application expects to outlive.
-        let _ended = Python::try_attach(|py| {
+        attached(|py| {
             if let Err(error) = close.bind(py).call0() {
                 self.subject.log(py, &error);
             }

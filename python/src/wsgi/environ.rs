@@ -1,7 +1,7 @@
 //! `environ`: a request as PEP 3333 has it.
 //!
-//! Most of it is the same for every request of a listener. That part is made once and copied, with a
-//! place for whatever is always set, so that the copy rarely has to grow.
+//! Most of it is the same for every request of a listener. That part is made once and copied, with
+//! a place for whatever is always set, so that the copy rarely has to grow.
 //!
 //! Not here: names of fields (`names`), whom a proxy speaks for (`forwarded`), the body (`input`).
 
@@ -325,7 +325,8 @@ fn text<'py>(py: Python<'py>, bytes: &[u8]) -> Bound<'py, PyString> {
     }
 }
 
-/// What is left of a path beneath the root. A proxy may have cut the root off already: then all of it.
+/// What is left of a path beneath the root. A proxy may have cut the root off already: then all of
+/// it.
 fn below<'a>(path: &'a [u8], root: &[u8]) -> &'a [u8] {
     match path.strip_prefix(root) {
         Some(rest) if rest.is_empty() || rest[0] == b'/' => rest,

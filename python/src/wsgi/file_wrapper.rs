@@ -56,8 +56,9 @@ pub(super) struct Stretch {
 }
 
 impl FileWrapper {
-    /// What is left of the file from where it stands, at most `declared` bytes, as the system has it.
-    /// `None` where only reading it shows what it holds, or where it has less than was declared.
+    /// What is left of the file from where it stands, at most `declared` bytes, as the system has
+    /// it. `None` where only reading it shows what it holds, or where it has less than was
+    /// declared.
     pub(super) fn stretch(&self, py: Python<'_>, declared: Option<u64>) -> Option<Stretch> {
         let filelike = system_file(self.filelike.bind(py)).ok()??;
         let number: i32 = filelike.call_method0(intern!(py, "fileno")).ok()?.extract().ok()?;

@@ -1,7 +1,7 @@
 //! Who the client is, where a trusted proxy says so: X-Forwarded-For and X-Forwarded-Proto.
 //!
-//! The rules are Uvicorn's: only a trusted peer is believed, and the client is the rightmost address
-//! that is not itself a trusted proxy's. Pure.
+//! The rules are Uvicorn's: only a trusted peer is believed, and the client is the rightmost
+//! address that is not itself a trusted proxy's. Pure.
 //!
 //! Not here: where the answer goes (`environ`).
 

@@ -8,8 +8,8 @@
 use maitred::app::{HeaderName, HeaderValue, StatusCode};
 use thiserror::Error;
 
-/// What is wrong with a head. The application is at fault, always; it gets this as a ValueError where
-/// it stands, so that the traceback names its line.
+/// What is wrong with a head. The application is at fault, always; it gets this as a ValueError
+/// where it stands, so that the traceback names its line.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub(super) enum HeadError {
     /// Not `DDD reason`.

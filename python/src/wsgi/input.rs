@@ -1,9 +1,10 @@
 //! `wsgi.input`: a request's body as a file that Python reads.
 //!
-//! A body that has arrived is handed out without further ado. One that is still arriving is waited for
-//! without the GIL; what nobody reads stays with the client, whose sending stops for it.
+//! A body that has arrived is handed out without further ado. One that is still arriving is waited
+//! for without the GIL; what nobody reads stays with the client, whose sending stops for it.
 //!
-//! Not here: who takes bytes off the socket (`maitred::worker`), decoding of chunks (`maitred::http`).
+//! Not here: who takes bytes off the socket (`maitred::worker`), decoding of chunks
+//! (`maitred::http`).
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,8 +1,8 @@
 //! WSGI (PEP 3333) on the Rust engine: a callable as a [`Handler`].
 //!
-//! Sockets, HTTP, deadlines and buffers are the engine's, and never wait for the GIL. A handler takes
-//! it once for a request: it makes the environ, calls the application, and looks at what has come back.
-//! A body that goes on after that takes it once for a piece.
+//! Sockets, HTTP, deadlines and buffers are the engine's, and never wait for the GIL. A handler
+//! takes it once for a request: it makes the environ, calls the application, and looks at what has
+//! come back. A body that goes on after that takes it once for a piece.
 //!
 //! ```text
 //!  engine ── Request ─► environ, input ─► application ─► answer ─► Response ── engine
@@ -11,7 +11,8 @@
 //!                                        start_response
 //! ```
 //!
-//! Not here: how an application is found (`host`), HTTP (`maitred::http`), threads (`maitred::worker`).
+//! Not here: how an application is found (`host`), HTTP (`maitred::http`), threads
+//! (`maitred::worker`).
 
 mod answer;
 mod body;
@@ -25,6 +26,7 @@ mod names;
 mod start_response;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use maitred::app::header::{CONTENT_TYPE, SERVER};
 use maitred::app::{
@@ -44,6 +46,28 @@ use start_response::StartResponse;
 
 const SERVER_NAME: HeaderValue = HeaderValue::from_static("maitred");
 const PLAIN_TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+
+/// Calls of applications that are out.
+static CALLS: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether a call is out, or something is that may call. While there is one the interpreter cannot
+/// be ended: a thread that asks for the GIL after that is torn off its stack.
+pub(crate) fn is_in_a_call() -> bool {
+    CALLS.load(Ordering::Relaxed) > 0
+}
+
+/// Runs what belongs to an application, with the GIL.
+fn attached<T>(run: impl FnOnce(Python<'_>) -> T) -> T {
+    struct Out;
+    impl Drop for Out {
+        fn drop(&mut self) {
+            CALLS.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+    CALLS.fetch_add(1, Ordering::Relaxed);
+    let _out = Out;
+    Python::attach(run)
+}
 
 /// Serves a WSGI application until the master has no more use for this worker.
 ///
@@ -75,9 +99,15 @@ struct Wsgi {
 
 impl Handler for Wsgi {
     fn handle(&self, request: Request) -> Response {
-        let mut response = Python::attach(|py| self.call(py, request));
+        let mut response = attached(|py| self.call(py, request));
         self.finish(&mut response);
         response
+    }
+
+    /// Objects that are good for one thread, such as SQLite's connections, are made by many
+    /// applications while they are imported: in the thread that serves.
+    fn shares_its_thread(&self) -> bool {
+        true
     }
 
     /// A thread keeps its Python thread state for as long as it lives. Otherwise each request would
@@ -86,8 +116,8 @@ impl Handler for Wsgi {
         Python::attach(|py| {
             py.detach(|| {
                 run();
-                // Going back into Python may mean an interpreter that is ending: a thread that asks it
-                // for the GIL then is torn off its stack. The process ends without this one.
+                // Going back into Python may mean an interpreter that is ending: a thread that asks
+                // it for the GIL then is torn off its stack. The process ends without this one.
                 loop {
                     std::thread::park();
                 }

@@ -9,8 +9,8 @@ use maitred::app::HeaderName;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-/// Names of fields that are kept as Python strings. Clients invent names; an application meets a few
-/// dozen, and whoever comes later than that has its own made for each request.
+/// Names of fields that are kept as Python strings. Clients invent names; an application meets a
+/// few dozen, and whoever comes later than that has its own made for each request.
 const NAMES_MAX: usize = 256;
 
 /// Bytes of the longest name that is kept.
@@ -48,9 +48,9 @@ impl Names {
     }
 }
 
-/// `accept-language` is `HTTP_ACCEPT_LANGUAGE` (RFC 3875 section 4.1.18). A name with an underscore has
-/// no key: it could not be told from its neighbour with a hyphen, and has been used to get past proxies
-/// that look for that one.
+/// `accept-language` is `HTTP_ACCEPT_LANGUAGE` (RFC 3875 section 4.1.18). A name with an underscore
+/// has no key: it could not be told from its neighbour with a hyphen, and has been used to get past
+/// proxies that look for that one.
 fn key_of(name: &str) -> Option<String> {
     if name.contains('_') {
         return None;

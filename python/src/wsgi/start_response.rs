@@ -1,7 +1,7 @@
 //! `start_response`, and the `write` that it answers with.
 //!
-//! Mistakes are raised where the application makes them, as ValueError, TypeError or AssertionError, so
-//! that its own traceback shows the line.
+//! Mistakes are raised where the application makes them, as ValueError, TypeError or
+//! AssertionError, so that its own traceback shows the line.
 //!
 //! Not here: what a head may say (`head`), what becomes of the response (`answer`).
 
@@ -19,8 +19,8 @@ use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
 use super::head::{self, HeadError};
 
-/// Bytes that an application may `write` before it returns: they are kept until then. An application
-/// that makes more than that yields it, piece by piece.
+/// Bytes that an application may `write` before it returns: they are kept until then. An
+/// application that makes more than that yields it, piece by piece.
 const WRITTEN_MAX: usize = 64 << 20;
 
 /// What an application is called with as `start_response`.

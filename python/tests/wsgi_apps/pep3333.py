@@ -183,7 +183,7 @@ def begins_twice(environ, start_response):
 
 
 def declared(environ, start_response):
-    """Content-Length as the target says; the body: `pieces` of three bytes, listed or iterated."""
+    """Content-Length is in the target; `pieces` of three bytes each, as a list or iterated."""
     _, kind, length, pieces = environ["PATH_INFO"].strip("/").split("/")
     start_response("200 OK", [*TEXT, ("Content-Length", length)])
     body = [b"abc"] * int(pieces)
@@ -305,6 +305,24 @@ def thread(environ, start_response):
     return [json.dumps([threading.get_native_id(), LOCAL.requests, os.getpid()]).encode()]
 
 
+def sleeps(environ, start_response):
+    """Takes as many milliseconds as the target says, and tells its thread."""
+    if environ["PATH_INFO"] == "/sleeps/100000":
+        sys.stdout.write("sleeping\n")
+        sys.stdout.flush()
+    time.sleep(int(environ["PATH_INFO"].rpartition("/")[2]) / 1000)
+    start_response("200 OK", TEXT)
+    return [str(threading.get_native_id()).encode()]
+
+
+def spins(environ, start_response):
+    """Never ends, and never lets go of the interpreter by itself."""
+    sys.stdout.write("spinning\n")
+    sys.stdout.flush()
+    while True:
+        pass
+
+
 BARRIER = threading.Barrier(4)
 
 
@@ -359,6 +377,8 @@ TARGETS = {
     "upload_fails": upload_fails,
     "file": file_,
     "thread": thread,
+    "sleeps": sleeps,
+    "spins": spins,
     "together": together,
     "streams": streams,
 }
