@@ -8,16 +8,12 @@
 //! and the two are loop and handler thread as ever, until calls are quick again.
 //!
 //! ```text
-//!  first thread   turn, lays down, call, takes up, turn …   call ─── … ─── follows: jobs by queue
-//! ─┐
-//!                               │ ▲                         │                                     
-//! ▲
-//!  the place                    ▼ │ worker                  ▼ worker                        worker
-//! │
-//!                                                           │ still there                         
-//! │
-//!  stand-in       asleep, or looks every `STAND_IN_AFTER` ──┴─ leads: turn, turn … lays down
-//! ──────┘ ```
+//!  first thread   turn · lays down · call · takes up · turn …   call ──── … ───── follows: jobs come
+//!                            │              ▲                     │               by queue      ▲
+//!  the place                 ▼    worker    │                     ▼ worker                worker │
+//!                                                                 │ still there                 │
+//!  stand-in       asleep, or looks every `STAND_IN_AFTER` ────────┴─ leads: turn · turn … lays down
+//! ```
 //!
 //! The handler is always called in the same thread. A quick call costs no system call; while calls
 //! come, the stand-in wakes a thousand times a second, and otherwise never.
