@@ -23,7 +23,7 @@ async def lifespan(scope, receive, send):
             scope["state"]["started"] = os.getpid()
             await send({"type": "lifespan.startup.complete"})
         else:
-            print("lifespan shutdown", os.getpid(), file=sys.stderr, flush=True)
+            sys.stderr.write(f"lifespan shutdown {os.getpid()}\n")
             await send({"type": "lifespan.shutdown.complete"})
             return
 
