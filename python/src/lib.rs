@@ -6,7 +6,7 @@
 //!                                        → worker → host → wsgi | asgi
 //! ```
 //!
-//! The server itself knows no Python: it asks the [`host`] for what it needs of an interpreter.
+//! The server itself knows no Python: it asks the `host` for what it needs of an interpreter.
 //!
 //! Not here: dispatch, lending, supervision, HTTP (the crate `maitred`).
 

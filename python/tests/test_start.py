@@ -171,6 +171,19 @@ def test_a_module_alone_without_an_application(serve: Command, folder: Path) -> 
     assert said.count("module 'empty' has no attribute 'application' or 'app'") == 1, said
 
 
+@pytest.mark.parametrize("flags", [["--accept", "shared"], ["--threads", "4"]])
+def test_what_a_loop_cannot_have_is_told_once(
+    serve: Command, folder: Path, flags: list[str]
+) -> None:
+    # The interface is found out by the worker; another start would end the same way.
+    (folder / "looped.py").write_text("async def app(scope, receive, send): pass\n")
+    code, said = run([*serve, "looped:app", *flags], folder)
+    assert code == 4, said
+    by_workers = [line for line in said.splitlines() if " ERROR " in line and "worker=" in line]
+    assert len(by_workers) == 1, said
+    assert f"{flags[0]}: " in by_workers[0], said
+
+
 def test_a_failing_import_shows_its_traceback_once(serve: Command, folder: Path) -> None:
     (folder / "broken.py").write_text("import shop\n\ndef deep():\n    return 1 / 0\n\ndeep()\n")
     code, said = run([*serve, "broken:app"], folder)

@@ -46,10 +46,10 @@ pub(crate) fn serve(
     settings: Arc<Settings>,
     inheritance: Inheritance,
 ) -> Result<(), PythonError> {
-    if settings.accept.arm.is_kernels() {
-        let refusal = "--accept: the loop of an ASGI application takes its connections from the \
-                       master; only WSGI applications can accept themselves";
-        return Err(PythonError::Failed(refusal.into()));
+    if let Some(refusal) = refusal(&settings) {
+        // Another start would end the same way.
+        let (summary, traceback) = (refusal.to_owned(), String::new());
+        return Err(PythonError::Application { summary, traceback });
     }
     let limits = HeadLimits::new(&settings.http);
     let core = Core::new(Arc::clone(&settings), inheritance)
@@ -62,6 +62,22 @@ pub(crate) fn serve(
         });
         served.map(|_| ()).map_err(|error| failure(py, &error))
     })
+}
+
+/// What was asked for, and an ASGI application cannot have; whether it is one, only its worker knows.
+fn refusal(settings: &Settings) -> Option<&'static str> {
+    if settings.accept.arm.is_kernels() {
+        return Some(
+            "--accept: the loop of an ASGI application takes its connections from the master; only \
+             WSGI applications can accept themselves",
+        );
+    }
+    if settings.threads > 1 {
+        return Some(
+            "--threads: an ASGI application runs on the worker's loop; -w has more of them",
+        );
+    }
+    None
 }
 
 /// What the Python half must know, by name; see `maitred.asgi.options`.
