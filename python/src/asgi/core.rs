@@ -41,6 +41,7 @@ use tracing::warn;
 use crate::asgi::intake::Intake;
 use crate::asgi::pace::{Moment, Pace};
 use crate::asgi::session::{Ending, Session, Stage, Standing};
+use crate::asgi::usual::Usual;
 
 pub(super) const CHANNEL: Token = Token(0);
 const TIMER: Token = Token(1);
@@ -97,6 +98,7 @@ pub(super) struct Core {
     /// When this turn began, or what is being done.
     pub(super) now: Nanos,
     pub(super) pace: Pace,
+    usual: Usual,
     pub(super) scratch: Vec<u8>,
     /// To be claimed, in order.
     pub(super) unclaimed: VecDeque<SessionKey>,
@@ -149,6 +151,7 @@ impl Core {
         };
         Ok(Core {
             pace: Pace::new(settings.stall_after),
+            usual: Usual::default(),
             settings,
             who: inheritance.incarnation,
             doing: page.doing(),
@@ -303,6 +306,7 @@ impl Core {
         let took = self.now.since(began);
         if let Some(spent) = spent {
             self.page.add_service(spent + took);
+            self.usual.learn(spent + took, self.settings.stall_after);
         }
         if failed {
             self.page.count_error();
@@ -394,13 +398,18 @@ impl Core {
 
     /// What begins now may keep this worker: the master looks after it, if there is another loan
     /// that somebody else could serve.
+    ///
+    /// What lasts as long as it usually does is no reason: where every handler takes a millisecond, a
+    /// connection that moves waits for the same elsewhere, and moving costs. So the turn counts from
+    /// when it is about to be unusual.
     fn enter_turn(&mut self) {
         self.now = clock::now();
-        self.page.turn_entered(self.now);
+        let since = self.now + self.usual.grace(self.settings.stall_after);
+        self.page.turn_entered(since);
         if self.sessions.len() > 1
             && let Some(stall_after) = self.page.alarm_wanted()
         {
-            self.alarm.wind(self.now, stall_after);
+            self.alarm.wind(since, stall_after);
         }
     }
 

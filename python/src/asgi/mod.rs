@@ -24,6 +24,7 @@ mod shared;
 mod steps;
 mod stream;
 mod transport;
+mod usual;
 mod worker;
 
 use std::sync::Arc;
