@@ -44,15 +44,14 @@ pub(super) fn print(
         }
         let key = flag.name.trim_start_matches('-');
         let (values, origin) = value(flag, serve, variables, &file);
-        let origin = match origin {
-            Origin::Typed => "typed".to_owned(),
-            Origin::Named(name) => name,
-            Origin::Default => "default".to_owned(),
+        let values = values.as_deref().map(written).unwrap_or_default();
+        // Some defaults are words about what is found out: none of them belongs into a file.
+        let (mark, origin) = match origin {
+            Origin::Typed => ("", "typed".to_owned()),
+            Origin::Named(name) => ("", name),
+            Origin::Default => ("# ", "default".to_owned()),
         };
-        let line = match values {
-            Some(values) => format!("{key} = {}", written(&values)),
-            None => format!("# {key} ="),
-        };
+        let line = format!("{mark}{key} = {values}");
         // A string takes whatever is written.
         let _ = writeln!(text, "{line:<50} # {origin}");
     }
@@ -91,11 +90,44 @@ fn written(values: &[String]) -> String {
         number if number.parse::<i64>().is_ok_and(|read| read.to_string() == number) => {
             value.clone()
         }
-        // What Rust escapes, TOML reads.
-        text => format!("{text:?}").replace("\\'", "'"),
+        text => quoted(text),
     };
     match values {
         [single] => one(single),
         several => format!("[{}]", several.iter().map(one).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// A basic string (TOML 1.0, "String").
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for one in text.chars() {
+        match one {
+            '"' | '\\' => quoted.extend(['\\', one]),
+            control if control.is_control() => {
+                // A string takes whatever is written.
+                let _ = write!(quoted, "\\u{:04X}", u32::from(control));
+            }
+            plain => quoted.push(plain),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        for text in ["plain", "it's", "a \"b\" \\c", "\u{1b}[31m\n\0", "é", "7x", "1.5", "-0"] {
+            let line = format!("key = {}", written(&[text.to_owned()]));
+            let read: toml::Table = toml::from_str(&line).unwrap();
+            assert_eq!(read["key"].as_str(), Some(text), "{line}");
+        }
+        for text in ["true", "42", "-1"] {
+            assert_eq!(written(&[text.to_owned()]), text);
+        }
     }
 }

@@ -7,7 +7,7 @@
 
 use tracing::{error, info, warn};
 
-use crate::config::Settings;
+use crate::config::{App, Settings};
 use crate::master::Master;
 use crate::supervise::hang::HangJudge;
 use crate::supervise::recycling::Recycling;
@@ -15,7 +15,12 @@ use crate::supervise::recycling::Recycling;
 impl Master {
     /// HUP: takes over what has changed, and replaces the workers.
     pub(super) fn reload(&mut self) {
-        match (self.hooks.settings_again)() {
+        let settings = (self.hooks.settings_again)();
+        let settings = settings.and_then(|new| match impossible(&self.settings, &new) {
+            Some(fault) => Err(fault.to_owned()),
+            None => Ok(new),
+        });
+        match settings {
             Ok(settings) => self.take_over(settings),
             Err(faults) => {
                 for fault in faults.lines() {
@@ -63,7 +68,6 @@ impl Master {
         self.settings = Settings {
             binds: old.binds.clone(),
             listen: old.listen,
-            accept: old.accept,
             credit: old.credit,
             queue_timeout: old.queue_timeout,
             max_queue: old.max_queue,
@@ -82,12 +86,23 @@ impl Master {
     }
 }
 
+/// What would part workers from their master: they would go by it, and it cannot.
+fn impossible(old: &Settings, new: &Settings) -> Option<&'static str> {
+    let is_command = |settings: &Settings| matches!(settings.app, App::Command(_));
+    if old.accept != new.accept {
+        return Some("accept has changed: USR2 or a restart takes it over");
+    }
+    if is_command(old) != is_command(new) {
+        return Some("command has come or gone: USR2 or a restart takes it over");
+    }
+    None
+}
+
 /// Settings that have changed, and that this image cannot change.
 fn kept(old: &Settings, new: &Settings) -> Vec<&'static str> {
     let changed = [
         ("bind", old.binds != new.binds),
         ("backlog, defer-accept, unix-mode", old.listen != new.listen),
-        ("accept", old.accept != new.accept),
         ("credit", old.credit != new.credit),
         ("queue-timeout", old.queue_timeout != new.queue_timeout),
         ("max-queue", old.max_queue != new.max_queue),
