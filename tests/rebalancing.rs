@@ -70,7 +70,9 @@ fn auto_idle_connections_of_a_stopped_worker_are_answered_by_another() {
 }
 
 fn auto_idle_connections_of_a_busy_worker_are_answered_by_another(threads: &str, work: &str) {
-    let server = start("auto", 2, &["--threads", threads]);
+    // A worker that this machine has not run for a millisecond shall not be taken for stuck: what is
+    // sent to it must reach it, and what comes behind its answer too.
+    let server = start("auto", 2, &["--threads", threads, "--stall-after", "100ms"]);
     let ((victim, mut its), (other, _others)) = idle_at_two(&server);
     let mut busy = its.pop().expect("it holds some");
     let idle_ticks = cpu_ticks(victim);
