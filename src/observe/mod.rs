@@ -17,3 +17,4 @@ pub mod log_line;
 pub mod logging;
 pub mod lossy;
 pub mod status;
+pub mod view;

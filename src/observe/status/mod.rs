@@ -24,7 +24,7 @@ use crate::exit::StatusExit;
 use crate::sys::locked_file;
 
 #[cfg(feature = "cli")]
-pub use json::{SCHEMA, json};
+pub use json::{json, view};
 pub use text::Text;
 
 /// One look at a status file.
