@@ -63,6 +63,12 @@ pub mod app;
 
 pub mod observe;
 
+#[cfg(feature = "top")]
+#[cfg(not(loom))]
+pub mod top;
+
+pub mod admin;
+
 #[cfg(feature = "experiments")]
 #[cfg(not(loom))]
 pub mod experiment;

@@ -25,6 +25,8 @@ pub mod resolve;
 mod settling;
 mod shell;
 mod status;
+#[cfg(feature = "top")]
+mod top;
 pub mod values;
 mod watching;
 
@@ -93,6 +95,8 @@ fn run_as(arguments: &[OsString], handler: impl Handler, python: Option<&dyn Pyt
         RawCommand::Worker(raw) => (raw, Task::Work),
         RawCommand::Check(raw) => (raw, Task::Check),
         RawCommand::Status(raw) => return status::run(&program, &raw),
+        #[cfg(feature = "top")]
+        RawCommand::Top(raw) => return top::run(&program, &raw),
         #[cfg(feature = "experiments")]
         RawCommand::Bench(raw) => return bench::run(&program, arguments, &raw),
     };

@@ -7,6 +7,8 @@
 //! Not here: what the values mean and how far they may go (`resolve`).
 
 mod python;
+#[cfg(feature = "top")]
+mod top;
 
 use std::ffi::OsString;
 
@@ -17,6 +19,8 @@ use crate::cli::values::{show_duration, show_size};
 use crate::config::{Arm, Bind, Settings, WORKERS_DEFAULT_MAX};
 
 pub use python::RawPython;
+#[cfg(feature = "top")]
+pub use top::RawTop;
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -43,6 +47,9 @@ pub enum RawCommand {
     Check(Box<RawServe>),
     /// Say what a server does and has done, from its --status-file
     Status(RawStatus),
+    /// Show a server in this terminal, once a second, from its admin address
+    #[cfg(feature = "top")]
+    Top(RawTop),
     /// Measure ways of distributing connections side by side
     #[cfg(feature = "experiments")]
     Bench(RawBench),

@@ -20,6 +20,8 @@ fn raw_serve(arguments: &[&str]) -> RawServe {
     match Raw::from_arg_matches(&matches).unwrap().command {
         RawCommand::Serve(raw) | RawCommand::Worker(raw) | RawCommand::Check(raw) => *raw,
         RawCommand::Status(_) => unreachable!("`serve` was typed"),
+        #[cfg(feature = "top")]
+        RawCommand::Top(_) => unreachable!("`serve` was typed"),
         #[cfg(feature = "experiments")]
         RawCommand::Bench(_) => unreachable!("`serve` was typed"),
     }
