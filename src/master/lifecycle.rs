@@ -282,7 +282,8 @@ impl Master {
             Ok(pid) => info!(worker = who.slot.0, gen = who.generation.0, pid, "worker started"),
             Err(cause) => {
                 error!(worker = who.slot.0, gen = who.generation.0, %cause, "starting a worker");
-                self.supervisor.handle_spawn_failed(who, self.now);
+                let restart = self.supervisor.handle_spawn_failed(who, self.now);
+                self.counters.count_restart(restart);
             }
         }
     }

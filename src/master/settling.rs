@@ -66,7 +66,8 @@ impl Master {
             member.channel.dispose();
         }
         self.log_account();
-        self.supervisor.handle_exited(who, how, self.now);
+        let restart = self.supervisor.handle_exited(who, how, self.now);
+        self.counters.count_restart(restart);
     }
 
     /// Settles one loan; true if its client loses an answer by it.

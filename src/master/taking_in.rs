@@ -77,6 +77,9 @@ impl Master {
         });
         for id in silent {
             self.park(id);
+        for failure in self.acceptor.take_failures() {
+            self.counters.count_accept_error(failure);
+        }
         }
         stopped
     }
