@@ -130,6 +130,7 @@ pub fn resolve(raw: &RawServe, surroundings: &Surroundings<'_>) -> Result<Resolv
         worker_header,
         access_log,
         status_file,
+        admin: Vec::new(),
         config: surroundings.config.clone(),
         chdir: place.chdir,
         env_file: place.env_file,

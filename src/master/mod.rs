@@ -17,6 +17,7 @@ mod lending;
 mod lifecycle;
 mod lingering;
 mod looking;
+mod metering;
 mod naming;
 mod parked;
 mod pid_file;
@@ -38,6 +39,7 @@ pub mod upgrade;
 mod watching;
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mio::{Events, Poll};
@@ -71,6 +73,7 @@ use crate::supervise::hang::HangJudge;
 use crate::supervise::recycling::Recycling;
 use crate::sys::alarm::Alarm;
 use crate::sys::launch::LaunchCommand;
+use crate::sys::shm::SharedMemory;
 use crate::sys::upgrade::StateFile;
 use crate::sys::{clock, limits, stream};
 use crate::time::Nanos;
@@ -128,6 +131,8 @@ struct Master {
     adopts_orphans: bool,
     stopping: Stopping,
     counters: Counters,
+    /// What the workers add up, where somebody reads it.
+    meters: Option<Arc<SharedMemory>>,
     /// The status file, if there is one.
     publisher: Option<Publisher>,
     shed_log: ShedLog,
