@@ -67,6 +67,9 @@ pub mod app;
 
 pub mod observe;
 
+#[cfg(not(loom))]
+pub mod admin;
+
 #[cfg(feature = "experiments")]
 #[cfg(not(loom))]
 pub mod experiment;
