@@ -33,6 +33,8 @@ pub struct Counters {
     pub reloads_failed: u64,
     /// Upgrades in place that this server has behind it.
     pub upgrades: u64,
+    /// Helper processes of `--admin` started, failed starts included.
+    pub helper_starts: u64,
     breaches: [u64; Breach::ALL.len()],
     outcomes: [u64; Outcome::ALL.len()],
     slots: Vec<SlotCounters>,
@@ -50,7 +52,7 @@ pub struct SlotCounters {
 /// How many numbers have a name.
 pub(super) const NAMED: usize = EVENTS + Breach::ALL.len() + Outcome::ALL.len();
 
-const EVENTS: usize = 12;
+const EVENTS: usize = 13;
 
 impl Counters {
     /// A connection has left the table.
@@ -122,6 +124,7 @@ impl Counters {
             reloads,
             reloads_failed,
             upgrades,
+            helper_starts,
             breaches,
             outcomes,
             slots: _,
@@ -139,6 +142,7 @@ impl Counters {
             ("reloads", reloads),
             ("reloads_failed", reloads_failed),
             ("upgrades", upgrades),
+            ("helper_starts", helper_starts),
         ];
         let outcomes = Outcome::ALL.iter().map(|outcome| outcome.name()).zip(outcomes);
         let breaches = Breach::ALL.iter().map(|breach| breach.name()).zip(breaches);
@@ -165,6 +169,7 @@ impl Counters {
             ("reloads", self.reloads),
             ("reloads_failed", self.reloads_failed),
             ("upgrades", self.upgrades),
+            ("helper_starts", self.helper_starts),
         ]
     }
 }

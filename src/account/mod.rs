@@ -15,6 +15,7 @@
 //! programs read it (`observe::status`).
 
 mod counters;
+mod happened;
 mod outcome;
 pub mod page;
 mod status;
@@ -22,8 +23,12 @@ mod status;
 use std::fmt;
 
 pub use counters::{Counters, SlotCounters};
+pub use happened::{Happened, HappenedKind};
 pub use outcome::{Group, Outcome};
-pub use status::{Phase, ReloadState, ReloadStatus, Status, WorkerStage, WorkerStatus};
+pub use status::{
+    KernelQueue, Phase, Policy, ReloadState, ReloadStatus, Scaling, Status, WorkerStage,
+    WorkerStatus,
+};
 
 /// The connections that are here, by place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
