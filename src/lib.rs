@@ -25,6 +25,8 @@
 //! | account | every connection that was accepted: where it is, or how it has left |
 //! | status file | what a master says of itself, for other processes to read |
 //! | meters | what requests took and came to, added up for each slot in memory that all workers share |
+//! | helper | the process that answers operators at the admin address: a worker without a slot |
+//! | drained | of a slot: out of service, because an operator wants it so |
 //! | intake | where a worker's connections come from: loans, or one of the kernel's ways |
 //! | arm | one way of distributing connections over workers: the master's, or one of the kernel's |
 //! | own | what a worker has accepted itself, in one of the kernel's arms |
@@ -67,7 +69,6 @@ pub mod app;
 
 pub mod observe;
 
-#[cfg(not(loom))]
 pub mod admin;
 
 #[cfg(feature = "experiments")]

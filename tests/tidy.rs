@@ -10,7 +10,7 @@ const MAY_USE: [(&str, &[&str]); 12] = [
     ("ident", &[]),
     ("time", &[]),
     ("config", &["ident", "time"]),
-    ("account", &["ident", "config", "supervise"]),
+    ("account", &["ident", "time", "config", "supervise"]),
     ("loan", &["ident", "time", "config"]),
     ("dispatch", &["ident", "time", "config"]),
     ("supervise", &["ident", "time", "config"]),

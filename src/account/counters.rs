@@ -34,6 +34,8 @@ pub struct Counters {
     pub reloads_failed: u64,
     /// Upgrades in place that this server has behind it.
     pub upgrades: u64,
+    /// Helper processes of `--admin` started, failed starts included.
+    pub helper_starts: u64,
     breaches: [u64; Breach::ALL.len()],
     outcomes: [u64; Outcome::ALL.len()],
     restarts: [u64; Restart::ALL.len()],
@@ -54,7 +56,7 @@ pub struct SlotCounters {
 pub(super) const NAMED: usize =
     EVENTS + Breach::ALL.len() + Outcome::ALL.len() + Restart::ALL.len() + AcceptError::ALL.len();
 
-const EVENTS: usize = 12;
+const EVENTS: usize = 13;
 
 impl Counters {
     /// A connection has left the table.
@@ -139,6 +141,7 @@ impl Counters {
             reloads,
             reloads_failed,
             upgrades,
+            helper_starts,
             breaches,
             outcomes,
             restarts,
@@ -158,6 +161,7 @@ impl Counters {
             ("reloads", reloads),
             ("reloads_failed", reloads_failed),
             ("upgrades", upgrades),
+            ("helper_starts", helper_starts),
         ];
         let outcomes = Outcome::ALL.iter().map(|outcome| outcome.name()).zip(outcomes);
         let breaches = Breach::ALL.iter().map(|breach| breach.name()).zip(breaches);
@@ -197,6 +201,7 @@ impl Counters {
             ("reloads", self.reloads),
             ("reloads_failed", self.reloads_failed),
             ("upgrades", self.upgrades),
+            ("helper_starts", self.helper_starts),
         ]
     }
 }

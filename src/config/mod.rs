@@ -8,6 +8,7 @@
 
 mod accept;
 pub mod limits;
+mod names;
 mod python;
 
 use std::ffi::OsString;

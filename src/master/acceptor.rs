@@ -17,7 +17,7 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 use tracing::{error, info, warn};
 
-use crate::account::AcceptError;
+use crate::account::{AcceptError, KernelQueue};
 use crate::config::{
     ACCEPT_PAUSE, ACCEPT_RETRIES_MAX, Accept, Arm, BLOCKING_ACCEPT_MAX, Bind, LOG_REPEAT_AFTER,
     ListenOptions, Queues,
@@ -369,6 +369,16 @@ impl Acceptor {
         }
         self.watch_all();
         sum
+    }
+
+    /// What waits in the kernel's queues, those together that can say; none if none can.
+    pub(crate) fn kernel_queue(&self) -> Option<KernelQueue> {
+        let queues = self.listeners.iter().flat_map(Listener::all).filter_map(listener::queue);
+        queues.fold(None, |sum, (length, limit)| {
+            let KernelQueue { length: waiting, limit: most } = sum.unwrap_or_default();
+            let (length, limit) = (waiting.saturating_add(length), most.saturating_add(limit));
+            Some(KernelQueue { length, limit })
+        })
     }
 
     /// Stops accepting for a while: trying again at once would only spin.

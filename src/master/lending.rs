@@ -45,8 +45,12 @@ impl Master {
                     Effect::Lend { connection, slot } => self.put_into_outbox(connection, slot),
                     Effect::Recall { slot, count } => self.recall(slot, count),
                     Effect::Rescue { slot, count } => self.rescue(slot, count),
-                    Effect::Watch(slot) => self.watch(slot),
+                    Effect::Watch(slot) => {
+                        self.note_stuck(slot);
+                        self.watch(slot);
+                    }
                     Effect::Unwatch(slot) => {
+                        self.note_moving(slot);
                         if let Some(place) = self.roster.serving(slot) {
                             self.unwatch(place);
                         }

@@ -9,6 +9,7 @@
 //! Not here: decisions (`dispatch`, `supervise`, `stopping`), HTTP (`worker`).
 
 mod acceptor;
+mod admin;
 mod connections;
 pub(crate) mod env_file;
 mod hearing;
@@ -55,6 +56,7 @@ use crate::dispatch::Dispatcher;
 use crate::exit::{Exit, RunError};
 use crate::ident::ConnectionId;
 use crate::master::acceptor::{Acceptor, Stopped};
+use crate::master::admin::Admin;
 use crate::master::connections::{Connection, Connections, Place};
 use crate::master::lingering::{LastAnswer, Linger, Lingering};
 use crate::master::parked::Parked;
@@ -104,6 +106,8 @@ pub struct Hooks {
     pub flush_log: Box<dyn Fn()>,
     /// The settings as they would be now, or everything that is wrong with them, a line each.
     pub settings_again: Box<dyn Fn() -> Result<Settings, String>>,
+    /// Sets what is worth a line of the log; or says why it stays as it is.
+    pub set_log_level: Box<dyn Fn(&str) -> Result<(), String>>,
 }
 
 struct Master {
@@ -133,8 +137,9 @@ struct Master {
     counters: Counters,
     /// What the workers add up, where somebody reads it.
     meters: Option<Arc<SharedMemory>>,
-    /// The status file, if there is one.
-    publisher: Option<Publisher>,
+    /// Where the status is written, if anywhere.
+    publisher: Publisher,
+    admin: Admin,
     shed_log: ShedLog,
     reserve: Reserve,
     /// When this turn began.
@@ -207,6 +212,7 @@ impl Master {
                 Some(Source::Alarm(place)) => self.hear_noise(place, Noise::Alarm),
                 Some(Source::Bell(place)) => self.hear_noise(place, Noise::Bell),
                 Some(Source::Look) => {}
+                Some(Source::Admin) => self.hear_helper(),
                 None => {}
             }
         }
@@ -223,6 +229,7 @@ impl Master {
             self.ended.clear();
         }
         self.watches_missing = self.watch_more();
+        self.tend_admin();
         if cfg!(debug_assertions) {
             self.check_invariants();
         }
@@ -271,6 +278,8 @@ impl Master {
             self.next_report(),
             (owes || self.uncalled).then(|| self.now + DEBTS_PAUSE),
             self.next_leaver(),
+            self.admin.next_deadline(self.now, self.publisher.may_be_asked_at()),
+            self.next_stuck(),
             self.next_refused(),
             self.looks_at_own().then(|| self.now + OWN_LOOK),
         ];
@@ -280,7 +289,7 @@ impl Master {
     /// Whether somebody counts on what workers say of the connections that they accept themselves:
     /// those wake nobody here.
     fn looks_at_own(&self) -> bool {
-        !self.acceptor.lends() && (self.publisher.is_some() || self.recycling.is_some())
+        !self.acceptor.lends() && (self.publisher.is_on() || self.recycling.is_some())
     }
 
     /// A connection without a request may be kept until then at the most, whatever its worker says.

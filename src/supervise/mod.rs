@@ -26,6 +26,7 @@ mod backoff;
 mod breach;
 pub mod flood;
 pub mod hang;
+mod helper;
 mod life;
 mod reason;
 pub mod recycling;
@@ -43,6 +44,7 @@ use crate::supervise::reload::Round;
 use crate::time::Nanos;
 
 pub use breach::Breach;
+pub use helper::HelperLife;
 pub use life::is_late;
 pub use reason::{Cause, Exit, Restart, StartFailure};
 pub use reload::{Reload, ReloadFailure, ReloadReport};

@@ -22,6 +22,7 @@ use crate::config::LISTENERS_MAX;
 use crate::ident::{Generation, Incarnation, ListenerId, Slot};
 use crate::sys::alarm::Alarm;
 use crate::sys::bell::Bell;
+use crate::sys::memory_file::MemoryReader;
 
 /// Names of the variables, as docs/architecture.md lists them.
 pub const CHANNEL_VARIABLE: &str = "MAITRED_CHANNEL_FD";
@@ -40,13 +41,18 @@ pub const SLOT_VARIABLE: &str = "MAITRED_SLOT";
 /// The generation.
 pub const GENERATION_VARIABLE: &str = "MAITRED_GENERATION";
 
+/// The helper's end of its channel.
+pub const ADMIN_VARIABLE: &str = "MAITRED_ADMIN_FD";
+/// The memory in which the master writes its status for the helper.
+pub const STATUS_VARIABLE: &str = "MAITRED_STATUS_FD";
+
 /// Where the configuration file was that the master goes by.
 pub const CONFIG_PATH_VARIABLE: &str = "MAITRED_CONFIG_PATH";
 /// What it said.
 pub const CONFIG_TEXT_VARIABLE: &str = "MAITRED_CONFIG_TEXT";
 
 /// All of them.
-pub const VARIABLES: [&str; 10] = [
+pub const VARIABLES: [&str; 12] = [
     CHANNEL_VARIABLE,
     PAGE_VARIABLE,
     ALARM_VARIABLE,
@@ -55,6 +61,8 @@ pub const VARIABLES: [&str; 10] = [
     LISTENERS_VARIABLE,
     SLOT_VARIABLE,
     GENERATION_VARIABLE,
+    ADMIN_VARIABLE,
+    STATUS_VARIABLE,
     CONFIG_PATH_VARIABLE,
     CONFIG_TEXT_VARIABLE,
 ];
@@ -76,6 +84,19 @@ pub struct Inheritance {
     pub listeners: Vec<(ListenerId, OwnedFd)>,
     /// Who it is.
     pub incarnation: Incarnation,
+}
+
+/// What the helper process has from its master.
+#[derive(Debug)]
+pub struct HelperInheritance {
+    /// Its end of the channel.
+    pub channel: OwnedFd,
+    /// What the master writes of itself.
+    pub status: MemoryReader,
+    /// The memfd of the server's meters; none where the master could not make it.
+    pub meters: Option<OwnedFd>,
+    /// Where operators connect to.
+    pub listeners: Vec<(ListenerId, OwnedFd)>,
 }
 
 /// Why this process is no worker.
@@ -115,18 +136,11 @@ impl Inheritance {
             alarm: alarm.map(own_alarm).transpose()?,
             bell: bell.map(|bell| own(BELL_VARIABLE, bell).map(Bell::adopt)).transpose()?,
             meters: meters.map(|meters| own(METERS_VARIABLE, meters)).transpose()?,
-            listeners: listeners
-                .into_iter()
-                .map(|(listener, number)| Ok((listener, own_listener(number)?)))
-                .collect::<Result<_, InheritError>>()?,
+            listeners: own_listeners(listeners)?,
             incarnation: Incarnation { slot: Slot(slot), generation: Generation(generation) },
         };
         inheritance.check(channel, page)?;
-        for variable in VARIABLES {
-            // SAFETY: called at start, before this process has a second thread (documented above),
-            // so nobody reads the environment meanwhile.
-            unsafe { env::remove_var(variable) };
-        }
+        remove_variables();
         Ok(inheritance)
     }
 
@@ -141,6 +155,37 @@ impl Inheritance {
             }
         }
         Ok(())
+    }
+}
+
+impl HelperInheritance {
+    /// Takes over what the master passed. To be called once, at start, before any other thread.
+    ///
+    /// # Errors
+    /// This process was not started as a helper.
+    pub fn take() -> Result<Self, InheritError> {
+        let (channel, status) = (number(ADMIN_VARIABLE)?, number(STATUS_VARIABLE)?);
+        let (meters, listeners) = (optional(METERS_VARIABLE)?, numbered_listeners()?);
+        let inheritance = HelperInheritance {
+            channel: own(ADMIN_VARIABLE, channel)?,
+            status: MemoryReader::adopt(own(STATUS_VARIABLE, status)?),
+            meters: meters.map(|meters| own(METERS_VARIABLE, meters)).transpose()?,
+            listeners: own_listeners(listeners)?,
+        };
+        if sockopt::socket_type(&inheritance.channel) != Ok(SocketType::SEQPACKET) {
+            return Err(invalid(ADMIN_VARIABLE, channel));
+        }
+        remove_variables();
+        Ok(inheritance)
+    }
+}
+
+/// To be called at start, before this process has a second thread.
+fn remove_variables() {
+    for variable in VARIABLES {
+        // SAFETY: before this process has a second thread (documented above and at the callers), so
+        // nobody reads the environment meanwhile.
+        unsafe { env::remove_var(variable) };
     }
 }
 
@@ -182,6 +227,12 @@ fn read_listeners(value: &str) -> Option<Vec<(ListenerId, RawFd)>> {
     // Each is owned by one alone.
     let fits = listeners.len() <= LISTENERS_MAX && numbers.len() == listeners.len();
     fits.then_some(listeners)
+}
+
+fn own_listeners(
+    listeners: Vec<(ListenerId, RawFd)>,
+) -> Result<Vec<(ListenerId, OwnedFd)>, InheritError> {
+    listeners.into_iter().map(|(listener, number)| Ok((listener, own_listener(number)?))).collect()
 }
 
 fn own_listener(number: RawFd) -> Result<OwnedFd, InheritError> {

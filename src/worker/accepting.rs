@@ -207,6 +207,11 @@ impl Accepting {
         }
     }
 
+    /// Connections that may be open here at the same time.
+    pub(crate) fn open_max(&self) -> u32 {
+        self.accept.open_max
+    }
+
     /// Whether connections are taken that no thread is free for.
     pub(crate) fn is_eager(&self) -> bool {
         self.accept.eager || self.is_emptying()

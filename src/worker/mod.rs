@@ -10,6 +10,7 @@
 mod accepting;
 mod access;
 pub mod alarm;
+pub mod alone;
 mod answering;
 mod baton;
 pub mod deadlines;

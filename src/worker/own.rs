@@ -13,7 +13,6 @@ use std::time::Duration;
 use mio::Events;
 
 use crate::app::Origin;
-use crate::config::LOANS_MAX;
 use crate::http::Connection;
 use crate::sys::stream;
 use crate::time::Nanos;
@@ -79,7 +78,7 @@ impl Worker {
 
     /// Whether a connection that waits in the kernel may be this worker's now.
     fn may_accept(&self) -> bool {
-        let has_place = self.shell.open < LOANS_MAX;
+        let has_place = self.shell.open < self.accepting.open_max();
         // Where it blocks, it accepts in one place alone.
         let in_turn = !self.accepting.blocks();
         has_place && in_turn && (self.accepting.is_eager() || self.shell.may_claim())

@@ -567,6 +567,15 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Upgrades in place that this server has behind it.",
         read: |view| event(view, "upgrades"),
     },
+    Family {
+        name: "maitred_helper_starts",
+        unit: None,
+        kind: Kind::Counter,
+        labels: NONE,
+        help: "Processes started to serve the admin address; one, and one more for each upgrade or other \
+               address, as long as none dies.",
+        read: |view| event(view, "helper_starts"),
+    },
 ];
 
 fn sample<const N: usize>(labels: [&str; N], value: Value) -> Sample {

@@ -21,7 +21,7 @@ pub fn fill<M: Readable>(reader: &Reader<M>, view: &mut View) {
             fill_slot(&reading, slot);
         }
     }
-    view.jain = fairness(view, &answered);
+    view.jain = fairness(view, &answered).or(view.jain);
 }
 
 fn fill_slot(reading: &SlotReading, slot: &mut SlotView) {
@@ -63,19 +63,12 @@ fn histogram(reading: &HistogramReading) -> HistogramView {
 }
 
 /// Jain's index of what the slots that have workers now have answered, (Σx)² / n·Σx² (Jain, Chiu and
-/// Hawe, "A quantitative measure of fairness", 1984). Other programs' workers add to no meters; they
-/// are judged by what each process reports. None where nobody has answered anything.
+/// Hawe, "A quantitative measure of fairness", 1984). None where nobody has answered anything, or
+/// nobody adds it up: other programs' workers do not, and what a page says of them stays.
 fn fairness(view: &View, answered: &BTreeMap<u16, u64>) -> Option<f64> {
-    let metered = answered.values().any(|count| *count > 0);
-    let mut requests: BTreeMap<u16, f64> = BTreeMap::new();
-    for worker in &view.workers {
-        let sum = requests.entry(worker.slot).or_default();
-        if metered {
-            *sum = answered.get(&worker.slot).map_or(0.0, |count| *count as f64);
-        } else {
-            *sum += worker.requests_finished as f64;
-        }
-    }
+    let of = |slot| answered.get(&slot).map_or(0.0, |count| *count as f64);
+    let slots = view.workers.iter().map(|worker| (worker.slot, of(worker.slot)));
+    let requests: BTreeMap<u16, f64> = slots.collect();
     let (sum, squares) = requests
         .values()
         .fold((0.0, 0.0), |(sum, squares), count| (sum + count, squares + count * count));
@@ -140,11 +133,9 @@ mod tests {
         let mut view = view(4);
         fill(&reader, &mut view);
         assert_eq!(view.jain, None);
-        for worker in &mut view.workers {
-            worker.requests_finished = 5;
-        }
+        view.jain = Some(1.0);
         fill(&reader, &mut view);
-        assert_eq!(view.jain, Some(1.0), "workers of other programs report themselves");
+        assert_eq!(view.jain, Some(1.0), "what is known of workers that add nothing up");
         SlotMeters::attach(memory, Slot(3)).unwrap().count_response(204);
         fill(&reader, &mut view);
         assert_eq!(view.jain, Some(0.25));

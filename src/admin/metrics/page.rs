@@ -21,8 +21,8 @@ scrape_configs:
 All numbers of an answer are of one moment. Counters never fall while the server lives: what its
 workers count belongs to their places, and goes on through reloads, crashes and upgrades. `worker` is
 the number of the place (slot); where a number belongs to one process, `generation` says to which. A
-scrape asks the helper process, which reads memory that the others write anyway: neither the master nor
-a worker does anything for it.
+scrape asks the helper process, which reads memory that the workers write anyway; the master is asked
+for no more than to write its page now.
 
 This page is made of the table in `src/admin/metrics/families.rs` (`UPDATE_DOCS=1 cargo test --lib
 admin::metrics` writes it anew).

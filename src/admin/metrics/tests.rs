@@ -23,7 +23,12 @@ fn view(memory: &Arc<Vec<AtomicU64>>) -> View {
     for (value, name) in (1..).zip(names) {
         assert!(status.account.counters.set(name, value));
     }
-    let mut view = status::view(&Reading { status, stamp: Stamp::default(), is_running: true });
+    let mut view = status::view(&Reading {
+        status,
+        stamp: Stamp::default(),
+        is_running: true,
+        read_at: crate::time::Nanos(0),
+    });
     view.kernel_queue = Some(KernelQueueView { length: 1, limit: 2, overflows: 3 });
     for worker in &mut view.workers {
         worker.stage = "serving".to_owned();
