@@ -57,6 +57,8 @@ pub mod handoff;
 #[cfg(not(loom))]
 pub mod worker;
 
+pub mod proxy_protocol;
+
 pub mod http;
 
 pub mod app;

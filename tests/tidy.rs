@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each room may use of the crate, besides itself. A pure core names no shell and no `sys`.
-const MAY_USE: [(&str, &[&str]); 11] = [
+const MAY_USE: [(&str, &[&str]); 12] = [
     ("ident", &[]),
     ("time", &[]),
     ("config", &["ident", "time"]),
@@ -15,6 +15,7 @@ const MAY_USE: [(&str, &[&str]); 11] = [
     ("dispatch", &["ident", "time", "config"]),
     ("supervise", &["ident", "time", "config"]),
     ("board", &["ident", "time", "config", "loan"]),
+    ("proxy_protocol", &["ident", "config"]),
     ("http", &["ident", "time", "config"]),
     ("sys", &["ident", "time", "config", "board"]),
     // A client that shared the server's parser would share its mistakes. `config` for what listeners
@@ -26,7 +27,7 @@ const MAY_USE: [(&str, &[&str]); 11] = [
 const WORLD: [&str; 6] =
     ["std::fs", "std::net::Tcp", "std::process", "SystemTime", "Instant::now", "std::thread"];
 
-const PURE: [&str; 5] = ["account", "loan", "dispatch", "supervise", "http"];
+const PURE: [&str; 6] = ["account", "loan", "dispatch", "supervise", "proxy_protocol", "http"];
 
 /// Pure parts of rooms that are not: what is computed from observations can be computed again.
 const PURE_FOLDERS: [&str; 1] = ["src/experiment/measure"];

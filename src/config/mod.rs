@@ -7,7 +7,9 @@
 //! Not here: parsing of flags and variables (`cli`).
 
 mod accept;
+mod guard;
 pub mod limits;
+mod peers;
 mod python;
 
 use std::ffi::OsString;
@@ -17,7 +19,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use accept::{Accept, Arm, Queues, Selector};
+pub use guard::{
+    FORWARDED_ALLOW_IPS, Forwarded, ForwardedFields, Identity, Owner, PROXY_PROTOCOL_FROM,
+    Privileges, ProxyProtocol, Sandbox,
+};
 pub use limits::*;
+pub use peers::PeerList;
 pub use python::{
     AsgiOptions, EventLoop, HttpProtocol, Interface, Lifespan, PythonApp, WatchFiles, WebSockets,
 };
