@@ -91,7 +91,7 @@ impl Worker {
             let waited = stream::waited_before_accept(descriptor.as_fd());
             waited.map_or(u32::MAX, |waited| waited.as_micros() as u32)
         });
-        let origin = Origin { peer, listener, worker: shell.who };
+        let origin = Origin::of_peer(peer, listener, shell.who);
         let http = Connection::new(Arc::clone(&shell.limits));
         let deadline = shell.now + shell.settings.http.header_timeout;
         let arrival = Arrival {

@@ -25,6 +25,7 @@ use crate::worker::alarm::AlarmClock;
 use crate::worker::deadlines::Deadlines;
 use crate::worker::pipe::Pipe;
 use crate::worker::pool::{self, Answer, Doing, Pool, Progress};
+use crate::worker::request_ids::RequestIds;
 use crate::worker::session::{Session, Tenure, Unclaimed};
 use crate::worker::sessions::SessionKey;
 
@@ -58,6 +59,10 @@ pub(crate) struct Shell {
     pub(crate) open: u32,
     pub(crate) limits: Arc<HttpLimits>,
     pub(crate) access_log: Option<AccessLog>,
+    /// Makes ids of requests; none without `--request-id`.
+    pub(crate) request_ids: Option<RequestIds>,
+    /// When a connection was last said to be refused for its PROXY header.
+    pub(crate) header_refusal_logged_at: Option<Nanos>,
     handler: Arc<dyn Handler>,
     page: WorkerPage<Arc<SharedMemory>>,
     doing: Doing,
@@ -89,6 +94,7 @@ impl Shell {
         }
         let limits = Arc::new(limits);
         let Shared { who, page, alarm } = shared;
+        let request_ids = settings.request_id.then(|| RequestIds::new(settings.seed, who));
         Shell {
             settings,
             who,
@@ -107,6 +113,8 @@ impl Shell {
             open: 0,
             limits,
             access_log,
+            request_ids,
+            header_refusal_logged_at: None,
             handler,
             doing: page.doing(),
             page,
