@@ -151,6 +151,15 @@ fn a_paused_picture_stands_still_and_says_how_old_it_is() {
 }
 
 #[test]
+fn a_server_that_says_nothing_is_told_before_asking_has_failed() {
+    let mut model = watched(&Scene::calm(4), 5);
+    model.handle_now(at(8));
+    assert!(frame(&model, 80, 24).contains("All is well."));
+    model.handle_now(at(11));
+    assert!(frame(&model, 80, 24).contains("No answer for 6s"));
+}
+
+#[test]
 fn another_server_at_the_address_is_no_continuation() {
     let mut model = watched(&Scene::calm(4), 20);
     let mut other = Scene::calm(4).at(0);
@@ -454,7 +463,7 @@ fn what_is_no_address_or_no_terminal_is_said() {
     let (code, said) = top(&[], None);
     assert!(code == Some(2) && said.contains("MAITRED_ADMIN"), "{said}");
     let (code, said) = top(&["nonsense"], None);
-    assert!(code == Some(2) && said.contains("unix:PATH or http://HOST:PORT"), "{said}");
+    assert!(code == Some(2) && said.contains("unix:PATH or HOST:PORT"), "{said}");
     let (code, said) = top(&[], Some("127.0.0.1:1"));
     assert!(code == Some(2) && said.contains("terminal"), "{said}");
 }

@@ -1,6 +1,6 @@
 //! `maitred top`: a terminal, a clock, and a thread that asks once a second.
 //!
-//! Not here: what is known and how it is drawn (`top`), asking (`observe::asking`).
+//! Not here: what is known and how it is drawn (`top`), asking (`cli::ctl::client`).
 
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
@@ -13,11 +13,11 @@ use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, Ke
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use crate::cli::complain;
-use crate::cli::faults::{Reader, variable_of};
+use crate::cli::ctl::client::Address;
+use crate::cli::faults::{Given, Reader, variable_of};
 use crate::cli::raw::RawTop;
-use crate::config::{TOP_INTERVAL, TOP_KEY_WAIT, TOP_PATIENCE};
+use crate::config::{TOP_INTERVAL, TOP_KEY_WAIT};
 use crate::exit::Exit;
-use crate::observe::asking::{Address, fetch};
 use crate::observe::view::View;
 use crate::sys::clock;
 use crate::top::{Key, Model, draw};
@@ -28,9 +28,11 @@ const FLAG: &str = "--admin";
 pub(super) fn run(program: &str, raw: &RawTop) -> u8 {
     let variables = |name: &str| std::env::var_os(name);
     let mut reader = Reader::new(&variables);
-    let address = reader.value(FLAG, raw.address.as_deref(), |text| {
-        text.parse::<Address>().map_err(|error| error.to_string())
-    });
+    let given = match &raw.address {
+        Some(text) => Some(Given { name: FLAG.to_owned(), value: text.clone(), typed: true }),
+        None => reader.variable(&variable_of(FLAG)),
+    };
+    let address = given.and_then(|given| reader.parsed_raw(given, Address::parse));
     let address = match reader.finish(address) {
         Ok(Some(given)) => given.value,
         Ok(None) => {
@@ -108,15 +110,21 @@ fn run_loop(
 
 fn ask(address: &Address, answers: &SyncSender<Result<View, String>>) {
     loop {
-        let answer = fetch(address, "/status", TOP_PATIENCE).map_err(|error| error.to_string());
-        let view = answer.and_then(|text| {
-            serde_json::from_str::<View>(&text).map_err(|error| format!("not a status: {error}"))
-        });
+        let view = view(address);
         if answers.send(view).is_err() {
             return;
         }
         thread::sleep(TOP_INTERVAL);
     }
+}
+
+/// This moment, or why there is none.
+fn view(address: &Address) -> Result<View, String> {
+    let reply = address.request("GET", "/status", b"").map_err(|error| error.to_string())?;
+    if reply.status != 200 {
+        return Err(format!("the server answers {}", reply.status));
+    }
+    serde_json::from_slice(&reply.body).map_err(|error| format!("not a status: {error}"))
 }
 
 fn key(pressed: KeyEvent) -> Option<Key> {

@@ -9,7 +9,6 @@
 //! Not here: what is worth a line (the rooms themselves, through `tracing`).
 
 pub mod access;
-pub mod asking;
 pub mod calendar;
 pub mod escape;
 #[cfg(feature = "cli")]

@@ -20,8 +20,8 @@
 //! Counters of the server only rise, so every rate is a difference of two pictures. What a picture
 //! does not say is shown as a dash: unknown is never zero.
 //!
-//! Not here: the page in a browser (`admin::dashboard`), where pictures come from
-//! (`observe::asking`), the terminal (`cli::top`).
+//! Not here: the page in a browser (`admin::dashboard`), where pictures come from and
+//! the terminal (`cli::top`).
 
 mod columns;
 mod draw;

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use crate::config::TOP_PATIENCE;
 use crate::observe::view::{HappenedView, SlotView, View, WorkerView};
 use crate::time::Nanos;
 use crate::top::columns::Column;
@@ -52,6 +53,7 @@ pub struct Model {
     pub(super) has_colour: bool,
     pub(super) view: Option<View>,
     pub(super) seen_at: Nanos,
+    heard_at: Option<Nanos>,
     pub(super) now: Nanos,
     pub(super) failure: Option<String>,
     pub(super) failed_since: Option<Nanos>,
@@ -79,6 +81,7 @@ impl Model {
             has_colour,
             view: None,
             seen_at: Nanos(0),
+            heard_at: None,
             now: Nanos(0),
             failure: None,
             failed_since: None,
@@ -103,6 +106,7 @@ impl Model {
         self.handle_now(now);
         self.failure = None;
         self.failed_since = None;
+        self.heard_at = Some(now);
         if self.is_paused {
             return;
         }
@@ -226,6 +230,16 @@ impl Model {
     pub(super) fn silence(&self, seen: &WorkerView) -> Duration {
         let since = self.worker(seen).map_or(self.seen_at, |worker| worker.progress_at);
         self.seen_at.since(since)
+    }
+
+    /// How long the server has said nothing, if that is longer than it should be.
+    pub(super) fn lost_for(&self) -> Option<Duration> {
+        let silent = |heard_at: Nanos| self.now.since(heard_at);
+        match (self.failed_since, self.heard_at) {
+            (Some(failed), heard) => Some(silent(heard.unwrap_or(failed))),
+            (None, Some(heard)) => Some(silent(heard)).filter(|silence| *silence > TOP_PATIENCE),
+            (None, None) => None,
+        }
     }
 
     fn bounds(&self) -> &[f64] {

@@ -33,9 +33,8 @@ pub(super) fn troubles(model: &Model) -> Vec<Trouble> {
 
 /// The picture in one sentence, and whether it is a grave one.
 pub(super) fn headline(model: &Model) -> (bool, String) {
-    if let Some(since) = model.failed_since {
-        let lasts = lasting(model.now.since(since));
-        return (true, format!("No answer for {lasts}: the picture below is old."));
+    if let Some(silence) = model.lost_for() {
+        return (true, format!("No answer for {}: the picture is old.", lasting(silence)));
     }
     let Some(view) = &model.view else {
         return (false, "Waiting for the first picture …".to_owned());

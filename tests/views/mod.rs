@@ -220,6 +220,7 @@ impl Scene {
             queue_wait: spread(200 + 10 * second, if self.is_full { 9 } else { 1 }, second),
             service,
             handoff: spread(200 + 10 * second, 0, second),
+            ..SlotView::default()
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use http::{Method, StatusCode, Version};
 use maitred::ident::PeerAddress;
+use maitred::meters::Counter;
 use maitred::observe::access::{AccessRecord, RequestLine};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyTuple};
@@ -38,9 +39,11 @@ pub(super) fn log(shared: &Shared, answered: &Answered<'_>) {
     let target = String::from_utf8_lossy(answered.target.as_bytes());
     let version = if answered.http_version == "1.0" { Version::HTTP_10 } else { Version::HTTP_11 };
     let (referer, user_agent) = (field(answered, b"referer"), field(answered, b"user-agent"));
+    let request_id = field(answered, b"x-request-id");
     let mut core = shared.core();
-    let worker = core.who;
+    let (worker, has_ids) = (core.who, core.request_ids.is_some());
     let Some(log) = &mut core.access_log else { return };
+    let dropped_before = log.dropped();
     log.write(&AccessRecord {
         peer: client.unwrap_or(PeerAddress::Local),
         time: SystemTime::now().checked_sub(duration).unwrap_or(SystemTime::UNIX_EPOCH),
@@ -49,10 +52,17 @@ pub(super) fn log(shared: &Shared, answered: &Answered<'_>) {
         bytes: answered.bytes,
         referer: referer.as_deref(),
         user_agent: user_agent.as_deref(),
+        // Without the flag the field is a client's, which names nothing.
+        request_id: request_id.as_deref().filter(|_| has_ids),
         worker,
         queue_time: answered.queue_seconds.map(seconds),
         duration,
     });
+    // The log's own thread drops nothing: it is this line that found no room.
+    let dropped = log.dropped().saturating_sub(dropped_before);
+    if dropped > 0 {
+        core.count(Counter::LogLinesDropped, dropped);
+    }
 }
 
 fn seconds(number: f64) -> Duration {

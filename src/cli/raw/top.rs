@@ -1,6 +1,8 @@
 //! The flags of `top`.
 //!
-//! Not here: what an address is (`observe::asking`).
+//! Not here: what an address is (`cli::ctl::client`).
+
+use std::ffi::OsString;
 
 use clap::Args;
 
@@ -14,7 +16,7 @@ Keys: ? help, q quit, space pause, s and S sort, arrows select. See docs/dashboa
 Exit codes: 0 quit, 1 the terminal failed, 2 usage."
 )]
 pub struct RawTop {
-    /// The server's --admin address, unix:PATH or http://HOST:PORT; MAITRED_ADMIN if it is left out
+    /// The server's --admin address, unix:PATH or HOST:PORT; MAITRED_ADMIN if it is left out
     #[arg(value_name = "ADDRESS")]
-    pub address: Option<String>,
+    pub address: Option<OsString>,
 }
