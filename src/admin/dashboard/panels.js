@@ -63,7 +63,7 @@ export function drawWay(model) {
     [
       "kernel",
       "Kernel’s queue",
-      queue ? `${words.whole(queue.length)} of ${words.whole(queue.limit)}` : words.NONE,
+      queue ? `${words.whole(queue.length)} / ${words.whole(queue.limit)}` : words.NONE,
       "Connections that nobody has accepted",
     ],
     ["queued", "Waiting for room", words.whole(here.queued), "Accepted, and no worker has room"],

@@ -158,10 +158,11 @@ function troublesOfWorkers(model) {
 function troublesOfServer(model) {
   const { view, server } = model;
   const troubles = [];
-  const say = (grave, short, text, advice) => troubles.push({ grave, short, text, advice });
+  const say = (grave, short, text, advice) =>
+    troubles.push({ grave, short, text: `${short}. ${text}`, advice });
   const { account = {}, reload = {}, kernel_queue: queue } = view;
   if (view.running === false)
-    say(true, "The master has died", "The master does not live any more.");
+    say(true, "The master has died", "Who is seated is served, and nobody new is.");
   if (account.missing) {
     say(
       true,
