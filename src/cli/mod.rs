@@ -96,7 +96,11 @@ fn run_as(arguments: &[OsString], handler: impl Handler, python: Option<&dyn Pyt
         #[cfg(feature = "experiments")]
         RawCommand::Bench(raw) => return bench::run(&program, arguments, &raw),
     };
-    let role = if task == Task::Work { Role::Worker } else { Role::Master };
+    let role = match task {
+        Task::Serve => Role::Master,
+        Task::Work => Role::Worker,
+        Task::Check | Task::Print => Role::Checker,
+    };
     let Settled { resolved, variables } = match settle(&raw, role) {
         Ok(settled) => settled,
         Err(unsettled) => {

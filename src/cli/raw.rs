@@ -90,7 +90,7 @@ pub struct RawServe {
 
     /// Where to listen.
     #[arg(long, short, value_name = "ADDR", action = ArgAction::Append,
-          help = "HOST:PORT, [v6]:PORT, PORT, unix:PATH or fd://N; repeatable",
+          help = "HOST:PORT, [v6]:PORT, PORT, unix:PATH, fd://N or systemd:NAME; repeatable",
           help_heading = "Addresses")]
     pub bind: Vec<OsString>,
 

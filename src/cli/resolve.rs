@@ -27,6 +27,7 @@ use crate::config::{
 };
 use crate::observe::logging;
 
+use crate::sys::listener::SystemdSocket;
 /// `--timeout` where handlers run on the loop: a turn that long starves every connection of the
 /// worker. Gunicorn's and Uvicorn's workers have the same 30 s.
 pub const TIMEOUT_ON_LOOP: Duration = Duration::from_secs(30);
@@ -42,7 +43,7 @@ pub struct Surroundings<'a> {
     /// Cores that this process may use, cgroup limits included.
     pub cores: usize,
     /// Listening sockets that systemd passed (sd_listen_fds(3)).
-    pub systemd_sockets: Vec<i32>,
+    pub systemd_sockets: Vec<SystemdSocket>,
 }
 
 /// What was meant.

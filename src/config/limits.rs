@@ -373,6 +373,9 @@ pub const LOG_VALUE_SIZE_MAX: usize = 4096;
 /// off is the beginning, where servers and frameworks call each other.
 pub const LOG_TRACEBACK_SIZE_MAX: usize = 16 << 10;
 
+/// What the service manager is asked for beyond a deadline of ours: killing what is left, the log.
+pub const SERVICE_MARGIN: Duration = Duration::from_secs(5);
+
 /// How long a process that ends waits for its log lines to be taken.
 pub const LOG_FLUSH_MAX: Duration = Duration::from_secs(1);
 

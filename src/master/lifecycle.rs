@@ -343,7 +343,7 @@ impl Master {
             return self.stop_fast();
         }
         info!("stopping: what has been accepted is answered");
-        self.service.stopping();
+        self.service.stopping(delay.saturating_add(graceful));
         self.supervisor.stop();
         self.acceptor.stop_deferring();
         let frame = self.finish_frame();
@@ -352,7 +352,7 @@ impl Master {
 
     fn stop_fast(&mut self) {
         info!("stopping at once");
-        self.service.stopping();
+        self.service.stopping(Duration::ZERO);
         self.stopping = super::Stopping::Leaving;
         self.acceptor.close();
         self.supervisor.kill_all();

@@ -26,6 +26,7 @@ impl Master {
                 for fault in faults.lines() {
                     error!("not reloaded, the settings stay as they are: {fault}");
                 }
+                self.service.reload_refused(self.now);
                 return;
             }
         }
