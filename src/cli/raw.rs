@@ -7,6 +7,7 @@
 //! Not here: what the values mean and how far they may go (`resolve`).
 
 mod python;
+mod scale;
 
 use std::ffi::OsString;
 
@@ -17,6 +18,7 @@ use crate::cli::values::{show_duration, show_size};
 use crate::config::{Arm, Bind, Settings, WORKERS_DEFAULT_MAX};
 
 pub use python::RawPython;
+pub use scale::RawScale;
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -122,13 +124,17 @@ pub struct RawServe {
     #[arg(long, value_name = "MODE", help_heading = "Addresses")]
     pub unix_mode: Option<String>,
 
-    /// Worker processes
+    /// Worker processes; MIN..MAX of them as the load is
     #[arg(long, short, value_name = "N", help_heading = "Workers")]
     pub workers: Option<String>,
 
     /// Handler threads in each worker; 0 runs handlers on its loop
     #[arg(long, value_name = "N", help_heading = "Workers")]
     pub threads: Option<String>,
+
+    /// How their number follows the load.
+    #[command(flatten)]
+    pub scale: RawScale,
 
     /// Who accepts: master, or the workers in one of the kernel's ways: shared, exclusive,
     /// reuseport, reuseport-cbpf or blocking
@@ -487,7 +493,7 @@ fn default_of(id: &str) -> Option<String> {
         "buffer_response" => show_size(settings.http.buffer_response as u64),
         "log_format" => "text".to_owned(),
         "log_level" => "info".to_owned(),
-        _ => return python::default_of(id),
+        _ => return scale::default_of(id).or_else(|| python::default_of(id)),
     };
     Some(text)
 }

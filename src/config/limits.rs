@@ -462,3 +462,45 @@ pub const ENV_FILE_SIZE_MAX: u64 = 1 << 20;
 
 /// What an interpreter has for the question whether it has the package: imports from a cold disk.
 pub const INTERPRETER_CHECK_MAX: Duration = Duration::from_secs(30);
+
+/// `--scale-up-after` at the least: below, every burst would start workers that come too late for it.
+pub const SCALE_UP_AFTER_MIN: Duration = Duration::from_millis(10);
+
+/// `--scale-up-after` at the most: a client that has waited for a minute has gone.
+pub const SCALE_UP_AFTER_MAX: Duration = Duration::from_secs(60);
+
+/// `--scale-down-after` at the least: a worker that is started costs more than a second of idleness.
+pub const SCALE_DOWN_AFTER_MIN: Duration = Duration::from_secs(1);
+
+/// `--scale-down-after` at the most.
+pub const SCALE_DOWN_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// Over how long the busy share of workers is taken, and how often the master wakes for it at the
+/// most while it has nothing else to do. One request of a second must not look like a full server.
+pub const SCALE_WINDOW: Duration = Duration::from_secs(1);
+
+/// How soon after a look at what waits the next one may follow.
+pub const SCALE_LOOK_MIN: Duration = Duration::from_millis(10);
+
+/// Workers that are busy for this share of their time are too few: behind one that is, a request
+/// waits for several others on the average, and the master does not see what waits on kept
+/// connections. HAProxy's and Kubernetes' advice is 70 to 80 for a target; this is where it hurts.
+pub const SCALE_BUSY: f64 = 0.85;
+
+/// The busy share that new workers are to bring about, where nobody waits.
+pub const SCALE_TARGET: f64 = 0.7;
+
+/// One worker fewer will do where the others would then be busy for this share of their time: far
+/// enough below [`SCALE_BUSY`] that it is not started again.
+pub const SCALE_CALM: f64 = 0.6;
+
+/// Workers that are added at a time: their starts compete with those that serve for processors.
+pub const SCALE_UP_MAX: u16 = 16;
+
+/// How long a number of workers stays that an operator has chosen (TTIN, TTOU, `ctl scale`): longer
+/// than looking at what it does, and shorter than forgetting it.
+pub const SCALE_HOLD: Duration = Duration::from_secs(300);
+
+/// How many times `--scale-down-after` a worker stays at the most, where taking one out has had to be
+/// undone again and again.
+pub const SCALE_PATIENCE_MAX: u32 = 8;

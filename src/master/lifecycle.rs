@@ -331,11 +331,6 @@ impl Master {
         Ok(command)
     }
 
-    pub(super) fn scale(&mut self, by: i32) {
-        let workers = self.supervisor.scale(by, self.now);
-        info!(workers, "scaled");
-    }
-
     /// A graceful end; a second request is a fast one.
     fn stop(&mut self, delay: Duration) {
         let graceful = self.settings.lifecycle.graceful_timeout;

@@ -48,6 +48,8 @@ impl Master {
         let old = &self.settings;
         let policy_changed = (old.balance, &old.weights) != (new.balance, &new.weights);
         let more = i32::from(new.workers) - i32::from(old.workers);
+        let (scaling, workers) = (new.scaling, new.workers);
+        let scaled_otherwise = old.scaling != new.scaling;
         if policy_changed {
             let seed = new.seed.unwrap_or_else(|| fastrand::u64(..));
             self.dispatcher.switch_policy(new.balance, &new.weights, seed);
@@ -81,7 +83,9 @@ impl Master {
         };
         self.want_alarms();
         // Slots that somebody has added or taken away by a signal stay so, unless the number changes.
-        if more != 0 {
+        if scaled_otherwise {
+            self.rescale(scaling, workers);
+        } else if scaling.is_none() && more != 0 {
             self.scale(more);
         }
     }

@@ -31,6 +31,7 @@ use crate::master::upgrade::state::State;
 use crate::master::{Hooks, Master, lifecycle, system};
 use crate::supervise::hang::HangJudge;
 use crate::supervise::recycling::Recycling;
+use crate::supervise::scaling::Scaling;
 use crate::supervise::{SuperviseSettings, Supervisor};
 use crate::sys::alarm::Alarm;
 use crate::sys::launch::LaunchCommand;
@@ -96,6 +97,10 @@ impl Master {
             None => Supervisor::new(supervise),
             Some(left) => Supervisor::resume(supervise, left.supervisor.clone()),
         };
+        if let Some(limits) = settings.scaling {
+            supervisor.set_bounds(limits.min, limits.max);
+        }
+        let scaling = settings.scaling.map(|limits| Scaling::new(limits, now));
         let strangers = matches!(settings.app, App::Command(_));
         let service = Service::from_environment(now);
         let recycling = Recycling::new(settings.recycle, seed, now);
@@ -117,6 +122,7 @@ impl Master {
             hang,
             recycling,
             handoff_due: None,
+            scaling,
             service,
             _pid_file: pid_file,
             adopts_orphans: process::adopts_orphans(),

@@ -30,6 +30,7 @@ pub mod accept;
 pub mod alarm;
 pub mod bell;
 pub mod clock;
+pub mod cpu_clock;
 pub mod epoll;
 pub mod fdpass;
 pub mod inherit;

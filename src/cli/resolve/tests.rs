@@ -3,6 +3,7 @@
 //! Not here: the flags of Python applications (`python`).
 
 mod python;
+mod scale;
 
 use std::ffi::OsString;
 use std::io;
@@ -373,6 +374,8 @@ const APART: &[&str] = &[
     "--config",
     "--print-config",
     "--accept-eager",
+    "--scale-up-after",
+    "--scale-down-after",
     "--accept-batch",
     "--cbpf",
     "--weights",
