@@ -15,9 +15,12 @@ pub mod addresses;
 #[cfg(feature = "experiments")]
 mod bench;
 pub mod binds;
+mod completing;
 pub mod config_file;
 pub mod elsewhere;
 pub mod faults;
+pub mod help;
+mod manual;
 mod print_config;
 mod python;
 pub mod raw;
@@ -93,6 +96,8 @@ fn run_as(arguments: &[OsString], handler: impl Handler, python: Option<&dyn Pyt
         RawCommand::Worker(raw) => (raw, Task::Work),
         RawCommand::Check(raw) => (raw, Task::Check),
         RawCommand::Status(raw) => return status::run(&program, &raw),
+        RawCommand::Completions(raw) => return completing::run(&program, raw.shell) as u8,
+        RawCommand::Man(raw) => return manual::run(&program, &raw) as u8,
         #[cfg(feature = "experiments")]
         RawCommand::Bench(raw) => return bench::run(&program, arguments, &raw),
     };
@@ -141,7 +146,10 @@ fn parse(program: &str, arguments: &[OsString]) -> Result<(Raw, ArgMatches), Exi
             return Exit::Usage;
         }
         // A reader that has gone (`--help | head -1`) is no failure.
-        let _ = error.print();
+        let _ = match help::asked_for(&error, arguments) {
+            Some(command) => help::print(program, command),
+            None => error.print(),
+        };
         if error.exit_code() == 0 { Exit::Done } else { Exit::Usage }
     })
 }

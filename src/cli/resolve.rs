@@ -27,8 +27,8 @@ use crate::config::{
     self, App, Balance, ConfigText, HttpLimits, Lifecycle, ListenOptions, Rebalance, Settings,
 };
 use crate::observe::logging;
-
 use crate::sys::listener::SystemdSocket;
+
 /// `--timeout` where handlers run on the loop: a turn that long starves every connection of the
 /// worker. Gunicorn's and Uvicorn's workers have the same 30 s.
 pub const TIMEOUT_ON_LOOP: Duration = Duration::from_secs(30);

@@ -213,6 +213,7 @@ impl Master {
         self.harvest();
         self.hear_clock();
         self.recycle();
+        self.follow_load();
         self.supervise();
         self.look_at_board();
         self.look_at_backlog();
@@ -263,8 +264,8 @@ impl Master {
             self.upgrade.next_deadline(),
             self.hang.as_ref().map(|(_, at)| *at),
             self.recycling.as_ref().and_then(Recycling::next_deadline),
-            self.service.next_deadline(),
             self.scaling.as_ref().and_then(Scaling::next_deadline),
+            self.service.next_deadline(),
             self.handoff_due,
             shed,
             ring_look.then_some(self.ring_look.0),

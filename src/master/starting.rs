@@ -93,7 +93,7 @@ impl Master {
         }
         let supervise =
             SuperviseSettings { workers: settings.workers, lifecycle: settings.lifecycle, seed };
-        let supervisor = match &left {
+        let mut supervisor = match &left {
             None => Supervisor::new(supervise),
             Some(left) => Supervisor::resume(supervise, left.supervisor.clone()),
         };
@@ -102,7 +102,8 @@ impl Master {
         }
         let scaling = settings.scaling.map(|limits| Scaling::new(limits, now));
         let strangers = matches!(settings.app, App::Command(_));
-        let service = Service::from_environment(now);
+        let service =
+            Service::from_environment(now, (!goes_on).then_some(settings.lifecycle.boot_timeout));
         let recycling = Recycling::new(settings.recycle, seed, now);
         let hang = settings.lifecycle.timeout.map(|timeout| (HangJudge::new(timeout), now));
         let mut master = Master {
@@ -121,8 +122,8 @@ impl Master {
             supervisor,
             hang,
             recycling,
-            handoff_due: None,
             scaling,
+            handoff_due: None,
             service,
             _pid_file: pid_file,
             adopts_orphans: process::adopts_orphans(),

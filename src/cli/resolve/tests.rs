@@ -20,9 +20,7 @@ fn raw_serve(arguments: &[&str]) -> RawServe {
     let matches = raw::command("maitred").try_get_matches_from(arguments).unwrap();
     match Raw::from_arg_matches(&matches).unwrap().command {
         RawCommand::Serve(raw) | RawCommand::Worker(raw) | RawCommand::Check(raw) => *raw,
-        RawCommand::Status(_) => unreachable!("`serve` was typed"),
-        #[cfg(feature = "experiments")]
-        RawCommand::Bench(_) => unreachable!("`serve` was typed"),
+        _ => unreachable!("`serve` was typed"),
     }
 }
 
@@ -374,10 +372,10 @@ const APART: &[&str] = &[
     "--config",
     "--print-config",
     "--accept-eager",
-    "--scale-up-after",
-    "--scale-down-after",
     "--accept-batch",
     "--cbpf",
+    "--scale-up-after",
+    "--scale-down-after",
     "--weights",
     "--max-requests-jitter",
     "--max-lifetime-jitter",
