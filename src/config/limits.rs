@@ -381,6 +381,9 @@ pub const LOG_VALUE_SIZE_MAX: usize = 4096;
 /// off is the beginning, where servers and frameworks call each other.
 pub const LOG_TRACEBACK_SIZE_MAX: usize = 16 << 10;
 
+/// What the service manager is asked for beyond a deadline of ours: killing what is left, the log.
+pub const SERVICE_MARGIN: Duration = Duration::from_secs(5);
+
 /// How long a process that ends waits for its log lines to be taken.
 pub const LOG_FLUSH_MAX: Duration = Duration::from_secs(1);
 
@@ -538,3 +541,44 @@ pub const TOP_PATIENCE: Duration = Duration::from_secs(4);
 
 /// How long it waits for a key before it looks for an answer: less than people notice.
 pub const TOP_KEY_WAIT: Duration = Duration::from_millis(50);
+/// `--scale-up-after` at the least: below, every burst would start workers that come too late for it.
+pub const SCALE_UP_AFTER_MIN: Duration = Duration::from_millis(10);
+
+/// `--scale-up-after` at the most: a client that has waited for a minute has gone.
+pub const SCALE_UP_AFTER_MAX: Duration = Duration::from_secs(60);
+
+/// `--scale-down-after` at the least: a worker that is started costs more than a second of idleness.
+pub const SCALE_DOWN_AFTER_MIN: Duration = Duration::from_secs(1);
+
+/// `--scale-down-after` at the most.
+pub const SCALE_DOWN_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// Over how long the busy share of workers is taken, and how often the master wakes for it at the
+/// most while it has nothing else to do. One request of a second must not look like a full server.
+pub const SCALE_WINDOW: Duration = Duration::from_secs(1);
+
+/// How soon after a look at what waits the next one may follow.
+pub const SCALE_LOOK_MIN: Duration = Duration::from_millis(10);
+
+/// Workers that are busy for this share of their time are too few: behind one that is, a request
+/// waits for several others on the average, and the master does not see what waits on kept
+/// connections. HAProxy's and Kubernetes' advice is 70 to 80 for a target; this is where it hurts.
+pub const SCALE_BUSY: f64 = 0.85;
+
+/// The busy share that new workers are to bring about, where nobody waits.
+pub const SCALE_TARGET: f64 = 0.7;
+
+/// One worker fewer will do where the others would then be busy for this share of their time: far
+/// enough below [`SCALE_BUSY`] that it is not started again.
+pub const SCALE_CALM: f64 = 0.6;
+
+/// Workers that are added at a time: their starts compete with those that serve for processors.
+pub const SCALE_UP_MAX: u16 = 16;
+
+/// How long a number of workers stays that an operator has chosen (TTIN, TTOU, `ctl scale`): longer
+/// than looking at what it does, and shorter than forgetting it.
+pub const SCALE_HOLD: Duration = Duration::from_secs(300);
+
+/// How many times `--scale-down-after` a worker stays at the most, where taking one out has had to be
+/// undone again and again.
+pub const SCALE_PATIENCE_MAX: u32 = 8;

@@ -41,8 +41,10 @@ pub struct Settings {
     pub listen: ListenOptions,
     /// Who accepts connections.
     pub accept: Accept,
-    /// Worker processes.
+    /// Worker processes; with `scaling` those that the server begins with.
     pub workers: u16,
+    /// How far their number follows the load; `None` leaves it as it is.
+    pub scaling: Option<ScaleLimits>,
     /// Handler threads in each worker; 0 runs handlers on the worker's loop.
     pub threads: u16,
     /// Which worker a connection is seated at.
@@ -217,6 +219,28 @@ pub struct Lifecycle {
     pub reload_parallel: u16,
 }
 
+/// How the number of workers follows the load (`--workers MIN..MAX`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScaleLimits {
+    /// Never fewer.
+    pub min: u16,
+    /// Never more.
+    pub max: u16,
+    /// Where somebody has waited for so long, workers are added.
+    pub up_after: Duration,
+    /// Where one fewer would have done for so long, one is taken out.
+    pub down_after: Duration,
+}
+
+impl ScaleLimits {
+    /// What `--scale-up-after` is unless it is said: longer than a burst that is over when a worker
+    /// has started, and hardly longer than people notice.
+    pub const UP_AFTER: Duration = Duration::from_millis(250);
+
+    /// What `--scale-down-after` is unless it is said: longer than the pauses of a minute's pattern.
+    pub const DOWN_AFTER: Duration = Duration::from_secs(60);
+}
+
 /// When a worker that serves well is replaced all the same; nothing is set by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RecycleLimits {
@@ -272,6 +296,7 @@ impl Default for Settings {
             listen: ListenOptions::default(),
             accept: Accept::default(),
             workers: 1,
+            scaling: None,
             threads: 1,
             balance: Balance::default(),
             weights: Vec::new(),

@@ -29,6 +29,7 @@ mod rereading;
 mod reserve;
 mod returning;
 mod roster;
+mod scaling;
 mod service;
 mod settling;
 mod shedding;
@@ -73,6 +74,7 @@ use crate::supervise::Supervisor;
 use crate::supervise::flood::Noise;
 use crate::supervise::hang::HangJudge;
 use crate::supervise::recycling::Recycling;
+use crate::supervise::scaling::Scaling;
 use crate::sys::alarm::Alarm;
 use crate::sys::launch::LaunchCommand;
 use crate::sys::shm::SharedMemory;
@@ -126,6 +128,8 @@ struct Master {
     supervisor: Supervisor,
     hang: Option<(HangJudge, Nanos)>,
     recycling: Option<Recycling>,
+    /// The number of workers follows the load.
+    scaling: Option<Scaling>,
     /// When the next worker without a page must have taken what it was lent.
     handoff_due: Option<Nanos>,
     service: Service,
@@ -220,6 +224,7 @@ impl Master {
         self.harvest();
         self.hear_clock();
         self.recycle();
+        self.follow_load();
         self.supervise();
         self.look_at_board();
         self.look_at_backlog();
@@ -271,6 +276,7 @@ impl Master {
             self.upgrade.next_deadline(),
             self.hang.as_ref().map(|(_, at)| *at),
             self.recycling.as_ref().and_then(Recycling::next_deadline),
+            self.scaling.as_ref().and_then(Scaling::next_deadline),
             self.service.next_deadline(),
             self.handoff_due,
             shed,

@@ -32,6 +32,7 @@ use crate::master::upgrade::state::State;
 use crate::master::{Hooks, Master, lifecycle, metering, system};
 use crate::supervise::hang::HangJudge;
 use crate::supervise::recycling::Recycling;
+use crate::supervise::scaling::Scaling;
 use crate::supervise::{SuperviseSettings, Supervisor};
 use crate::sys::alarm::Alarm;
 use crate::sys::launch::LaunchCommand;
@@ -99,12 +100,17 @@ impl Master {
         }
         let supervise =
             SuperviseSettings { workers: settings.workers, lifecycle: settings.lifecycle, seed };
-        let supervisor = match &left {
+        let mut supervisor = match &left {
             None => Supervisor::new(supervise),
             Some(left) => Supervisor::resume(supervise, left.supervisor.clone()),
         };
+        if let Some(limits) = settings.scaling {
+            supervisor.set_bounds(limits.min, limits.max);
+        }
+        let scaling = settings.scaling.map(|limits| Scaling::new(limits, now));
         let strangers = matches!(settings.app, App::Command(_));
-        let service = Service::from_environment(now);
+        let service =
+            Service::from_environment(now, (!goes_on).then_some(settings.lifecycle.boot_timeout));
         let recycling = Recycling::new(settings.recycle, seed, now);
         let hang = settings.lifecycle.timeout.map(|timeout| (HangJudge::new(timeout), now));
         let mut master = Master {
@@ -123,6 +129,7 @@ impl Master {
             supervisor,
             hang,
             recycling,
+            scaling,
             handoff_due: None,
             service,
             _pid_file: pid_file,

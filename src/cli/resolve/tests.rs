@@ -5,6 +5,7 @@
 mod admin;
 mod guard;
 mod python;
+mod scale;
 
 use std::ffi::OsString;
 use std::io;
@@ -24,11 +25,7 @@ fn raw_serve(arguments: &[&str]) -> RawServe {
         | RawCommand::Worker(raw)
         | RawCommand::Admin(raw)
         | RawCommand::Check(raw) => *raw,
-        RawCommand::Status(_) | RawCommand::Ctl(_) => unreachable!("`serve` was typed"),
-        #[cfg(feature = "top")]
-        RawCommand::Top(_) => unreachable!("`serve` was typed"),
-        #[cfg(feature = "experiments")]
-        RawCommand::Bench(_) => unreachable!("`serve` was typed"),
+        _ => unreachable!("`serve` was typed"),
     }
 }
 
@@ -383,6 +380,8 @@ const APART: &[&str] = &[
     "--accept-eager",
     "--accept-batch",
     "--cbpf",
+    "--scale-up-after",
+    "--scale-down-after",
     "--weights",
     "--max-requests-jitter",
     "--max-lifetime-jitter",
