@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each room may use of the crate, besides itself. A pure core names no shell and no `sys`.
-const MAY_USE: [(&str, &[&str]); 11] = [
+const MAY_USE: [(&str, &[&str]); 12] = [
     ("ident", &[]),
     ("time", &[]),
     ("config", &["ident", "time"]),
@@ -15,6 +15,8 @@ const MAY_USE: [(&str, &[&str]); 11] = [
     ("dispatch", &["ident", "time", "config"]),
     ("supervise", &["ident", "time", "config"]),
     ("board", &["ident", "time", "config", "loan"]),
+    // `Words`: memory that is an array of atomics, whatever stands in it.
+    ("meters", &["ident", "time", "config", "board"]),
     ("http", &["ident", "time", "config"]),
     ("sys", &["ident", "time", "config", "board"]),
     // A client that shared the server's parser would share its mistakes. `config` for what listeners

@@ -14,6 +14,7 @@
 //! Not here: the connections (`master::connections`), the file (`sys::locked_file`), how people and
 //! programs read it (`observe::status`).
 
+mod accept_error;
 mod counters;
 mod happened;
 mod outcome;
@@ -22,6 +23,7 @@ mod status;
 
 use std::fmt;
 
+pub use accept_error::AcceptError;
 pub use counters::{Counters, SlotCounters};
 pub use happened::{Happened, HappenedKind};
 pub use outcome::{Group, Outcome};

@@ -22,10 +22,10 @@ pub use crate::admin::routes::SetLogLevel;
 /// # Errors
 /// The helper could not begin.
 pub fn run(inheritance: HelperInheritance, set_log_level: SetLogLevel) -> Result<(), WorkerError> {
-    let HelperInheritance { channel, status, listeners } = inheritance;
+    let HelperInheritance { channel, status, meters, listeners } = inheritance;
     let (inheritance, mut leash) = alone::inheritance(listeners).map_err(WorkerError::Start)?;
     let link = Arc::new(Link::new(channel));
-    let seeing = Seeing::new(status, Arc::clone(&link));
+    let seeing = Seeing::new(status, meters, Arc::clone(&link));
     // The next helper has the same listeners: what is not answered here waits for it.
     link.listen(move || leash.leave(leaves_within())).map_err(WorkerError::Start)?;
     worker::run(Arc::new(settings()), Arc::new(Routes { link, seeing, set_log_level }), inheritance)

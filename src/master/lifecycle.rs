@@ -3,6 +3,7 @@
 //! Not here: the decisions (`supervise`, `stopping`).
 
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -288,8 +289,10 @@ impl Master {
         let flood = FloodJudge::new(self.settings.stall_after, self.now);
         let registry = self.poll.registry();
         let listeners = self.acceptor.inherited_by(who.slot).map_err(io::Error::other);
-        let started = listeners
-            .and_then(|listeners| self.roster.start(registry, command?, who, &listeners, flood));
+        let started = listeners.and_then(|listeners| {
+            let meters = self.meters.as_ref().map(|meters| meters.as_fd());
+            self.roster.start(registry, command?, who, &listeners, meters, flood)
+        });
         self.reserve.refill();
         match started {
             Ok(pid) => {
@@ -298,7 +301,8 @@ impl Master {
             }
             Err(cause) => {
                 error!(worker = who.slot.0, gen = who.generation.0, %cause, "starting a worker");
-                self.supervisor.handle_spawn_failed(who, self.now);
+                let restart = self.supervisor.handle_spawn_failed(who, self.now);
+                self.counters.count_restart(restart);
             }
         }
     }

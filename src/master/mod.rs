@@ -18,6 +18,7 @@ mod lending;
 mod lifecycle;
 mod lingering;
 mod looking;
+mod metering;
 mod naming;
 mod parked;
 mod pid_file;
@@ -39,6 +40,7 @@ pub mod upgrade;
 mod watching;
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mio::{Events, Poll};
@@ -73,6 +75,7 @@ use crate::supervise::hang::HangJudge;
 use crate::supervise::recycling::Recycling;
 use crate::sys::alarm::Alarm;
 use crate::sys::launch::LaunchCommand;
+use crate::sys::shm::SharedMemory;
 use crate::sys::upgrade::StateFile;
 use crate::sys::{clock, limits, stream};
 use crate::time::Nanos;
@@ -135,6 +138,8 @@ struct Master {
     adopts_orphans: bool,
     stopping: Stopping,
     counters: Counters,
+    /// What the workers add up, where somebody reads it.
+    meters: Option<Arc<SharedMemory>>,
     /// Where the status is written, if anywhere.
     publisher: Publisher,
     admin: Admin,

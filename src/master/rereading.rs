@@ -99,6 +99,7 @@ impl Master {
             reload: old.reload.clone(),
             ..new
         };
+        self.settle_meters();
         self.want_alarms();
         // Slots that somebody has added or taken away by a signal stay so, unless the number changes.
         if more != 0 {

@@ -32,7 +32,7 @@ use crate::sys::epoll;
 use crate::sys::fdpass;
 use crate::sys::inherit::{
     ALARM_VARIABLE, BELL_VARIABLE, CHANNEL_VARIABLE, GENERATION_VARIABLE, LISTENERS_VARIABLE,
-    PAGE_VARIABLE, SLOT_VARIABLE, listeners_value,
+    METERS_VARIABLE, PAGE_VARIABLE, SLOT_VARIABLE, listeners_value,
 };
 use crate::sys::process::Child;
 use crate::sys::shm::SharedMemory;
@@ -145,18 +145,20 @@ impl Roster {
         mut command: Command,
         who: Incarnation,
         listeners: &[(ListenerId, BorrowedFd<'_>)],
+        meters: Option<BorrowedFd<'_>>,
         flood: FloodJudge,
     ) -> io::Result<u32> {
         let (ours, theirs) = fdpass::socketpair()?;
         let memory = Arc::new(SharedMemory::create(page_bytes(LOANS_MAX))?);
         let page = MasterPage::new(Arc::clone(&memory), LOANS_MAX).map_err(io::Error::other)?;
         let (alarm, bell) = (Alarm::create()?, Bell::create()?);
-        let inherited = [
+        let mut inherited = vec![
             (CHANNEL_VARIABLE, theirs.as_fd()),
             (PAGE_VARIABLE, memory.as_fd()),
             (ALARM_VARIABLE, alarm.as_fd()),
             (BELL_VARIABLE, bell.as_fd()),
         ];
+        inherited.extend(meters.map(|meters| (METERS_VARIABLE, meters)));
         command
             .env(SLOT_VARIABLE, who.slot.to_string())
             .env(GENERATION_VARIABLE, who.generation.to_string());

@@ -98,7 +98,8 @@ impl Master {
         let kind = if how == Exit::Code(0) { HappenedKind::Ended } else { HappenedKind::Died };
         self.happened(kind, Some((who, member.child.pid())), &died.to_string());
         self.log_account();
-        self.supervisor.handle_exited(who, how, self.now);
+        let restart = self.supervisor.handle_exited(who, how, self.now);
+        self.counters.count_restart(restart);
     }
 
     /// Settles one loan; true if its client loses an answer by it.

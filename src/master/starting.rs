@@ -29,7 +29,7 @@ use crate::master::stopping::Stopping;
 use crate::master::tokens::Source;
 use crate::master::upgrade::Upgrade;
 use crate::master::upgrade::state::State;
-use crate::master::{Hooks, Master, lifecycle, system};
+use crate::master::{Hooks, Master, lifecycle, metering, system};
 use crate::supervise::hang::HangJudge;
 use crate::supervise::recycling::Recycling;
 use crate::supervise::{SuperviseSettings, Supervisor};
@@ -77,6 +77,8 @@ impl Master {
         // After the listeners: whoever reads it finds a server that can be reached.
         let pid_file = settings.pid_file.as_deref().map(write_pid_file);
         let pid_file = essential_at_start(pid_file.transpose(), goes_on)?;
+        let left_meters = left.as_ref().and_then(|left| left.meters);
+        let meters = metering::open(&settings, left_meters, &mut adopter);
         let look = Alarm::create().map_err(system("creating a timer"))?;
         epoll::watch_edge(poll.registry(), look.as_fd(), Source::Look.token())
             .map_err(system("watching a timer"))?;
@@ -126,6 +128,7 @@ impl Master {
             adopts_orphans: process::adopts_orphans(),
             stopping: Stopping::default(),
             counters: Counters::default(),
+            meters,
             publisher,
             admin,
             shed_log: ShedLog::default(),

@@ -32,6 +32,8 @@ pub const PAGE_VARIABLE: &str = "MAITRED_PAGE_FD";
 pub const ALARM_VARIABLE: &str = "MAITRED_ALARM_FD";
 /// The bell's descriptor.
 pub const BELL_VARIABLE: &str = "MAITRED_BELL_FD";
+/// The meters' descriptor, where somebody reads them.
+pub const METERS_VARIABLE: &str = "MAITRED_METERS_FD";
 /// The listeners that this worker accepts from, if it does: `LISTENER:DESCRIPTOR`, between commas.
 pub const LISTENERS_VARIABLE: &str = "MAITRED_LISTENER_FDS";
 /// The slot.
@@ -50,11 +52,12 @@ pub const CONFIG_PATH_VARIABLE: &str = "MAITRED_CONFIG_PATH";
 pub const CONFIG_TEXT_VARIABLE: &str = "MAITRED_CONFIG_TEXT";
 
 /// All of them.
-pub const VARIABLES: [&str; 11] = [
+pub const VARIABLES: [&str; 12] = [
     CHANNEL_VARIABLE,
     PAGE_VARIABLE,
     ALARM_VARIABLE,
     BELL_VARIABLE,
+    METERS_VARIABLE,
     LISTENERS_VARIABLE,
     SLOT_VARIABLE,
     GENERATION_VARIABLE,
@@ -75,6 +78,8 @@ pub struct Inheritance {
     pub alarm: Option<Alarm>,
     /// The bell by which it wakes its master.
     pub bell: Option<Bell>,
+    /// The memfd of the server's meters; none where nobody reads them.
+    pub meters: Option<OwnedFd>,
     /// The listeners that it accepts from; none where the master accepts.
     pub listeners: Vec<(ListenerId, OwnedFd)>,
     /// Who it is.
@@ -88,6 +93,8 @@ pub struct HelperInheritance {
     pub channel: OwnedFd,
     /// What the master writes of itself.
     pub status: MemoryReader,
+    /// The memfd of the server's meters; none where the master could not make it.
+    pub meters: Option<OwnedFd>,
     /// Where operators connect to.
     pub listeners: Vec<(ListenerId, OwnedFd)>,
 }
@@ -119,7 +126,7 @@ impl Inheritance {
     pub fn take() -> Result<Self, InheritError> {
         let channel = number(CHANNEL_VARIABLE)?;
         let (page, alarm) = (optional(PAGE_VARIABLE)?, optional(ALARM_VARIABLE)?);
-        let bell = optional(BELL_VARIABLE)?;
+        let (bell, meters) = (optional(BELL_VARIABLE)?, optional(METERS_VARIABLE)?);
         let listeners = numbered_listeners()?;
         let slot = u16::try_from(number(SLOT_VARIABLE)?).unwrap_or(u16::MAX);
         let generation = number(GENERATION_VARIABLE)?.cast_unsigned();
@@ -128,6 +135,7 @@ impl Inheritance {
             page: page.map(|page| own(PAGE_VARIABLE, page)).transpose()?,
             alarm: alarm.map(own_alarm).transpose()?,
             bell: bell.map(|bell| own(BELL_VARIABLE, bell).map(Bell::adopt)).transpose()?,
+            meters: meters.map(|meters| own(METERS_VARIABLE, meters)).transpose()?,
             listeners: own_listeners(listeners)?,
             incarnation: Incarnation { slot: Slot(slot), generation: Generation(generation) },
         };
@@ -157,10 +165,11 @@ impl HelperInheritance {
     /// This process was not started as a helper.
     pub fn take() -> Result<Self, InheritError> {
         let (channel, status) = (number(ADMIN_VARIABLE)?, number(STATUS_VARIABLE)?);
-        let listeners = numbered_listeners()?;
+        let (meters, listeners) = (optional(METERS_VARIABLE)?, numbered_listeners()?);
         let inheritance = HelperInheritance {
             channel: own(ADMIN_VARIABLE, channel)?,
             status: MemoryReader::adopt(own(STATUS_VARIABLE, status)?),
+            meters: meters.map(|meters| own(METERS_VARIABLE, meters)).transpose()?,
             listeners: own_listeners(listeners)?,
         };
         if sockopt::socket_type(&inheritance.channel) != Ok(SocketType::SEQPACKET) {

@@ -112,8 +112,8 @@ impl Accepting {
                 }
                 // With `blocking`: it has waited for long enough, or a signal has come.
                 Accepted::Empty => listener.ready = false,
-                Accepted::Retry if self.accept.arm == Arm::Blocking => return None,
-                Accepted::Retry => {}
+                Accepted::Retry(_) if self.accept.arm == Arm::Blocking => return None,
+                Accepted::Retry(_) => {}
                 Accepted::OutOfDescriptors => {
                     self.pause(now, &io::Error::from_raw_os_error(nix::libc::EMFILE));
                 }

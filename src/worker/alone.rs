@@ -36,6 +36,7 @@ pub fn inheritance(listeners: Vec<(ListenerId, OwnedFd)>) -> io::Result<(Inherit
         page: Some(page),
         alarm: None,
         bell: None,
+        meters: None,
         listeners,
         incarnation: Incarnation::default(),
     };

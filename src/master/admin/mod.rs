@@ -42,7 +42,9 @@ use crate::master::upgrade::state::AdminState;
 use crate::master::{Master, system};
 use crate::supervise::HelperLife;
 use crate::sys::fdpass::{self, PacketSocket, Posted, Receipt, dispose};
-use crate::sys::inherit::{ADMIN_VARIABLE, LISTENERS_VARIABLE, STATUS_VARIABLE, listeners_value};
+use crate::sys::inherit::{
+    ADMIN_VARIABLE, LISTENERS_VARIABLE, METERS_VARIABLE, STATUS_VARIABLE, listeners_value,
+};
 use crate::sys::memory_file::MemoryFile;
 use crate::sys::process::{Change, Child, ChildSignal};
 use crate::sys::upgrade::Adopter;
@@ -334,7 +336,9 @@ impl Master {
         command.stdin(Stdio::null());
         let listeners: Vec<_> = self.admin.listeners.inherited().collect();
         command.env(LISTENERS_VARIABLE, listeners_value(listeners.iter().copied()));
-        let inherited = [(ADMIN_VARIABLE, theirs.as_fd()), (STATUS_VARIABLE, memory.as_fd())];
+        let mut inherited =
+            vec![(ADMIN_VARIABLE, theirs.as_fd()), (STATUS_VARIABLE, memory.as_fd())];
+        inherited.extend(self.meters.iter().map(|meters| (METERS_VARIABLE, meters.as_fd())));
         let unnamed: Vec<_> = listeners.iter().map(|(_, listener)| *listener).collect();
         let child = Child::spawn_with(command, &inherited, &unnamed)?;
         let channel = PacketSocket::new(ours);

@@ -2,7 +2,7 @@
 //!
 //! Not here: the format (`state`), the way back (`resuming`).
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use crate::master::Master;
 use crate::master::connections::{Connection, Place};
@@ -34,6 +34,7 @@ impl Master {
                 .collect(),
             supervisor: self.supervisor.state(),
             counters: self.counters.list().map(|(name, count)| (name.into(), count)).collect(),
+            meters: self.meters.as_ref().map(|meters| meters.as_fd().as_raw_fd()),
             slots: slots.map(|slot| (slot.seated, slot.starts)).collect(),
             admin: Some(self.admin.state()).filter(|admin| *admin != AdminState::default()),
         }
@@ -43,11 +44,13 @@ impl Master {
     pub(super) fn kept(&self) -> Vec<BorrowedFd<'_>> {
         let connections = self.connections.iter().map(|(_, connection)| connection.descriptor());
         let members = self.roster.iter().flat_map(|(_, member)| member.kept());
+        let meters = self.meters.as_ref().map(|meters| meters.as_fd());
         self.acceptor
             .descriptors()
             .chain(connections)
             .chain(members)
             .chain(self.admin.kept())
+            .chain(meters)
             .collect()
     }
 

@@ -57,6 +57,9 @@ pub(crate) struct State {
     pub(crate) supervisor: SupervisorState,
     /// By name; one that the reader does not know is counted nowhere.
     pub(crate) counters: BTreeMap<String, u64>,
+    /// The memory of the meters, where they are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) meters: Option<i32>,
     /// By slot: connections whose first worker was there, and worker processes started there.
     pub(crate) slots: Vec<(u64, u64)>,
     /// What operators are served by, if they are.
@@ -106,6 +109,8 @@ pub(crate) struct ConnectionState {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) context: Option<Vec<u8>>,
     pub(crate) seated: bool,
+    #[serde(default)]
+    pub(crate) silent_us: u32,
     pub(crate) place: PlaceState,
 }
 
@@ -248,7 +253,7 @@ impl State {
         let connections = self.connections.iter().map(|one| one.descriptor);
         let members = self.members.iter();
         let members = members.flat_map(|one| [one.channel, one.memory, one.alarm, one.bell]);
-        listeners.chain(connections).chain(members)
+        listeners.chain(connections).chain(members).chain(self.meters)
     }
 
     fn check(&self) -> Result<(), StateError> {

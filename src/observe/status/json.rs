@@ -27,6 +27,7 @@ pub fn view(reading: &Reading) -> View {
     let Reading { status, stamp, is_running, read_at: _ } = reading;
     let counters = &status.account.counters;
     let events = counters.events().into_iter().chain(counters.breaches());
+    let events = events.chain(counters.restarts()).chain(counters.accept_errors());
     let slots = status.account.counters.slots().iter().enumerate();
     View {
         schema: SCHEMA,
