@@ -36,7 +36,6 @@ pub mod helper;
 mod link;
 #[cfg(feature = "cli")]
 pub mod metrics;
-#[cfg(feature = "cli")]
 pub mod order;
 #[cfg(feature = "cli")]
 #[cfg(not(loom))]

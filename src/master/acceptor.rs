@@ -305,7 +305,8 @@ impl Acceptor {
         }
     }
 
-    /// What accept(2) has failed with since this was last asked: as often as it is tried again at most.
+    /// What accept(2) has failed with since this was last asked: as often as it is tried again at
+    /// most.
     pub(crate) fn take_failures(&mut self) -> Vec<AcceptError> {
         std::mem::take(&mut self.failures)
     }

@@ -109,8 +109,11 @@ pub struct Hooks {
     /// The settings as they would be now, or everything that is wrong with them, a line each.
     pub settings_again: Box<dyn Fn() -> Result<Settings, String>>,
     /// Sets what is worth a line of the log; or says why it stays as it is.
-    pub set_log_level: Box<dyn Fn(&str) -> Result<(), String>>,
+    pub set_log_level: SetLogLevel,
 }
+
+/// Takes a level as `--log-level` does.
+pub type SetLogLevel = Box<dyn Fn(&str) -> Result<(), String>>;
 
 struct Master {
     settings: Settings,
