@@ -63,6 +63,8 @@ pub mod meters;
 #[cfg(not(loom))]
 pub mod worker;
 
+pub mod proxy_protocol;
+
 pub mod http;
 
 pub mod app;

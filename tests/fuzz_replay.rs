@@ -40,6 +40,8 @@ targets! {
     chunked_body in "fuzz/chunked_body.rs",
     frame in "fuzz/frame.rs",
     status_page in "fuzz/status_page.rs",
+    proxy_header in "fuzz/proxy_header.rs",
+    forwarded in "fuzz/forwarded.rs",
 }
 
 fn replay(name: &str, run: fn(&[u8])) {

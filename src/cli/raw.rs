@@ -7,6 +7,7 @@
 //! Not here: what the values mean and how far they may go (`resolve`).
 
 mod admin;
+mod guard;
 mod python;
 
 use std::ffi::OsString;
@@ -18,6 +19,7 @@ use crate::cli::values::{show_duration, show_size};
 use crate::config::{Arm, Bind, Settings, WORKERS_DEFAULT_MAX};
 
 pub use admin::{RawAdmin, RawCtl, RawCtlCommand};
+pub use guard::RawGuard;
 pub use python::RawPython;
 
 /// The whole command line.
@@ -321,6 +323,10 @@ pub struct RawServe {
     #[command(flatten)]
     pub admin: RawAdmin,
 
+    /// Who the workers are, and whom they believe.
+    #[command(flatten)]
+    pub guard: RawGuard,
+
     /// What is said of a Python application.
     #[command(flatten)]
     pub python: RawPython,
@@ -500,7 +506,7 @@ fn default_of(id: &str) -> Option<String> {
         "buffer_response" => show_size(settings.http.buffer_response as u64),
         "log_format" => "text".to_owned(),
         "log_level" => "info".to_owned(),
-        _ => return python::default_of(id),
+        _ => return guard::default_of(id).or_else(|| python::default_of(id)),
     };
     Some(text)
 }

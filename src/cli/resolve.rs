@@ -3,11 +3,12 @@
 //! Pure: variables, host names and the number of cores come with [`Surroundings`], so that tests
 //! hold them in their hand. Every fault is collected; who has three typing errors hears of three.
 //!
-//! Not here: the parsers (`values`, `addresses`), which address wins (`binds`), what ends a worker's
-//! life (`lives`), who accepts (`arms`), Python (`python`).
+//! Not here: the parsers (`values`, `addresses`), which address wins (`binds`), what ends a
+//! worker's life (`lives`), who accepts (`arms`), who workers are (`guard`), Python (`python`).
 
 mod admin;
 mod arms;
+mod guard;
 mod lives;
 mod python;
 
@@ -28,6 +29,8 @@ use crate::config::{
 };
 use crate::observe::logging;
 
+pub use guard::{Accounts, GroupLookup, UserLookup};
+
 /// `--timeout` where handlers run on the loop: a turn that long starves every connection of the
 /// worker. Gunicorn's and Uvicorn's workers have the same 30 s.
 pub const TIMEOUT_ON_LOOP: Duration = Duration::from_secs(30);
@@ -40,6 +43,8 @@ pub struct Surroundings<'a> {
     pub lookup: Lookup<'a>,
     /// The configuration file, if there is one.
     pub config: Option<ConfigText>,
+    /// Asks for users and groups.
+    pub accounts: Accounts<'a>,
     /// Cores that this process may use, cgroup limits included.
     pub cores: usize,
     /// Listening sockets that systemd passed (sd_listen_fds(3)).
@@ -109,6 +114,7 @@ pub fn resolve(raw: &RawServe, surroundings: &Surroundings<'_>) -> Result<Resolv
         values::switch,
     ) && !raw.no_access_log;
     python::refuse_typed(&raw.python, &app, &mut reader);
+    let guard = guard::guard(raw, &app, surroundings.accounts, &mut reader);
     let log = log(raw, &mut reader);
     let mut settings = Settings {
         app,
@@ -138,7 +144,9 @@ pub fn resolve(raw: &RawServe, surroundings: &Surroundings<'_>) -> Result<Resolv
         env_file: place.env_file,
         reload: place.reload,
         seed: seed.map(|given| given.value),
+        ..default.clone()
     };
+    guard.put_into(&mut settings);
     if settings.accept.arm.is_kernels() {
         // Variables may say otherwise; nobody is lent anything.
         settings = Settings {
@@ -222,6 +230,7 @@ fn listen(raw: &RawServe, default: ListenOptions, reader: &mut Reader<'_>) -> Li
             default.unix_mode,
             values::unix_mode,
         ),
+        unix_owner: default.unix_owner,
     }
 }
 

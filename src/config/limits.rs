@@ -33,6 +33,14 @@ pub const LOANS_MAX: u32 = 65_536;
 /// Bytes of context that a worker may leave with a connection for its next worker.
 pub const CONTEXT_SIZE: usize = 64;
 
+/// Bytes of a PROXY header: what nginx takes. (Version 1 has 107 at the most; version 2 could have
+/// 64 KiB, of which its addresses need 216 and the rest are TLVs.)
+pub const PROXY_HEADER_SIZE_MAX: usize = 4096;
+
+/// Bytes of a request id that is passed on; a longer one is replaced. Room for a UUID with a
+/// prefix, and for what the clouds' load balancers write.
+pub const REQUEST_ID_SIZE_MAX: usize = 128;
+
 /// How many loans may wait at a worker whose handlers run on its loop, and how many a worker with
 /// threads is lent beyond its threads. Enough to cover the time between two requests; more would
 /// only be queued where nobody else can be chosen any more.

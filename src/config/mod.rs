@@ -7,8 +7,10 @@
 //! Not here: parsing of flags and variables (`cli`).
 
 mod accept;
+mod guard;
 pub mod limits;
 mod names;
+mod peers;
 mod python;
 
 use std::ffi::OsString;
@@ -18,7 +20,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use accept::{Accept, Arm, Queues, Selector};
+pub use guard::{
+    FORWARDED_ALLOW_IPS, Forwarded, ForwardedFields, Identity, Owner, PROXY_PROTOCOL_FROM,
+    Privileges, ProxyProtocol, Sandbox,
+};
 pub use limits::*;
+pub use peers::PeerList;
 pub use python::{
     AsgiOptions, EventLoop, HttpProtocol, Interface, Lifespan, PythonApp, WatchFiles, WebSockets,
 };
@@ -63,6 +70,16 @@ pub struct Settings {
     pub pid_file: Option<PathBuf>,
     /// What one HTTP connection may cost.
     pub http: HttpLimits,
+    /// Who the workers are, and what they cannot become.
+    pub privileges: Privileges,
+    /// What else workers give up.
+    pub sandbox: Sandbox,
+    /// Every connection begins with a PROXY header.
+    pub proxy_protocol: Option<ProxyProtocol>,
+    /// Whose fields say who the client is.
+    pub forwarded: Forwarded,
+    /// Every request has an id, which its response carries.
+    pub request_id: bool,
     /// Adds `x-maitred-worker: SLOT` to every response.
     pub worker_header: bool,
     /// Logs a line a request.
@@ -144,6 +161,8 @@ pub struct ListenOptions {
     pub defer_accept_s: u32,
     /// Permission bits of a Unix socket's file.
     pub unix_mode: u32,
+    /// Who owns it; the master if `None`.
+    pub unix_owner: Option<Owner>,
 }
 
 /// Which worker a connection is seated at.
@@ -266,6 +285,11 @@ impl Default for Settings {
             recycle: RecycleLimits::default(),
             pid_file: None,
             http: HttpLimits::default(),
+            privileges: Privileges { no_new_privs: true, ..Privileges::default() },
+            sandbox: Sandbox::default(),
+            proxy_protocol: None,
+            forwarded: Forwarded::default(),
+            request_id: false,
             worker_header: false,
             access_log: false,
             status_file: None,
@@ -281,7 +305,7 @@ impl Default for Settings {
 
 impl Default for ListenOptions {
     fn default() -> Self {
-        ListenOptions { backlog: 2048, defer_accept_s: 1, unix_mode: 0o660 }
+        ListenOptions { backlog: 2048, defer_accept_s: 1, unix_mode: 0o660, unix_owner: None }
     }
 }
 

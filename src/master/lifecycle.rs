@@ -27,6 +27,7 @@ use crate::supervise::flood::{FloodJudge, Noise};
 use crate::supervise::{Breach, Effect, Exit, Reload, ReloadReport, StartFailure};
 use crate::sys::inherit::{CONFIG_PATH_VARIABLE, CONFIG_TEXT_VARIABLE};
 use crate::sys::notify;
+use crate::sys::privileges;
 use crate::sys::process::{self, Change, ChildSignal};
 
 /// The signals that the master answers.
@@ -344,9 +345,8 @@ impl Master {
             command.args(["--rebalance", rebalance.name()]);
         }
         command.stdin(Stdio::null());
-        if let Some(directory) = &self.settings.chdir {
-            command.current_dir(directory);
-        }
+        let privileges = &self.settings.privileges;
+        privileges::confine(&mut command, privileges, self.settings.chdir.as_deref())?;
         Ok(command)
     }
 

@@ -124,7 +124,7 @@ fn impossible(old: &Settings, new: &Settings) -> Option<&'static str> {
 fn kept(old: &Settings, new: &Settings) -> Vec<&'static str> {
     let changed = [
         ("bind", old.binds != new.binds),
-        ("backlog, defer-accept, unix-mode", old.listen != new.listen),
+        ("backlog, defer-accept, unix-mode, unix-owner", old.listen != new.listen),
         ("credit", old.credit != new.credit),
         ("queue-timeout", old.queue_timeout != new.queue_timeout),
         ("max-queue", old.max_queue != new.max_queue),

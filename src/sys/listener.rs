@@ -20,6 +20,7 @@ use socket2::{Domain, Protocol, SockAddr, SockFilter, SockRef, Socket, Type};
 use thiserror::Error;
 
 use crate::config::ListenOptions;
+use crate::sys::privileges;
 
 /// Why an address cannot be listened on.
 #[derive(Debug, Error)]
@@ -152,6 +153,9 @@ pub fn open_unix(
         let file = UnixSocketFile { path: path.to_owned(), identity };
         // Nobody can connect before listen(2), so there is no moment with the wrong mode.
         fs::set_permissions(path, fs::Permissions::from_mode(options.unix_mode))?;
+        if let Some(owner) = options.unix_owner {
+            privileges::give(path, owner)?;
+        }
         socket.listen(backlog(options))?;
         Ok((socket.into(), file))
     };
@@ -340,7 +344,7 @@ mod tests {
     }
 
     fn options() -> ListenOptions {
-        ListenOptions { backlog: 16, defer_accept_s: 0, unix_mode: 0o600 }
+        ListenOptions { backlog: 16, defer_accept_s: 0, unix_mode: 0o600, unix_owner: None }
     }
 
     fn any_port() -> SocketAddr {

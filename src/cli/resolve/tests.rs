@@ -3,6 +3,7 @@
 //! Not here: the flags of Python applications (`python`).
 
 mod admin;
+mod guard;
 mod python;
 
 use std::ffi::OsString;
@@ -49,6 +50,7 @@ fn resolved_with(
             _ => Err(io::Error::other("no such name")),
         },
         config: config.map(|text| ConfigText { path: "m.toml".into(), text: text.to_owned() }),
+        accounts: guard::accounts(),
         cores: 4,
         systemd_sockets: Vec::new(),
     };
@@ -395,6 +397,7 @@ fn every_flag_has_a_case() {
         let flag = flag.name.as_str();
         let is_tested = APART.contains(&flag)
             || CASES.iter().any(|case| case.0 == flag)
+            || guard::FLAGS.contains(&flag)
             || python::FLAGS.iter().any(|case| case.0 == flag);
         assert!(is_tested, "{flag}");
     }
@@ -472,6 +475,7 @@ fn workers_follow_the_cores_up_to_a_bound() {
             config: None,
             variables: &|_| None,
             lookup: &|_| Ok(Vec::new()),
+            accounts: guard::accounts(),
             cores,
             systemd_sockets: Vec::new(),
         };

@@ -17,7 +17,7 @@ use crate::sys::upgrade::Adopter;
 
 /// What every one of them is opened with.
 const OPTIONS: ListenOptions =
-    ListenOptions { backlog: ADMIN_BACKLOG, defer_accept_s: 0, unix_mode: 0o600 };
+    ListenOptions { backlog: ADMIN_BACKLOG, defer_accept_s: 0, unix_mode: 0o600, unix_owner: None };
 
 /// All that are open.
 #[derive(Debug, Default)]
