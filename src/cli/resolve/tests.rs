@@ -2,6 +2,7 @@
 //!
 //! Not here: the flags of Python applications (`python`).
 
+mod admin;
 mod guard;
 mod python;
 
@@ -19,8 +20,11 @@ fn raw_serve(arguments: &[&str]) -> RawServe {
     let arguments = [&["maitred", "serve"], arguments].concat();
     let matches = raw::command("maitred").try_get_matches_from(arguments).unwrap();
     match Raw::from_arg_matches(&matches).unwrap().command {
-        RawCommand::Serve(raw) | RawCommand::Worker(raw) | RawCommand::Check(raw) => *raw,
-        RawCommand::Status(_) => unreachable!("`serve` was typed"),
+        RawCommand::Serve(raw)
+        | RawCommand::Worker(raw)
+        | RawCommand::Admin(raw)
+        | RawCommand::Check(raw) => *raw,
+        RawCommand::Status(_) | RawCommand::Ctl(_) => unreachable!("`serve` was typed"),
         #[cfg(feature = "experiments")]
         RawCommand::Bench(_) => unreachable!("`serve` was typed"),
     }
@@ -381,6 +385,7 @@ const APART: &[&str] = &[
     "--max-requests-jitter",
     "--max-lifetime-jitter",
     "--status-file",
+    "--admin",
     "--log-format",
     "--log-level",
     "--help",
