@@ -71,6 +71,10 @@ pub mod app;
 
 pub mod observe;
 
+#[cfg(feature = "top")]
+#[cfg(not(loom))]
+pub mod top;
+
 pub mod admin;
 
 #[cfg(feature = "experiments")]

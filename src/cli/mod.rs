@@ -26,6 +26,8 @@ pub mod resolve;
 mod settling;
 mod shell;
 mod status;
+#[cfg(feature = "top")]
+mod top;
 pub mod values;
 mod watching;
 
@@ -96,6 +98,8 @@ fn run_as(arguments: &[OsString], handler: impl Handler, python: Option<&dyn Pyt
         RawCommand::Admin(raw) => (raw, Task::Answer),
         RawCommand::Check(raw) => (raw, Task::Check),
         RawCommand::Status(raw) => return status::run(&program, &raw),
+        #[cfg(feature = "top")]
+        RawCommand::Top(raw) => return top::run(&program, &raw),
         RawCommand::Ctl(raw) => return ctl::run(&program, &raw),
         #[cfg(feature = "experiments")]
         RawCommand::Bench(raw) => return bench::run(&program, arguments, &raw),

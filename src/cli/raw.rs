@@ -9,6 +9,8 @@
 mod admin;
 mod guard;
 mod python;
+#[cfg(feature = "top")]
+mod top;
 
 use std::ffi::OsString;
 
@@ -21,6 +23,8 @@ use crate::config::{Arm, Bind, Settings, WORKERS_DEFAULT_MAX};
 pub use admin::{RawAdmin, RawCtl, RawCtlCommand};
 pub use guard::RawGuard;
 pub use python::RawPython;
+#[cfg(feature = "top")]
+pub use top::RawTop;
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -47,6 +51,9 @@ pub enum RawCommand {
     Check(Box<RawServe>),
     /// Say what a server does and has done, from its --status-file or --admin address
     Status(RawStatus),
+    /// Show a server in this terminal, once a second, from its admin address
+    #[cfg(feature = "top")]
+    Top(RawTop),
     /// Talk to a server at its --admin address: see it, scale it, reload it, drain a worker
     Ctl(RawCtl),
     /// Measure ways of distributing connections side by side

@@ -529,3 +529,12 @@ pub const ENV_FILE_SIZE_MAX: u64 = 1 << 20;
 
 /// What an interpreter has for the question whether it has the package: imports from a cold disk.
 pub const INTERPRETER_CHECK_MAX: Duration = Duration::from_secs(30);
+
+/// How often `maitred top` asks: what people can follow, and what the page in a browser does.
+pub const TOP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long it waits for an answer before it says that the picture is old.
+pub const TOP_PATIENCE: Duration = Duration::from_secs(4);
+
+/// How long it waits for a key before it looks for an answer: less than people notice.
+pub const TOP_KEY_WAIT: Duration = Duration::from_millis(50);

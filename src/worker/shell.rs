@@ -60,12 +60,12 @@ pub(crate) struct Shell {
     pub(crate) open: u32,
     pub(crate) limits: Arc<HttpLimits>,
     pub(crate) access_log: Option<AccessLog>,
+    /// What is added up for this worker's slot; none where nobody reads it.
+    pub(crate) meters: Option<SlotMeters<Arc<SharedMemory>>>,
     /// Makes ids of requests; none without `--request-id`.
     pub(crate) request_ids: Option<RequestIds>,
     /// When a connection was last said to be refused for its PROXY header.
     pub(crate) header_refusal_logged_at: Option<Nanos>,
-    /// What is added up for this worker's slot; none where nobody reads it.
-    pub(crate) meters: Option<SlotMeters<Arc<SharedMemory>>>,
     handler: Arc<dyn Handler>,
     page: WorkerPage<Arc<SharedMemory>>,
     doing: Doing,
@@ -117,9 +117,9 @@ impl Shell {
             open: 0,
             limits,
             access_log,
+            meters,
             request_ids,
             header_refusal_logged_at: None,
-            meters,
             handler,
             doing: page.doing(),
             page,

@@ -25,6 +25,8 @@ fn raw_serve(arguments: &[&str]) -> RawServe {
         | RawCommand::Admin(raw)
         | RawCommand::Check(raw) => *raw,
         RawCommand::Status(_) | RawCommand::Ctl(_) => unreachable!("`serve` was typed"),
+        #[cfg(feature = "top")]
+        RawCommand::Top(_) => unreachable!("`serve` was typed"),
         #[cfg(feature = "experiments")]
         RawCommand::Bench(_) => unreachable!("`serve` was typed"),
     }
