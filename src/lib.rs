@@ -26,6 +26,7 @@
 //! | status file | what a master says of itself, for other processes to read |
 //! | intake | where a worker's connections come from: loans, or one of the kernel's ways |
 //! | arm | one way of distributing connections over workers: the master's, or one of the kernel's |
+//! | node | one server of a fleet: a master and its workers |
 //! | own | what a worker has accepted itself, in one of the kernel's arms |
 //!
 //! # Rooms, in the order in which a connection travels
@@ -62,6 +63,8 @@ pub mod http;
 pub mod app;
 
 pub mod observe;
+
+pub mod fleet;
 
 #[cfg(feature = "experiments")]
 #[cfg(not(loom))]

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each room may use of the crate, besides itself. A pure core names no shell and no `sys`.
-const MAY_USE: [(&str, &[&str]); 11] = [
+const MAY_USE: [(&str, &[&str]); 12] = [
     ("ident", &[]),
     ("time", &[]),
     ("config", &["ident", "time"]),
@@ -16,6 +16,7 @@ const MAY_USE: [(&str, &[&str]); 11] = [
     ("supervise", &["ident", "time", "config"]),
     ("board", &["ident", "time", "config", "loan"]),
     ("http", &["ident", "time", "config"]),
+    ("fleet", &["ident", "time", "config"]),
     ("sys", &["ident", "time", "config", "board"]),
     // A client that shared the server's parser would share its mistakes. `config` for what listeners
     // have unless they are told otherwise, which a report says.
@@ -26,7 +27,7 @@ const MAY_USE: [(&str, &[&str]); 11] = [
 const WORLD: [&str; 6] =
     ["std::fs", "std::net::Tcp", "std::process", "SystemTime", "Instant::now", "std::thread"];
 
-const PURE: [&str; 5] = ["account", "loan", "dispatch", "supervise", "http"];
+const PURE: [&str; 6] = ["account", "loan", "dispatch", "supervise", "http", "fleet"];
 
 /// Pure parts of rooms that are not: what is computed from observations can be computed again.
 const PURE_FOLDERS: [&str; 1] = ["src/experiment/measure"];

@@ -7,6 +7,7 @@
 //! Not here: parsing of flags and variables (`cli`).
 
 mod accept;
+mod fleet;
 pub mod limits;
 mod python;
 
@@ -17,6 +18,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use accept::{Accept, Arm, Queues, Selector};
+pub use fleet::{FleetOptions, LoadForm};
 pub use limits::*;
 pub use python::{
     AsgiOptions, EventLoop, HttpProtocol, Interface, Lifespan, PythonApp, WatchFiles, WebSockets,
@@ -64,6 +66,8 @@ pub struct Settings {
     pub http: HttpLimits,
     /// Adds `x-maitred-worker: SLOT` to every response.
     pub worker_header: bool,
+    /// What balancers of a fleet are told.
+    pub fleet: FleetOptions,
     /// Logs a line a request.
     pub access_log: bool,
     /// Where the master says what it does and has done, for other processes to read.
@@ -264,6 +268,7 @@ impl Default for Settings {
             pid_file: None,
             http: HttpLimits::default(),
             worker_header: false,
+            fleet: FleetOptions::default(),
             access_log: false,
             status_file: None,
             config: None,
