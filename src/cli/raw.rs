@@ -6,6 +6,7 @@
 //!
 //! Not here: what the values mean and how far they may go (`resolve`).
 
+mod fleet;
 mod python;
 
 use std::ffi::OsString;
@@ -16,6 +17,7 @@ use crate::cli::faults::variable_of;
 use crate::cli::values::{show_duration, show_size};
 use crate::config::{Arm, Bind, Settings, WORKERS_DEFAULT_MAX};
 
+pub use fleet::RawFleet;
 pub use python::RawPython;
 
 /// The whole command line.
@@ -310,6 +312,10 @@ pub struct RawServe {
     #[arg(long, value_name = "LEVEL", help_heading = "Observing")]
     pub log_level: Option<String>,
 
+    /// What balancers are told.
+    #[command(flatten)]
+    pub fleet: RawFleet,
+
     /// What is said of a Python application.
     #[command(flatten)]
     pub python: RawPython,
@@ -487,7 +493,7 @@ fn default_of(id: &str) -> Option<String> {
         "buffer_response" => show_size(settings.http.buffer_response as u64),
         "log_format" => "text".to_owned(),
         "log_level" => "info".to_owned(),
-        _ => return python::default_of(id),
+        _ => return fleet::default_of(id).or_else(|| python::default_of(id)),
     };
     Some(text)
 }

@@ -11,6 +11,7 @@
 mod acceptor;
 mod connections;
 pub(crate) mod env_file;
+mod fleet;
 mod hearing;
 mod isolating;
 mod lending;
@@ -54,6 +55,7 @@ use crate::exit::{Exit, RunError};
 use crate::ident::ConnectionId;
 use crate::master::acceptor::{Acceptor, Stopped};
 use crate::master::connections::{Connection, Connections, Place};
+use crate::master::fleet::NodeWatch;
 use crate::master::lingering::{LastAnswer, Linger, Lingering};
 use crate::master::parked::Parked;
 use crate::master::pid_file::PidFile;
@@ -130,6 +132,8 @@ struct Master {
     counters: Counters,
     /// The status file, if there is one.
     publisher: Option<Publisher>,
+    /// How the whole node stands, if anybody wants to know.
+    node: Option<NodeWatch>,
     shed_log: ShedLog,
     reserve: Reserve,
     /// When this turn began.
@@ -163,6 +167,7 @@ impl Master {
                 return self.end(outcome);
             }
             let timeout = self.rest();
+            let timeout = self.watch_node(timeout);
             let timeout = self.publish(timeout);
             match self.poll.poll(&mut events, timeout) {
                 Ok(()) => {}

@@ -16,6 +16,7 @@ use crate::dispatch::{DispatchSettings, Dispatcher};
 use crate::exit::{Chain, RunError};
 use crate::master::acceptor::Acceptor;
 use crate::master::connections::Connections;
+use crate::master::fleet::NodeWatch;
 use crate::master::lingering::Lingering;
 use crate::master::parked::Parked;
 use crate::master::pid_file::PidFile;
@@ -100,6 +101,7 @@ impl Master {
         let service = Service::from_environment(now);
         let recycling = Recycling::new(settings.recycle, seed, now);
         let hang = settings.lifecycle.timeout.map(|timeout| (HangJudge::new(timeout), now));
+        let node = NodeWatch::new(&settings.fleet);
         let mut master = Master {
             settings,
             hooks,
@@ -123,6 +125,7 @@ impl Master {
             stopping: Stopping::default(),
             counters: Counters::default(),
             publisher,
+            node,
             shed_log: ShedLog::default(),
             reserve: Reserve::default(),
             now,

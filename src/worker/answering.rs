@@ -221,6 +221,7 @@ impl Session {
         if shell.settings.worker_header {
             parts.headers.insert("x-maitred-worker", HeaderValue::from(shell.who.slot.0));
         }
+        shell.put_load(&mut parts.headers, &mut self.load_heard);
         let close = shell.finishing;
         let mut out = std::mem::take(&mut shell.out);
         out.clear();

@@ -14,6 +14,7 @@ mod answering;
 mod baton;
 pub mod deadlines;
 mod intake;
+mod load_field;
 mod outgoing;
 mod own;
 mod pipe;

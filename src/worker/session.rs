@@ -54,6 +54,8 @@ pub(crate) struct Session {
     /// The response that is leaving.
     pub(super) answering: Option<Box<Answering>>,
     pub(super) flags: Flags,
+    /// Which figure of the node's load its client has heard.
+    pub(super) load_heard: u32,
     /// What the access log will say of the request that is here; none without an access log.
     pub(super) note: Option<Box<AccessNote>>,
     /// How long it waited for a worker, for its first request.
@@ -190,6 +192,7 @@ impl Session {
             arriving: None,
             answering: None,
             flags: Flags::default(),
+            load_heard: 0,
             note: None,
             queue_time: None,
             accepted_at: arrival.accepted_at,
