@@ -6,15 +6,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each room may use of the crate, besides itself. A pure core names no shell and no `sys`.
-const MAY_USE: [(&str, &[&str]); 12] = [
+const MAY_USE: [(&str, &[&str]); 13] = [
     ("ident", &[]),
     ("time", &[]),
     ("config", &["ident", "time"]),
-    ("account", &["ident", "config", "supervise"]),
+    ("account", &["ident", "time", "config", "supervise"]),
     ("loan", &["ident", "time", "config"]),
     ("dispatch", &["ident", "time", "config"]),
     ("supervise", &["ident", "time", "config"]),
     ("board", &["ident", "time", "config", "loan"]),
+    // `Words`: memory that is an array of atomics, whatever stands in it.
+    ("meters", &["ident", "time", "config", "board"]),
     ("http", &["ident", "time", "config"]),
     ("fleet", &["ident", "time", "config"]),
     ("sys", &["ident", "time", "config", "board"]),

@@ -6,6 +6,7 @@
 //!
 //! Not here: what the values mean and how far they may go (`resolve`).
 
+mod admin;
 mod fleet;
 mod python;
 
@@ -17,6 +18,7 @@ use crate::cli::faults::variable_of;
 use crate::cli::values::{show_duration, show_size};
 use crate::config::{Arm, Bind, Settings, WORKERS_DEFAULT_MAX};
 
+pub use admin::{RawAdmin, RawCtl, RawCtlCommand};
 pub use fleet::RawFleet;
 pub use python::RawPython;
 
@@ -43,14 +45,19 @@ pub enum RawCommand {
     Serve(Box<RawServe>),
     /// Say whether the flags, variables and configuration file of `serve` hold, and serve nothing
     Check(Box<RawServe>),
-    /// Say what a server does and has done, from its --status-file
+    /// Say what a server does and has done, from its --status-file or --admin address
     Status(RawStatus),
+    /// Talk to a server at its --admin address: see it, scale it, reload it, drain a worker
+    Ctl(RawCtl),
     /// Measure ways of distributing connections side by side
     #[cfg(feature = "experiments")]
     Bench(RawBench),
     /// Serve what the master hands over (started by the master only)
     #[command(hide = true)]
     Worker(Box<RawServe>),
+    /// Answer operators for a master (started by the master only)
+    #[command(hide = true)]
+    Admin(Box<RawServe>),
 }
 
 /// The flags of `serve`, and of the workers that it starts.
@@ -316,6 +323,10 @@ pub struct RawServe {
     #[command(flatten)]
     pub fleet: RawFleet,
 
+    /// What is said of the admin address.
+    #[command(flatten)]
+    pub admin: RawAdmin,
+
     /// What is said of a Python application.
     #[command(flatten)]
     pub python: RawPython,
@@ -330,7 +341,8 @@ Exit codes: 0 it serves, and its last reload did not fail; 1 it serves, and its 
 failed; 2 usage; 3 it does not serve; 4 the file cannot be read, or is no status file."
 )]
 pub struct RawStatus {
-    /// The server's --status-file; MAITRED_STATUS_FILE if it is left out
+    /// The server's --status-file, or its --admin address: unix:PATH or http://HOST:PORT;
+    /// MAITRED_STATUS_FILE if it is left out
     #[arg(value_name = "PATH")]
     pub path: Option<OsString>,
 
@@ -406,6 +418,7 @@ pub fn command(program: &str) -> clap::Command {
         .mut_subcommand("serve", with_defaults)
         .mut_subcommand("check", with_defaults)
         .mut_subcommand("worker", with_defaults)
+        .mut_subcommand("admin", with_defaults)
 }
 
 /// One flag of `serve`, as help and documentation name it.

@@ -6,6 +6,7 @@
 //! Not here: the parsers (`values`, `addresses`), which address wins (`binds`), what ends a worker's
 //! life (`lives`), who accepts (`arms`), what balancers are told (`fleet`), Python (`python`).
 
+mod admin;
 mod arms;
 mod fleet;
 mod lives;
@@ -100,6 +101,7 @@ pub fn resolve(raw: &RawServe, surroundings: &Surroundings<'_>) -> Result<Resolv
         reader.value_or("--worker-header", raw.worker_header.as_deref(), false, values::switch);
     let fleet = fleet::options(raw, &app, surroundings, &mut reader);
     let status_file = status_file(raw.status_file.as_ref(), &mut reader);
+    let admin = admin::admin(raw, &binds, surroundings, &mut reader);
     let place = python::place(&raw.python, &mut reader);
     // Who develops wants to see what is asked for.
     let access_log = reader.value_or(
@@ -133,6 +135,7 @@ pub fn resolve(raw: &RawServe, surroundings: &Surroundings<'_>) -> Result<Resolv
         fleet,
         access_log,
         status_file,
+        admin,
         config: surroundings.config.clone(),
         chdir: place.chdir,
         env_file: place.env_file,
@@ -238,17 +241,9 @@ fn workers(raw: &RawServe, cores: usize, reader: &mut Reader<'_>) -> u16 {
 }
 
 fn balance(raw: &RawServe, default: Balance, reader: &mut Reader<'_>) -> Balance {
-    const POLICIES: [(&str, Balance); 7] = [
-        ("round-robin", Balance::RoundRobin),
-        ("least-loaded", Balance::LeastLoaded),
-        ("two-choices", Balance::TwoChoices),
-        ("random", Balance::Random),
-        ("weighted", Balance::Weighted),
-        ("least-latency", Balance::LeastLatency),
-        ("ip-hash", Balance::IpHash),
-    ];
+    let policies = Balance::ALL.map(|policy| (policy.name(), policy));
     reader.value_or("--balance", raw.balance.as_deref(), default, |text| {
-        values::one_of(text, &POLICIES)
+        values::one_of(text, &policies)
     })
 }
 

@@ -19,11 +19,11 @@ use crate::cli::watching;
 use crate::config::{App, PythonApp, Settings};
 use crate::exit::{Chain, Exit, RunError};
 use crate::master::Hooks;
-use crate::observe::logging::{self, Process};
-use crate::sys::inherit::{InheritError, Inheritance};
+use crate::observe::logging::{self, FilterHandle, Process};
+use crate::sys::inherit::{HelperInheritance, InheritError, Inheritance};
 use crate::sys::launch::LaunchCommand;
 use crate::sys::upgrade::{Errand, SignalsBlocked};
-use crate::{master, worker};
+use crate::{admin, master, worker};
 
 /// Set for workers that start beside another one: that one shows why none can.
 const QUIET_START: &str = "MAITRED_QUIET_START";
@@ -74,7 +74,12 @@ pub(super) fn serve(
         choose_interpreter(&mut settings, is_python, &here, &place);
         Ok(settings)
     };
-    let hooks = Hooks { flush_log: Box::new(flush_log), settings_again: Box::new(settings_again) };
+    let filter = log.filter();
+    let hooks = Hooks {
+        flush_log: Box::new(flush_log),
+        settings_again: Box::new(settings_again),
+        set_log_level: Box::new(move |level| set_log_level(filter.as_ref(), level)),
+    };
     let served = master::run(resolved.settings, launch, left, hooks);
     Ok(reported(served))
 }
@@ -113,6 +118,33 @@ pub(super) fn work(
         source: error.into(),
     });
     Ok(reported(outcome))
+}
+
+/// Answers operators, until the master goes. An error means that there was no log yet.
+pub(super) fn answer(resolved: Resolved) -> Result<Exit, RunError> {
+    // First of all, as in a worker.
+    let inheritance = HelperInheritance::take().map_err(|error| match error {
+        InheritError::Missing(_) => RunError::NotStartedByMaster,
+        InheritError::Invalid { .. } | InheritError::System(_) => {
+            RunError::System { doing: "starting the admin helper".into(), source: error.into() }
+        }
+    })?;
+    let log = start_log(resolved.log, Process::Helper { pid: std::process::id() })?;
+    let filter = log.filter();
+    let set = Box::new(move |level: &str| set_log_level(filter.as_ref(), level));
+    let served = admin::helper::run(inheritance, set);
+    let outcome = served.map(|()| Exit::Done).map_err(|error| RunError::System {
+        doing: "serving the admin address".into(),
+        source: error.into(),
+    });
+    Ok(reported(outcome))
+}
+
+/// Sets what is worth a line of this process's log.
+fn set_log_level(filter: Option<&FilterHandle>, level: &str) -> Result<(), String> {
+    let parsed = logging::Filter::parse(level).map_err(|refusal| format!("level {refusal}"))?;
+    let filter = filter.ok_or("this program has a log of its own".to_owned())?;
+    filter.set(parsed)
 }
 
 /// Says that the settings hold, and where they come from. An error is what `serve` would say at once.

@@ -9,6 +9,7 @@
 mod accept;
 mod fleet;
 pub mod limits;
+mod names;
 mod python;
 
 use std::ffi::OsString;
@@ -72,6 +73,8 @@ pub struct Settings {
     pub access_log: bool,
     /// Where the master says what it does and has done, for other processes to read.
     pub status_file: Option<PathBuf>,
+    /// Where operators find the helper process; none of these is [`Bind::Inherited`].
+    pub admin: Vec<Bind>,
     /// The configuration file that these settings come from, as it was read.
     pub config: Option<ConfigText>,
     /// Where the workers run; the master's own directory if `None`.
@@ -271,6 +274,7 @@ impl Default for Settings {
             fleet: FleetOptions::default(),
             access_log: false,
             status_file: None,
+            admin: Vec::new(),
             config: None,
             chdir: None,
             env_file: None,

@@ -10,11 +10,12 @@ use mio::{Interest, Poll};
 use signal_hook_mio::v1_0::Signals;
 use tracing::{debug, error, info};
 
-use crate::account::Counters;
+use crate::account::{Counters, HappenedKind};
 use crate::config::{App, PARKED_SHARE, RING_LOOK_MAX, Settings};
 use crate::dispatch::{DispatchSettings, Dispatcher};
 use crate::exit::{Chain, RunError};
 use crate::master::acceptor::Acceptor;
+use crate::master::admin::Admin;
 use crate::master::connections::Connections;
 use crate::master::fleet::NodeWatch;
 use crate::master::lingering::Lingering;
@@ -29,7 +30,7 @@ use crate::master::stopping::Stopping;
 use crate::master::tokens::Source;
 use crate::master::upgrade::Upgrade;
 use crate::master::upgrade::state::State;
-use crate::master::{Hooks, Master, lifecycle, system};
+use crate::master::{Hooks, Master, lifecycle, metering, system};
 use crate::supervise::hang::HangJudge;
 use crate::supervise::recycling::Recycling;
 use crate::supervise::{SuperviseSettings, Supervisor};
@@ -52,6 +53,7 @@ impl Master {
         let goes_on = left.is_some();
         let publisher = settings.status_file.as_deref().map(open_status_file);
         let publisher = essential_at_start(publisher.transpose(), goes_on)?;
+        let publisher = publisher.unwrap_or_else(Publisher::nowhere);
         let poll = Poll::new().map_err(system("creating an epoll instance"))?;
         let mut signals = Signals::new(lifecycle::SIGNALS).map_err(system("catching signals"))?;
         poll.registry()
@@ -69,15 +71,19 @@ impl Master {
             }
         };
         let acceptor = acceptor.map_err(|error| RunError::Listen(Box::new(error)))?;
+        let seed = settings.seed.unwrap_or_else(|| fastrand::u64(..));
+        debug!(seed, "seed of random choices");
+        let admin_left = left.as_ref().and_then(|left| left.admin.as_ref());
+        let admin = Admin::open(&settings.admin, admin_left, &mut adopter, seed)?;
         // After the listeners: whoever reads it finds a server that can be reached.
         let pid_file = settings.pid_file.as_deref().map(write_pid_file);
         let pid_file = essential_at_start(pid_file.transpose(), goes_on)?;
+        let left_meters = left.as_ref().and_then(|left| left.meters);
+        let meters = metering::open(&settings, left_meters, &mut adopter);
         let look = Alarm::create().map_err(system("creating a timer"))?;
         epoll::watch_edge(poll.registry(), look.as_fd(), Source::Look.token())
             .map_err(system("watching a timer"))?;
         let now = clock::now();
-        let seed = settings.seed.unwrap_or_else(|| fastrand::u64(..));
-        debug!(seed, "seed of random choices");
         let mut dispatcher = Dispatcher::new(&DispatchSettings {
             balance: settings.balance,
             weights: settings.weights.clone(),
@@ -124,8 +130,10 @@ impl Master {
             adopts_orphans: process::adopts_orphans(),
             stopping: Stopping::default(),
             counters: Counters::default(),
+            meters,
             publisher,
             node,
+            admin,
             shed_log: ShedLog::default(),
             reserve: Reserve::default(),
             now,
@@ -153,6 +161,8 @@ impl Master {
                     connections = master.connections.len(),
                     "upgraded: workers are replaced now"
                 );
+                let text = format!("from {from} to {}", env!("CARGO_PKG_VERSION"));
+                master.happened(HappenedKind::Upgrade, None, &text);
                 master.counters.reloads += u64::from(master.supervisor.reload(now));
             }
         }

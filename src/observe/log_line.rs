@@ -126,6 +126,7 @@ impl Line {
                 text.push_str(&spans);
                 let _ = match process {
                     Some(Process::Master { pid }) => write!(text, " master={pid}"),
+                    Some(Process::Helper { pid }) => write!(text, " helper={pid}"),
                     Some(Process::Worker { incarnation, pid }) => write!(
                         text,
                         " worker={} gen={} pid={pid}",
@@ -139,6 +140,7 @@ impl Line {
             Format::Json => {
                 let _ = match process {
                     Some(Process::Master { pid }) => write!(text, ",\"master\":{pid}"),
+                    Some(Process::Helper { pid }) => write!(text, ",\"helper\":{pid}"),
                     Some(Process::Worker { incarnation, pid }) => write!(
                         text,
                         ",\"worker\":{},\"gen\":{},\"pid\":{pid}",

@@ -32,7 +32,8 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, SubscriberExt};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::registry::{LookupSpan, Registry};
+use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{LOG_BUFFER_SIZE_MAX, LOG_FLUSH_MAX};
@@ -71,6 +72,11 @@ pub enum Process {
         /// Its process id.
         pid: u32,
     },
+    /// The helper that operators talk to, by its pid.
+    Helper {
+        /// Its process id.
+        pid: u32,
+    },
     /// A worker.
     Worker {
         /// Its slot and generation.
@@ -85,7 +91,13 @@ pub enum Process {
 #[derive(Debug)]
 pub struct Log {
     writer: LossyWriter,
+    /// None where an embedding program has a subscriber of its own.
+    filter: Option<FilterHandle>,
 }
+
+/// By what the filter of a log is changed while it is in use, from any thread.
+#[derive(Clone, Debug)]
+pub struct FilterHandle(reload::Handle<Targets, Registry>);
 
 impl Filter {
     /// `warn`, or directives: `warn,maitred::master=debug`. The message names the levels.
@@ -111,6 +123,16 @@ impl Filter {
     }
 }
 
+impl FilterHandle {
+    /// From now on other events are worth a line.
+    ///
+    /// # Errors
+    /// Why it stays as it is.
+    pub fn set(&self, filter: Filter) -> Result<(), String> {
+        self.0.reload(filter.0).map_err(|error| error.to_string())
+    }
+}
+
 impl Default for Filter {
     fn default() -> Self {
         Filter(Targets::new().with_default(LevelFilter::INFO))
@@ -121,6 +143,11 @@ impl Log {
     /// Lines dropped because the reader of stderr was too slow.
     pub fn dropped(&self) -> u64 {
         self.writer.dropped()
+    }
+
+    /// What changes its filter; none where an embedding program has a subscriber of its own.
+    pub fn filter(&self) -> Option<FilterHandle> {
+        self.filter.clone()
     }
 
     /// Waits for the lines so far, for a bounded time; says whether they are written.
@@ -147,12 +174,13 @@ pub fn start(options: Options, process: Process) -> io::Result<Log> {
     let sink = File::from(stderr.as_fd().try_clone_to_owned()?);
     let writer = LossyWriter::start("log", sink, LOG_BUFFER_SIZE_MAX)?;
     let layer = LineLayer { format: options.format, color, process, writer: writer.clone() };
-    let installed =
-        tracing_subscriber::registry().with(layer.with_filter(options.filter.0)).try_init();
+    let (filter, handle) = reload::Layer::new(options.filter.0);
+    let installed = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init();
     if installed.is_ok() {
         panic::set_hook(Box::new(log_panic));
     }
-    Ok(Log { writer })
+    let filter = installed.is_ok().then_some(FilterHandle(handle));
+    Ok(Log { writer, filter })
 }
 
 fn is_set(variable: &str) -> bool {

@@ -284,7 +284,12 @@ pub fn refuse_handshakes(listener: BorrowedFd<'_>) -> io::Result<()> {
 /// means something else for a listener (`tcp_get_info`, net/ipv4/tcp.c; `tcpi_sacked` is the
 /// backlog). `None` on other sockets.
 pub fn queue_length(listener: BorrowedFd<'_>) -> Option<u32> {
-    tcp_info(listener).map(|info| info.tcpi_unacked)
+    queue(listener).map(|(length, _)| length)
+}
+
+/// The same, and how many there may be.
+pub fn queue(listener: BorrowedFd<'_>) -> Option<(u32, u32)> {
+    tcp_info(listener).map(|info| (info.tcpi_unacked, info.tcpi_sacked))
 }
 
 /// What the kernel knows of a TCP socket; `None` on other sockets.

@@ -22,6 +22,7 @@
 //! | `upgrade` | another program image in this process, and what it is left |
 //! | `limits` | the kernel's version and this process's limits |
 //! | `memory` | how much memory a process has |
+//! | `memory_file` | a file in memory that one process writes and another reads |
 //! | `notify` | the service manager's socket |
 //!
 //! Not here: what any of it is for (`master`, `worker`).
@@ -38,6 +39,7 @@ pub mod limits;
 pub mod listener;
 pub mod locked_file;
 pub mod memory;
+pub mod memory_file;
 pub mod notify;
 pub mod process;
 pub mod reuseport;

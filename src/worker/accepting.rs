@@ -112,8 +112,8 @@ impl Accepting {
                 }
                 // With `blocking`: it has waited for long enough, or a signal has come.
                 Accepted::Empty => listener.ready = false,
-                Accepted::Retry if self.accept.arm == Arm::Blocking => return None,
-                Accepted::Retry => {}
+                Accepted::Retry(_) if self.accept.arm == Arm::Blocking => return None,
+                Accepted::Retry(_) => {}
                 Accepted::OutOfDescriptors => {
                     self.pause(now, &io::Error::from_raw_os_error(nix::libc::EMFILE));
                 }
@@ -205,6 +205,11 @@ impl Accepting {
                 if self.accept.arm == Arm::Blocking { 1 } else { EMPTIED_PER_TURN_MAX }
             }
         }
+    }
+
+    /// Connections that may be open here at the same time.
+    pub(crate) fn open_max(&self) -> u32 {
+        self.accept.open_max
     }
 
     /// Whether connections are taken that no thread is free for.

@@ -11,6 +11,7 @@ use http::header::{REFERER, USER_AGENT};
 use http::{HeaderMap, HeaderName, Method, StatusCode, Version};
 
 use crate::http::{RequestHead, Target};
+use crate::meters::{Counter, Histogram};
 use crate::observe::access::{AccessRecord, RequestLine};
 use crate::sys::clock;
 use crate::time::Nanos;
@@ -57,6 +58,7 @@ impl Session {
 
     /// A response has begun; `bytes` of body are declared.
     pub(super) fn note_response(&mut self, status: StatusCode, bytes: u64, shell: &Shell) {
+        self.status = status.as_u16();
         if shell.access_log.is_none() {
             return;
         }
@@ -72,10 +74,19 @@ impl Session {
         }
     }
 
-    /// The response has left.
+    /// The response has left: it is counted and measured.
+    pub(super) fn meter_response(&self, shell: &Shell) {
+        if let Some(meters) = &shell.meters {
+            meters.count_response(self.status);
+            meters.measure(Histogram::Service, clock::now().since(self.claimed_at));
+        }
+    }
+
+    /// The response has left: its line is written.
     pub(super) fn log_access(&mut self, shell: &mut Shell) {
         let (Some(log), Some(note)) = (&mut shell.access_log, self.note.take()) else { return };
         let now = clock::now();
+        let dropped_before = log.dropped();
         let request = note.line.as_ref().map(|(method, target, version)| RequestLine {
             method,
             target: target.as_str(),
@@ -94,6 +105,11 @@ impl Session {
             queue_time: self.queue_time.take(),
             duration,
         });
+        // The log's own thread drops nothing: it is this line that found no room.
+        let dropped = log.dropped().saturating_sub(dropped_before);
+        if dropped > 0 {
+            shell.count(Counter::LogLinesDropped, dropped);
+        }
     }
 }
 

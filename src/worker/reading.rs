@@ -14,6 +14,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use crate::app::{Request, RequestBody};
 use crate::config::{BODY_RATE_MIN, READS_PER_TURN_MAX};
 use crate::http::{Awaits, BodyKind, Event, HttpError, RequestHead};
+use crate::meters::Counter;
 use crate::sys::stream::{self, Received};
 use crate::time::Nanos;
 use crate::worker::pipe::Pipe;
@@ -121,7 +122,20 @@ impl Session {
             // Claimed, but not a byte of a request: there is nothing to answer.
             return Verdict::End(Ending::Orderly);
         }
-        self.refuse(key, shell, http::StatusCode::REQUEST_TIMEOUT)
+        self.refuse_unheard(key, shell, http::StatusCode::REQUEST_TIMEOUT)
+    }
+
+    /// Refuses what no handler has seen.
+    fn refuse_unheard(
+        &mut self,
+        key: SessionKey,
+        shell: &mut Shell,
+        status: http::StatusCode,
+    ) -> Verdict {
+        if let Some(meters) = &shell.meters {
+            meters.count_refused(status.as_u16());
+        }
+        self.refuse(key, shell, status)
     }
 
     fn receive_into(
@@ -141,6 +155,7 @@ impl Session {
                 Err(_) => return Some(Verdict::End(Ending::Reset)),
             };
             anything = true;
+            shell.count(Counter::ReceivedBytes, count as u64);
             let verdict = self.take_in(&scratch[..count], key, shell);
             if verdict != Verdict::Stay {
                 return Some(verdict);
@@ -272,6 +287,7 @@ impl Session {
     /// Bytes of a request are here: after a response, the claim word says so again.
     fn next_has_begun(&mut self, shell: &mut Shell) {
         if self.stage == Stage::Between {
+            self.claimed_at = shell.now;
             shell.active_again(self.tenure);
             self.stage = Stage::Reading;
         }
@@ -295,8 +311,12 @@ impl Session {
         self.arriving = Some(Box::new(Arriving::new(head, shell.now)));
         let mut interim = Vec::new();
         self.http.respond_continue(&mut interim);
-        if !interim.is_empty() && stream::send(self.socket(), &interim).is_err() {
-            return Verdict::End(Ending::Reset);
+        if !interim.is_empty() {
+            if stream::send(self.socket(), &interim).is_err() {
+                return Verdict::End(Ending::Reset);
+            }
+            shell.count(Counter::Responses1xx, 1);
+            shell.count(Counter::SentBytes, interim.len() as u64);
         }
         match body {
             BodyKind::Length(length) if *length > shell.settings.http.buffer_request as u64 => {
@@ -346,7 +366,7 @@ impl Session {
     fn hand_over(&mut self, key: SessionKey, shell: &mut Shell) -> Verdict {
         let Some(progress) = shell.progress_of(key) else {
             // On the loop nothing may wait; the limit on bodies keeps such requests out.
-            return self.refuse(key, shell, http::StatusCode::PAYLOAD_TOO_LARGE);
+            return self.refuse_unheard(key, shell, http::StatusCode::PAYLOAD_TOO_LARGE);
         };
         let Some(arriving) = self.arriving.as_deref_mut() else { return Verdict::Stay };
         let pipe = Pipe::new(shell.settings.http.buffer_request);
@@ -418,7 +438,7 @@ impl Session {
             // Bad bytes in the body of a request that a handler already has.
             return self.fail_body(io::ErrorKind::InvalidData);
         }
-        self.refuse(key, shell, error.status())
+        self.refuse_unheard(key, shell, error.status())
     }
 }
 

@@ -17,6 +17,7 @@ use crate::board::{DoingEntry, WorkerPage};
 use crate::config::{HttpLimits, READ_BUFFER_SIZE, Rebalance, Settings};
 use crate::ident::{Incarnation, LoanId};
 use crate::loan::LoanState;
+use crate::meters::{Counter, SlotMeters};
 use crate::observe::access::AccessLog;
 use crate::sys::clock;
 use crate::sys::shm::SharedMemory;
@@ -59,6 +60,8 @@ pub(crate) struct Shell {
     pub(crate) open: u32,
     pub(crate) limits: Arc<HttpLimits>,
     pub(crate) access_log: Option<AccessLog>,
+    /// What is added up for this worker's slot; none where nobody reads it.
+    pub(crate) meters: Option<SlotMeters<Arc<SharedMemory>>>,
     handler: Arc<dyn Handler>,
     page: WorkerPage<Arc<SharedMemory>>,
     doing: Doing,
@@ -72,6 +75,7 @@ pub(crate) struct Shared {
     pub(crate) who: Incarnation,
     pub(crate) page: WorkerPage<Arc<SharedMemory>>,
     pub(crate) alarm: AlarmClock,
+    pub(crate) meters: Option<SlotMeters<Arc<SharedMemory>>>,
 }
 
 impl Shell {
@@ -90,8 +94,8 @@ impl Shell {
             limits.body_max = Some(limits.body_max.map_or(buffer, |most| most.min(buffer)));
         }
         let limits = Arc::new(limits);
-        let Shared { who, page, alarm } = shared;
         let load_field = LoadField::new(&settings.fleet);
+        let Shared { who, page, alarm, meters } = shared;
         Shell {
             settings,
             who,
@@ -110,6 +114,7 @@ impl Shell {
             open: 0,
             limits,
             access_log,
+            meters,
             handler,
             doing: page.doing(),
             page,
@@ -200,6 +205,14 @@ impl Shell {
 
     pub(crate) fn count_error(&self) {
         self.page.count_error();
+        self.count(Counter::Errors, 1);
+    }
+
+    /// Adds to what is counted of this worker's slot, if anybody reads it.
+    pub(crate) fn count(&self, counter: Counter, more: u64) {
+        if let Some(meters) = &self.meters {
+            meters.add(counter, more);
+        }
     }
 
     /// Puts the load report right for whoever looks while this worker is busy or asleep.
@@ -259,7 +272,7 @@ impl Shell {
         // session's turn, which is judged on its own.
         self.doing.end(DoingEntry::LOOP);
         self.enter_turn();
-        self.page.add_service(self.now.since(began));
+        self.add_service(self.now.since(began));
         Some(answer)
     }
 
@@ -273,6 +286,9 @@ impl Shell {
     /// A thread has had a handler for so long.
     pub(crate) fn add_service(&self, service: std::time::Duration) {
         self.page.add_service(service);
+        if let Some(meters) = &self.meters {
+            meters.add_busy(service);
+        }
     }
 
     /// Whether a session that becomes idle is given back to the master.

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use http::{Method, StatusCode, Version};
 use maitred::ident::PeerAddress;
+use maitred::meters::Counter;
 use maitred::observe::access::{AccessRecord, RequestLine};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyTuple};
@@ -41,6 +42,7 @@ pub(super) fn log(shared: &Shared, answered: &Answered<'_>) {
     let mut core = shared.core();
     let worker = core.who;
     let Some(log) = &mut core.access_log else { return };
+    let dropped_before = log.dropped();
     log.write(&AccessRecord {
         peer: client.unwrap_or(PeerAddress::Local),
         time: SystemTime::now().checked_sub(duration).unwrap_or(SystemTime::UNIX_EPOCH),
@@ -53,6 +55,11 @@ pub(super) fn log(shared: &Shared, answered: &Answered<'_>) {
         queue_time: answered.queue_seconds.map(seconds),
         duration,
     });
+    // The log's own thread drops nothing: it is this line that found no room.
+    let dropped = log.dropped().saturating_sub(dropped_before);
+    if dropped > 0 {
+        core.count(Counter::LogLinesDropped, dropped);
+    }
 }
 
 fn seconds(number: f64) -> Duration {

@@ -22,6 +22,7 @@ use maitred::config::{EVENTS_PER_TURN_MAX, LOANS_MAX, READ_BUFFER_SIZE, Settings
 use maitred::handoff::{DrainMode, ToMaster};
 use maitred::ident::Incarnation;
 use maitred::loan::LoanState;
+use maitred::meters::{Counter, SlotMeters};
 use maitred::observe::access::AccessLog;
 use maitred::sys::alarm::Alarm;
 use maitred::sys::bell::Bell;
@@ -29,10 +30,10 @@ use maitred::sys::inherit::Inheritance;
 use maitred::sys::shm::SharedMemory;
 use maitred::sys::{clock, epoll, stream, usage};
 use maitred::time::Nanos;
-use maitred::worker::WorkerError;
 use maitred::worker::alarm::AlarmClock;
 use maitred::worker::deadlines::Deadlines;
 use maitred::worker::sessions::{SessionKey, Sessions};
+use maitred::worker::{WorkerError, attach_meters};
 use mio::{Events, Poll, Token};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -95,6 +96,8 @@ pub(super) struct Core {
     pub(super) deadlines: Deadlines,
     pub(super) effects: VecDeque<Effect>,
     pub(super) access_log: Option<AccessLog>,
+    /// What is added up for this worker's slot; none where nobody reads it.
+    pub(super) meters: Option<SlotMeters<Arc<SharedMemory>>>,
     /// When this turn began, or what is being done.
     pub(super) now: Nanos,
     pub(super) pace: Pace,
@@ -149,11 +152,13 @@ impl Core {
             true => Some(AccessLog::to_stdout().map_err(WorkerError::Start)?),
             false => None,
         };
+        let who = inheritance.incarnation;
+        let meters = inheritance.meters.and_then(|meters| attach_meters(meters, who.slot));
         Ok(Core {
             pace: Pace::new(settings.stall_after),
             usual: Usual::default(),
             settings,
-            who: inheritance.incarnation,
+            who,
             doing: page.doing(),
             page,
             poll,
@@ -162,6 +167,7 @@ impl Core {
             deadlines: Deadlines::default(),
             effects: VecDeque::new(),
             access_log,
+            meters,
             now: clock::now(),
             scratch: vec![0; READ_BUFFER_SIZE],
             unclaimed: VecDeque::new(),
@@ -306,12 +312,28 @@ impl Core {
         let took = self.now.since(began);
         if let Some(spent) = spent {
             self.page.add_service(spent + took);
+            if let Some(meters) = &self.meters {
+                meters.add_busy(spent + took);
+            }
             self.usual.learn(spent + took, self.settings.stall_after);
         }
         if failed {
-            self.page.count_error();
+            self.count_error();
         }
         took
+    }
+
+    /// A request has ended badly.
+    pub(super) fn count_error(&self) {
+        self.page.count_error();
+        self.count(Counter::Errors, 1);
+    }
+
+    /// Adds to what is counted of this worker's slot, if anybody reads it.
+    pub(super) fn count(&self, counter: Counter, more: u64) {
+        if let Some(meters) = &self.meters {
+            meters.add(counter, more);
+        }
     }
 
     /// Something has happened that the next turn must look at.

@@ -51,8 +51,14 @@ pub(super) struct Session {
     pub(super) water: (usize, usize),
     /// How long it waited for a worker, for its first request.
     pub(super) queue_time: Option<Duration>,
-    waited_before_accept_us: u32,
-    accepted_at: Nanos,
+    /// Since when the request that is here is, or the time that goes to the next one.
+    pub(super) claimed_at: Nanos,
+    /// The status of a response that has begun and is not complete.
+    pub(super) status: Option<u16>,
+    waiting_since: Nanos,
+    kernel_has_said: bool,
+    /// When the master handed it off.
+    pub(super) lent_at: Option<Nanos>,
 }
 
 /// Where a session stands.
@@ -174,18 +180,38 @@ impl Session {
             began_at: Nanos(0),
             water: (HIGH_WATER, LOW_WATER),
             queue_time: None,
-            waited_before_accept_us: record.waited_before_accept_us,
-            accepted_at: record.accepted_at,
+            claimed_at: Nanos(0),
+            status: None,
+            waiting_since: record.waiting_since(),
+            kernel_has_said: record.waited_before_accept_us != u32::MAX,
+            lent_at: record.lent_at(),
         }
     }
 
     /// Its first claim here; how long it had waited, where that is known.
     pub(super) fn note_claim(&mut self, from: LoanState, now: Nanos) {
-        let known = self.waited_before_accept_us != u32::MAX;
-        if from == LoanState::Lent && self.requests_served == 0 && known {
-            let waited = Duration::from_micros(self.waited_before_accept_us.into());
-            self.queue_time = Some(waited + now.since(self.accepted_at));
+        if from == LoanState::Lent && self.requests_served == 0 && self.kernel_has_said {
+            self.queue_time = Some(now.since(self.waiting_since));
         }
+    }
+
+    /// How long it had waited for its first claim, if this is it.
+    pub(super) fn waited(&self, now: Nanos) -> Option<Duration> {
+        (self.requests_served == 0).then(|| now.since(self.waiting_since))
+    }
+
+    /// A protocol writes: where a response begins, its status. A head comes in one piece, whichever of
+    /// Uvicorn's classes makes it.
+    pub(super) fn note_written(&mut self, bytes: &[u8]) -> Option<u16> {
+        if self.status.is_some() || !bytes.starts_with(b"HTTP/1.") {
+            return None;
+        }
+        let digits = std::str::from_utf8(bytes.get(9..12)?).ok()?;
+        let status = digits.parse().ok()?;
+        if status >= 200 {
+            self.status = Some(status);
+        }
+        Some(status)
     }
 
     /// What the next worker, or the next request here, must know.

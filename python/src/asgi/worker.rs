@@ -257,7 +257,7 @@ impl Worker {
     /// A protocol has failed: it can say nothing sensible any more.
     fn fail(&self, py: Python<'_>, key: SessionKey, error: &PyErr) -> PyResult<()> {
         self.shared.with(py, |core| {
-            core.page.count_error();
+            core.count_error();
             core.finish(key, Ending::Reset, None);
         })?;
         self.complain(py, "a protocol failed, and its connection was reset", error)

@@ -2,6 +2,7 @@
 //!
 //! Not here: the flags of Python applications (`python`).
 
+mod admin;
 mod python;
 
 use std::ffi::OsString;
@@ -18,8 +19,11 @@ fn raw_serve(arguments: &[&str]) -> RawServe {
     let arguments = [&["maitred", "serve"], arguments].concat();
     let matches = raw::command("maitred").try_get_matches_from(arguments).unwrap();
     match Raw::from_arg_matches(&matches).unwrap().command {
-        RawCommand::Serve(raw) | RawCommand::Worker(raw) | RawCommand::Check(raw) => *raw,
-        RawCommand::Status(_) => unreachable!("`serve` was typed"),
+        RawCommand::Serve(raw)
+        | RawCommand::Worker(raw)
+        | RawCommand::Admin(raw)
+        | RawCommand::Check(raw) => *raw,
+        RawCommand::Status(_) | RawCommand::Ctl(_) => unreachable!("`serve` was typed"),
         #[cfg(feature = "experiments")]
         RawCommand::Bench(_) => unreachable!("`serve` was typed"),
     }
@@ -409,6 +413,7 @@ const APART: &[&str] = &[
     "--max-lifetime-jitter",
     "--status-file",
     "--load-header-format",
+    "--admin",
     "--log-format",
     "--log-level",
     "--help",
