@@ -567,3 +567,13 @@ pub const FLEET_REPORT_SMOOTHING: Duration = Duration::from_secs(2);
 
 /// A wait that counts no further: whoever waits that long has left.
 pub const FLEET_WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// Connections of the agent check that are held open after their answer; the oldest makes room. A
+/// balancer has one at a time, and a hundred balancers ask every two seconds.
+pub const AGENT_CHECKS_HELD_MAX: usize = 64;
+
+/// For how long: until what a balancer has sent beside its question has arrived.
+pub const AGENT_CHECK_HELD_FOR: Duration = Duration::from_secs(1);
+
+/// Bytes that are taken of a connection of the agent check before it is closed, unread.
+pub const AGENT_CHECK_READ_MAX: usize = 4096;

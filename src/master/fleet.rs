@@ -1,6 +1,6 @@
 //! Looking at the whole node, for balancers beyond this machine.
 //!
-//! With `--load-header` or `--agent-check` the master sums up, every [`FLEET_LOOK`] while there is
+//! With `--load-header`, `--agent-check` or `--admin` the master sums up, every [`FLEET_LOOK`] while there is
 //! anything to do, what it reads of its workers in each turn anyway, and tells each worker how the
 //! node stands: two stores into its page. It wakes up for that, since connections that are lent keep
 //! it asleep however busy they are; once the node is at rest it does not wake up any more, and
@@ -11,8 +11,9 @@
 
 use std::time::Duration;
 
+use crate::account::NodeStatus;
 use crate::board::NodeWords;
-use crate::config::{FLEET_LOOK, FleetOptions};
+use crate::config::{FLEET_LOOK, Settings};
 use crate::fleet::orca::LoadMetrics;
 use crate::fleet::{Node, NodeLoad, NodeLook, WeightSettings, WorkerLook};
 use crate::master::Master;
@@ -29,9 +30,10 @@ pub(super) struct NodeWatch {
 }
 
 impl NodeWatch {
-    /// One, where anybody wants to know.
-    pub(super) fn new(options: &FleetOptions) -> Option<Self> {
-        let node = options.is_asked_for().then(|| Node::new(WeightSettings::default()))?;
+    /// One, where anybody may want to know.
+    pub(super) fn new(settings: &Settings) -> Option<Self> {
+        let is_asked_for = settings.fleet.is_asked_for() || !settings.admin.is_empty();
+        let node = is_asked_for.then(|| Node::new(WeightSettings::default()))?;
         Some(NodeWatch { node, looked_at: None, stamp: 0, workers: Vec::new() })
     }
 
@@ -62,6 +64,21 @@ impl Master {
         let goes_on = !watch.node.is_at_rest();
         self.node = Some(watch);
         if goes_on { Some(rest.map_or(wait, |rest| rest.min(wait))) } else { rest }
+    }
+
+    /// What the node says of itself, where anybody is told.
+    pub(super) fn node_status(&self) -> Option<NodeStatus> {
+        let load = self.node.as_ref()?.load();
+        // What was averaged is within its bounds; a cast saturates where it is not.
+        let scaled = |number: f64, by: f64| (number * by).round();
+        Some(NodeStatus {
+            weight_percent: load.weight_percent,
+            busy_millionths: scaled(load.busy, 1e6) as u32,
+            load_millionths: scaled(load.load, 1e6) as u32,
+            requests_per_1000_s: scaled(load.requests_per_second, 1e3) as u64,
+            errors_per_1000_s: scaled(load.errors_per_second, 1e3) as u64,
+            queue_wait: load.queue_wait,
+        })
     }
 
     fn look_at_node(&mut self, watch: &mut NodeWatch) {

@@ -74,7 +74,8 @@ impl Master {
         let seed = settings.seed.unwrap_or_else(|| fastrand::u64(..));
         debug!(seed, "seed of random choices");
         let admin_left = left.as_ref().and_then(|left| left.admin.as_ref());
-        let admin = Admin::open(&settings.admin, admin_left, &mut adopter, seed)?;
+        let agent = settings.fleet.agent_check.as_ref();
+        let admin = Admin::open(&settings.admin, agent, admin_left, &mut adopter, seed)?;
         // After the listeners: whoever reads it finds a server that can be reached.
         let pid_file = settings.pid_file.as_deref().map(write_pid_file);
         let pid_file = essential_at_start(pid_file.transpose(), goes_on)?;
@@ -107,7 +108,7 @@ impl Master {
         let service = Service::from_environment(now);
         let recycling = Recycling::new(settings.recycle, seed, now);
         let hang = settings.lifecycle.timeout.map(|timeout| (HangJudge::new(timeout), now));
-        let node = NodeWatch::new(&settings.fleet);
+        let node = NodeWatch::new(&settings);
         let mut master = Master {
             settings,
             hooks,
