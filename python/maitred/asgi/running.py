@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from maitred.asgi import dependencies, logs
 from maitred.asgi.access import Logged
 from maitred.asgi.dependencies import MissingDependencyError
+from maitred.asgi.load import LoadReports
 from maitred.asgi.refusals import BodyLimit
 
 if TYPE_CHECKING:
@@ -79,6 +80,8 @@ class Options:
     log_level: str
     access_log: bool
     worker_header: bool
+    load_header: bool
+    strips_load_header: bool
     body_max: int | None
     graceful_timeout: float
     drain_delay: float
@@ -152,6 +155,7 @@ class Serving:
         self.ws_state.tasks = self.state.tasks
         self.app_state: dict[str, Any] = {}
         self.spares: list[Any] = []
+        self.load_reports: LoadReports | None = None
         self.finishing = False
         self.leaving: asyncio.Future[float] = loop.create_future()
 
@@ -212,6 +216,8 @@ class Serving:
         if self.options.worker_header:
             slot, _ = self.worker.identity()
             fields.append((b"x-maitred-worker", str(slot).encode()))
+        if self.load_reports is not None:
+            self.load_reports.field = self.worker.load_field()
         self.ws_state.default_headers = fields
         self.state.default_headers = (
             [*fields, (b"connection", b"close")] if self.finishing else fields
@@ -257,6 +263,9 @@ class Serving:
         application: Any = self.worker.application(self.config.loaded_app)
         if self.options.body_max is not None:
             application = BodyLimit(application, self.options.body_max)
+        if self.options.load_header or self.options.strips_load_header:
+            application = LoadReports(application, strips=self.options.strips_load_header)
+            self.load_reports = application
         self.config.loaded_app = application
         websockets = self.config.ws_protocol_class
         if websockets is not None:
