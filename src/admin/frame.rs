@@ -23,7 +23,10 @@ use thiserror::Error;
 
 use crate::account::{Happened, HappenedKind};
 use crate::config::{ADMIN_TEXT_SIZE_MAX, Balance, Rebalance};
-use crate::ident::{Generation, Incarnation, Slot};
+use crate::ident::{Generation, Incarnation, ListenerId, Slot};
+
+/// By this the helper knows the listener of HAProxy's agent check among those that it is given.
+pub const AGENT_LISTENER: ListenerId = ListenerId(u16::MAX);
 
 /// The version of these frames.
 pub const VERSION: u8 = 1;

@@ -124,11 +124,7 @@ mod tests {
                     variables: &|_| None,
                     lookup: &|_| Ok(Vec::new()),
                     config: None,
-                    accounts: Accounts {
-                        user: &|_| Ok(None),
-                        group: &|_| Ok(None),
-                        own_uid: 0,
-                    },
+                    accounts: Accounts { user: &|_| Ok(None), group: &|_| Ok(None), own_uid: 0 },
                     cores: 1,
                     systemd_sockets: Vec::new(),
                 };

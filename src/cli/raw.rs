@@ -7,6 +7,7 @@
 //! Not here: what the values mean and how far they may go (`resolve`).
 
 mod admin;
+mod fleet;
 mod guard;
 mod python;
 mod scale;
@@ -22,6 +23,7 @@ use crate::cli::values::{show_duration, show_size};
 use crate::config::{Arm, Bind, Settings, WORKERS_DEFAULT_MAX};
 
 pub use admin::{RawAdmin, RawCtl, RawCtlCommand};
+pub use fleet::RawFleet;
 pub use guard::RawGuard;
 pub use python::RawPython;
 pub use scale::RawScale;
@@ -336,6 +338,10 @@ pub struct RawServe {
     #[arg(long, value_name = "LEVEL", help_heading = "Observing")]
     pub log_level: Option<String>,
 
+    /// What balancers are told.
+    #[command(flatten)]
+    pub fleet: RawFleet,
+
     /// What is said of the admin address.
     #[command(flatten)]
     pub admin: RawAdmin,
@@ -581,7 +587,8 @@ pub(super) fn default_of(id: &str) -> Option<String> {
         "log_format" => "text".to_owned(),
         "log_level" => "info".to_owned(),
         _ => {
-            let of_parts = scale::default_of(id).or_else(|| guard::default_of(id));
+            let parts = [scale::default_of, guard::default_of, fleet::default_of];
+            let of_parts = parts.iter().find_map(|default_of| default_of(id));
             return of_parts.or_else(|| python::default_of(id));
         }
     };

@@ -4,11 +4,12 @@
 //! hold them in their hand. Every fault is collected; who has three typing errors hears of three.
 //!
 //! Not here: the parsers (`values`, `addresses`), which address wins (`binds`), what ends a worker's
-//! life (`lives`), who accepts (`arms`), how many workers (`scale`), who workers are (`guard`),
-//! Python (`python`).
+//! life (`lives`), who accepts (`arms`), how many workers (`scale`), who workers are (`guard`), what
+//! balancers are told (`fleet`), Python (`python`).
 
 mod admin;
 mod arms;
+mod fleet;
 mod guard;
 mod lives;
 mod python;
@@ -107,6 +108,7 @@ pub fn resolve(raw: &RawServe, surroundings: &Surroundings<'_>) -> Result<Resolv
     let http = http(raw, default.http, &mut reader);
     let worker_header =
         reader.value_or("--worker-header", raw.worker_header.as_deref(), false, values::switch);
+    let fleet = fleet::options(raw, &app, surroundings, &mut reader);
     let status_file = status_file(raw.status_file.as_ref(), &mut reader);
     let admin = admin::admin(raw, &binds, surroundings, &mut reader);
     let place = python::place(&raw.python, &mut reader);
@@ -141,6 +143,7 @@ pub fn resolve(raw: &RawServe, surroundings: &Surroundings<'_>) -> Result<Resolv
         pid_file,
         http,
         worker_header,
+        fleet,
         access_log,
         status_file,
         admin,

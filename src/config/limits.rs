@@ -541,6 +541,7 @@ pub const TOP_PATIENCE: Duration = Duration::from_secs(4);
 
 /// How long it waits for a key before it looks for an answer: less than people notice.
 pub const TOP_KEY_WAIT: Duration = Duration::from_millis(50);
+
 /// `--scale-up-after` at the least: below, every burst would start workers that come too late for it.
 pub const SCALE_UP_AFTER_MIN: Duration = Duration::from_millis(10);
 
@@ -582,3 +583,59 @@ pub const SCALE_HOLD: Duration = Duration::from_secs(300);
 /// How many times `--scale-down-after` a worker stays at the most, where taking one out has had to be
 /// undone again and again.
 pub const SCALE_PATIENCE_MAX: u32 = 8;
+
+/// How often a node of a fleet looks at itself while it has anything to do. Envoy recomputes weights
+/// no more often than every 100 ms (1 s by default), HAProxy asks every 2 s: a look costs a few
+/// microseconds for each worker, and nobody could use more of them.
+pub const FLEET_LOOK: Duration = Duration::from_millis(250);
+
+/// How long the load of a node is averaged before its weight follows (`fleet::weight` has the
+/// argument for this and the next four).
+pub const FLEET_SMOOTHING: Duration = Duration::from_secs(20);
+
+/// How much of the weight's logarithm one unit of load costs: from a load of 0.7 to one of 0.8 it is
+/// 45 % less weight.
+pub const FLEET_DROOP: f64 = 6.0;
+
+/// Up to this load a node asks for its whole weight: nobody waits there, and every weight that moves
+/// for nothing is noise.
+pub const FLEET_LOAD_FREE: f64 = 0.6;
+
+/// A load that counts no further: beyond it the weight is 1 % anyway, and an average that had to come
+/// down from more would keep a node out for long after it has room again.
+pub const FLEET_LOAD_MAX: f64 = 1.4;
+
+/// How fast the weight's logarithm moves at the most: by a factor of 1.22 in a second.
+pub const FLEET_SLEW_PER_SECOND: f64 = 0.2;
+
+/// The weight that a node begins with: it joins gently, whether its caches are cold or it replaces
+/// one that was overrun.
+pub const FLEET_START_PERCENT: u8 = 25;
+
+/// Of a longer time than this between two looks, no more is believed to have been as it is now.
+pub const FLEET_STEP_MAX: Duration = Duration::from_secs(2);
+
+/// What each second of waiting adds to the load of a node. Little, because a queue is as long as the
+/// past has made it (`fleet::load`).
+pub const FLEET_WAIT_WEIGHT: f64 = 0.2;
+
+/// A wait that adds no more to the load: beyond it all nodes of an overrun fleet would say the same,
+/// the least weight, and their shares would be told apart no more.
+pub const FLEET_WAIT_COUNTED: Duration = Duration::from_secs(1);
+
+/// How long what a node reports of itself is averaged. Envoy takes the last report that it has got
+/// when it recomputes weights, every second by default, and averages nothing itself.
+pub const FLEET_REPORT_SMOOTHING: Duration = Duration::from_secs(2);
+
+/// A wait that counts no further: whoever waits that long has left.
+pub const FLEET_WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// Connections of the agent check that are held open after their answer; the oldest makes room. A
+/// balancer has one at a time, and a hundred balancers ask every two seconds.
+pub const AGENT_CHECKS_HELD_MAX: usize = 64;
+
+/// For how long: until what a balancer has sent beside its question has arrived.
+pub const AGENT_CHECK_HELD_FOR: Duration = Duration::from_secs(1);
+
+/// Bytes that are taken of a connection of the agent check before it is closed, unread.
+pub const AGENT_CHECK_READ_MAX: usize = 4096;

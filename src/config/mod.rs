@@ -7,6 +7,7 @@
 //! Not here: parsing of flags and variables (`cli`).
 
 mod accept;
+mod fleet;
 mod guard;
 pub mod limits;
 mod names;
@@ -20,6 +21,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use accept::{Accept, Arm, Queues, Selector};
+pub use fleet::{FleetOptions, LoadForm};
 pub use guard::{
     FORWARDED_ALLOW_IPS, Forwarded, ForwardedFields, Identity, Owner, PROXY_PROTOCOL_FROM,
     Privileges, ProxyProtocol, Sandbox,
@@ -84,6 +86,8 @@ pub struct Settings {
     pub request_id: bool,
     /// Adds `x-maitred-worker: SLOT` to every response.
     pub worker_header: bool,
+    /// What balancers of a fleet are told.
+    pub fleet: FleetOptions,
     /// Logs a line a request.
     pub access_log: bool,
     /// Where the master says what it does and has done, for other processes to read.
@@ -316,6 +320,7 @@ impl Default for Settings {
             forwarded: Forwarded::default(),
             request_id: false,
             worker_header: false,
+            fleet: FleetOptions::default(),
             access_log: false,
             status_file: None,
             admin: Vec::new(),

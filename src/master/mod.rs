@@ -12,6 +12,7 @@ mod acceptor;
 mod admin;
 mod connections;
 pub(crate) mod env_file;
+mod fleet;
 mod hearing;
 mod isolating;
 mod lending;
@@ -59,6 +60,7 @@ use crate::ident::ConnectionId;
 use crate::master::acceptor::{Acceptor, Stopped};
 use crate::master::admin::Admin;
 use crate::master::connections::{Connection, Connections, Place};
+use crate::master::fleet::NodeWatch;
 use crate::master::lingering::{LastAnswer, Linger, Lingering};
 use crate::master::parked::Parked;
 use crate::master::pid_file::PidFile;
@@ -142,6 +144,8 @@ struct Master {
     adopts_orphans: bool,
     stopping: Stopping,
     counters: Counters,
+    /// How the whole node stands, if anybody wants to know.
+    node: Option<NodeWatch>,
     /// What the workers add up, where somebody reads it.
     meters: Option<Arc<SharedMemory>>,
     /// Where the status is written, if anywhere.
@@ -180,6 +184,7 @@ impl Master {
                 return self.end(outcome);
             }
             let timeout = self.rest();
+            let timeout = self.watch_node(timeout);
             let timeout = self.publish(timeout);
             match self.poll.poll(&mut events, timeout) {
                 Ok(()) => {}

@@ -208,6 +208,7 @@ impl Master {
             policy: self.policy_status(),
             scaling: self.scaling_status(),
             kernel_queue: self.acceptor.kernel_queue(),
+            node: self.node_status(),
             account: self.account(),
             workers_in_all,
             workers,

@@ -78,7 +78,7 @@ impl Master {
             self.happened(HappenedKind::Policy, None, &text);
         }
         self.admin.forget_rebalance();
-        self.settle_admin(&new.admin);
+        self.settle_admin(&new.admin, new.fleet.agent_check.as_ref());
         let old = &self.settings;
         if new.lifecycle != old.lifecycle {
             self.supervisor.set_lifecycle(new.lifecycle);

@@ -17,6 +17,7 @@ use crate::exit::{Chain, RunError};
 use crate::master::acceptor::Acceptor;
 use crate::master::admin::Admin;
 use crate::master::connections::Connections;
+use crate::master::fleet::NodeWatch;
 use crate::master::lingering::Lingering;
 use crate::master::parked::Parked;
 use crate::master::pid_file::PidFile;
@@ -75,7 +76,8 @@ impl Master {
         let seed = settings.seed.unwrap_or_else(|| fastrand::u64(..));
         debug!(seed, "seed of random choices");
         let admin_left = left.as_ref().and_then(|left| left.admin.as_ref());
-        let admin = Admin::open(&settings.admin, admin_left, &mut adopter, seed)?;
+        let agent = settings.fleet.agent_check.as_ref();
+        let admin = Admin::open(&settings.admin, agent, admin_left, &mut adopter, seed)?;
         // After the listeners: whoever reads it finds a server that can be reached.
         let pid_file = settings.pid_file.as_deref().map(write_pid_file);
         let pid_file = essential_at_start(pid_file.transpose(), goes_on)?;
@@ -113,6 +115,7 @@ impl Master {
             Service::from_environment(now, (!goes_on).then_some(settings.lifecycle.boot_timeout));
         let recycling = Recycling::new(settings.recycle, seed, now);
         let hang = settings.lifecycle.timeout.map(|timeout| (HangJudge::new(timeout), now));
+        let node = NodeWatch::new(&settings);
         let mut master = Master {
             settings,
             hooks,
@@ -138,6 +141,7 @@ impl Master {
             counters: Counters::default(),
             meters,
             publisher,
+            node,
             admin,
             shed_log: ShedLog::default(),
             reserve: Reserve::default(),

@@ -122,6 +122,34 @@ pub(super) const FAMILIES: &[Family] = &[
         read: |view| vec![count(view.serving.into())],
     },
     Family {
+        name: "maitred_node_busy",
+        unit: Some(Unit::Ratio),
+        kind: Kind::Gauge,
+        labels: NONE,
+        help: "The share of all handler threads, or loops, that are busy, averaged over seconds: what \
+               to scale nodes by.",
+        read: |view| view.node.iter().map(|node| number(node.busy)).collect(),
+    },
+    Family {
+        name: "maitred_node_load",
+        unit: Some(Unit::Ratio),
+        kind: Kind::Gauge,
+        labels: NONE,
+        help: "What is offered by what can just be served: more than 1 where a queue grows.",
+        read: |view| view.node.iter().map(|node| number(node.load)).collect(),
+    },
+    Family {
+        name: "maitred_node_weight",
+        unit: Some(Unit::Ratio),
+        kind: Kind::Gauge,
+        labels: NONE,
+        help: "The weight that the node asks its balancer for, by what is configured there.",
+        read: |view| {
+            let weight = |percent: u8| number(f64::from(percent) / 100.0);
+            view.node.iter().map(|node| weight(node.weight_percent)).collect()
+        },
+    },
+    Family {
         name: "maitred_connections_accepted",
         unit: None,
         kind: Kind::Counter,

@@ -95,6 +95,7 @@ impl Admin {
     /// Opens what can be opened of these, or takes over what another image has left.
     pub(super) fn open(
         binds: &[Bind],
+        agent: Option<&Bind>,
         left: Option<&AdminState>,
         adopter: &mut Adopter,
         seed: u64,
@@ -121,7 +122,7 @@ impl Admin {
             admin.history = History::resume(left.happened.clone());
             admin.drained = Drained::resume(&left.drained);
         }
-        admin.listeners.settle(binds);
+        admin.listeners.settle(binds, agent);
         if admin.is_on() {
             admin.life.want(now);
         }
@@ -248,8 +249,8 @@ impl Master {
 
     /// The settings name other addresses, or the same: those that could not be opened are tried
     /// again.
-    pub(super) fn settle_admin(&mut self, binds: &[Bind]) {
-        if !self.admin.listeners.settle(binds) {
+    pub(super) fn settle_admin(&mut self, binds: &[Bind], agent: Option<&Bind>) {
+        if !self.admin.listeners.settle(binds, agent) {
             return;
         }
         self.admin.dismiss(self.poll.registry(), self.now + HELPER_LEAVES_WITHIN);
