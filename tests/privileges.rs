@@ -102,6 +102,28 @@ fn workers_are_somebody_else_and_their_master_starts_the_next_ones_too() {
 }
 
 #[test]
+fn the_helper_of_the_admin_address_is_no_more_than_a_worker() {
+    if !is_root("the helper is no more than a worker") {
+        return;
+    }
+    let (folder, program) = installed();
+    let admin = folder.path().join("admin.sock");
+    let address = format!("unix:{}", admin.display());
+    let (uid, gid) = (UID.to_string(), GID.to_string());
+    let arguments = ["serve", "-w", "1", "--admin", &address, "-u", &uid, "-g", &gid, "-m", "027"];
+    let server = Server::start_program(&program, &arguments);
+    // It commands the master: whoever may connect is root, or of the master's user.
+    eventually(DEADLINE, "the admin address is there", || admin.exists());
+    assert_eq!(fs::symlink_metadata(&admin).unwrap().uid(), 0);
+    let mut client = Client::connect_unix(&admin);
+    assert_eq!(client.get("/livez").status, 200);
+    assert_eq!(client.get("/status").status, 200);
+    let children = server.worker_pids();
+    assert_eq!(children.len(), 2, "a worker and a helper: {children:?}");
+    children.into_iter().for_each(assert_dropped);
+}
+
+#[test]
 fn a_socket_may_be_somebody_elses() {
     if !is_root("a socket may be somebody else's") {
         return;

@@ -15,10 +15,13 @@ pub mod addresses;
 #[cfg(feature = "experiments")]
 mod bench;
 pub mod binds;
+mod completing;
 pub mod config_file;
 mod ctl;
 pub mod elsewhere;
 pub mod faults;
+pub mod help;
+mod manual;
 mod print_config;
 mod python;
 pub mod raw;
@@ -101,12 +104,17 @@ fn run_as(arguments: &[OsString], handler: impl Handler, python: Option<&dyn Pyt
         #[cfg(feature = "top")]
         RawCommand::Top(raw) => return top::run(&program, &raw),
         RawCommand::Ctl(raw) => return ctl::run(&program, &raw),
+        RawCommand::Completions(raw) => return completing::run(&program, raw.shell) as u8,
+        RawCommand::Man(raw) => return manual::run(&program, &raw) as u8,
         #[cfg(feature = "experiments")]
         RawCommand::Bench(raw) => return bench::run(&program, arguments, &raw),
     };
-    // The helper has no less been told by its master than a worker has.
-    let is_told = matches!(task, Task::Work | Task::Answer);
-    let role = if is_told { Role::Worker } else { Role::Master };
+    let role = match task {
+        Task::Serve => Role::Master,
+        // The helper has no less been told by its master than a worker has.
+        Task::Work | Task::Answer => Role::Worker,
+        Task::Check | Task::Print => Role::Checker,
+    };
     let Settled { resolved, variables } = match settle(&raw, role) {
         Ok(settled) => settled,
         Err(unsettled) => {
@@ -148,7 +156,10 @@ fn parse(program: &str, arguments: &[OsString]) -> Result<(Raw, ArgMatches), Exi
             return Exit::Usage;
         }
         // A reader that has gone (`--help | head -1`) is no failure.
-        let _ = error.print();
+        let _ = match help::asked_for(&error, arguments) {
+            Some(command) => help::print(program, command),
+            None => error.print(),
+        };
         if error.exit_code() == 0 { Exit::Done } else { Exit::Usage }
     })
 }

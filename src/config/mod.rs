@@ -7,6 +7,7 @@
 //! Not here: parsing of flags and variables (`cli`).
 
 mod accept;
+mod fleet;
 mod guard;
 pub mod limits;
 mod names;
@@ -20,6 +21,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use accept::{Accept, Arm, Queues, Selector};
+pub use fleet::{FleetOptions, LoadForm};
 pub use guard::{
     FORWARDED_ALLOW_IPS, Forwarded, ForwardedFields, Identity, Owner, PROXY_PROTOCOL_FROM,
     Privileges, ProxyProtocol, Sandbox,
@@ -41,8 +43,10 @@ pub struct Settings {
     pub listen: ListenOptions,
     /// Who accepts connections.
     pub accept: Accept,
-    /// Worker processes.
+    /// Worker processes; with `scaling` those that the server begins with.
     pub workers: u16,
+    /// How far their number follows the load; `None` leaves it as it is.
+    pub scaling: Option<ScaleLimits>,
     /// Handler threads in each worker; 0 runs handlers on the worker's loop.
     pub threads: u16,
     /// Which worker a connection is seated at.
@@ -82,6 +86,8 @@ pub struct Settings {
     pub request_id: bool,
     /// Adds `x-maitred-worker: SLOT` to every response.
     pub worker_header: bool,
+    /// What balancers of a fleet are told.
+    pub fleet: FleetOptions,
     /// Logs a line a request.
     pub access_log: bool,
     /// Where the master says what it does and has done, for other processes to read.
@@ -217,6 +223,28 @@ pub struct Lifecycle {
     pub reload_parallel: u16,
 }
 
+/// How the number of workers follows the load (`--workers MIN..MAX`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScaleLimits {
+    /// Never fewer.
+    pub min: u16,
+    /// Never more.
+    pub max: u16,
+    /// Where somebody has waited for so long, workers are added.
+    pub up_after: Duration,
+    /// Where one fewer would have done for so long, one is taken out.
+    pub down_after: Duration,
+}
+
+impl ScaleLimits {
+    /// What `--scale-up-after` is unless it is said: longer than a burst that is over when a worker
+    /// has started, and hardly longer than people notice.
+    pub const UP_AFTER: Duration = Duration::from_millis(250);
+
+    /// What `--scale-down-after` is unless it is said: longer than the pauses of a minute's pattern.
+    pub const DOWN_AFTER: Duration = Duration::from_secs(60);
+}
+
 /// When a worker that serves well is replaced all the same; nothing is set by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RecycleLimits {
@@ -272,6 +300,7 @@ impl Default for Settings {
             listen: ListenOptions::default(),
             accept: Accept::default(),
             workers: 1,
+            scaling: None,
             threads: 1,
             balance: Balance::default(),
             weights: Vec::new(),
@@ -291,6 +320,7 @@ impl Default for Settings {
             forwarded: Forwarded::default(),
             request_id: false,
             worker_header: false,
+            fleet: FleetOptions::default(),
             access_log: false,
             status_file: None,
             admin: Vec::new(),

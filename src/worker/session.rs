@@ -56,6 +56,8 @@ pub(crate) struct Session {
     /// The response that is leaving.
     pub(super) answering: Option<Box<Answering>>,
     pub(super) flags: Flags,
+    /// Which figure of the node's load its client has heard.
+    pub(super) load_heard: u32,
     /// What the access log will say of the request that is here; none without an access log.
     pub(super) note: Option<Box<AccessNote>>,
     /// The id of the request that is here, for its response; none without `--request-id`.
@@ -212,6 +214,7 @@ impl Session {
             arriving: None,
             answering: None,
             flags: Flags::default(),
+            load_heard: 0,
             note: None,
             request_id: None,
             queue_time: None,

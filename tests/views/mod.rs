@@ -123,6 +123,7 @@ impl Scene {
                 limit: 2048,
                 overflows: 0,
             }),
+            node: None,
             account: AccountView {
                 accepted: all + finished + idle + shed,
                 here,
