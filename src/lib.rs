@@ -67,6 +67,10 @@ pub mod observe;
 #[cfg(not(loom))]
 pub mod experiment;
 
+#[cfg(feature = "experiments")]
+#[cfg(not(loom))]
+pub mod sim;
+
 #[cfg(feature = "cli")]
 #[cfg(not(loom))]
 pub use cli::run;

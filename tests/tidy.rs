@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each room may use of the crate, besides itself. A pure core names no shell and no `sys`.
-const MAY_USE: [(&str, &[&str]); 11] = [
+const MAY_USE: [(&str, &[&str]); 12] = [
     ("ident", &[]),
     ("time", &[]),
     ("config", &["ident", "time"]),
@@ -20,6 +20,9 @@ const MAY_USE: [(&str, &[&str]); 11] = [
     // A client that shared the server's parser would share its mistakes. `config` for what listeners
     // have unless they are told otherwise, which a report says.
     ("experiment", &["time", "config", "sys"]),
+    // The decision itself, and the words of plans, measures and reports. No `sys`: the simulator opens
+    // no socket and reads no clock.
+    ("sim", &["ident", "time", "config", "dispatch", "supervise", "experiment"]),
 ];
 
 /// What a pure core does not touch: the world.

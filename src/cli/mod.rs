@@ -24,6 +24,8 @@ pub mod raw;
 pub mod resolve;
 mod settling;
 mod shell;
+#[cfg(feature = "experiments")]
+mod sim;
 mod status;
 pub mod values;
 mod watching;
@@ -95,6 +97,8 @@ fn run_as(arguments: &[OsString], handler: impl Handler, python: Option<&dyn Pyt
         RawCommand::Status(raw) => return status::run(&program, &raw),
         #[cfg(feature = "experiments")]
         RawCommand::Bench(raw) => return bench::run(&program, arguments, &raw),
+        #[cfg(feature = "experiments")]
+        RawCommand::Sim(raw) => return sim::run(&program, arguments, &raw),
     };
     let role = if task == Task::Work { Role::Worker } else { Role::Master };
     let Settled { resolved, variables } = match settle(&raw, role) {

@@ -7,6 +7,8 @@
 //! Not here: what the values mean and how far they may go (`resolve`).
 
 mod python;
+#[cfg(feature = "experiments")]
+mod sim;
 
 use std::ffi::OsString;
 
@@ -17,6 +19,8 @@ use crate::cli::values::{show_duration, show_size};
 use crate::config::{Arm, Bind, Settings, WORKERS_DEFAULT_MAX};
 
 pub use python::RawPython;
+#[cfg(feature = "experiments")]
+pub use sim::RawSim;
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -46,6 +50,9 @@ pub enum RawCommand {
     /// Measure ways of distributing connections side by side
     #[cfg(feature = "experiments")]
     Bench(RawBench),
+    /// Simulate them: the same dispatcher in virtual time, at any scale
+    #[cfg(feature = "experiments")]
+    Sim(RawSim),
     /// Serve what the master hands over (started by the master only)
     #[command(hide = true)]
     Worker(Box<RawServe>),

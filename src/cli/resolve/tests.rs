@@ -22,6 +22,8 @@ fn raw_serve(arguments: &[&str]) -> RawServe {
         RawCommand::Status(_) => unreachable!("`serve` was typed"),
         #[cfg(feature = "experiments")]
         RawCommand::Bench(_) => unreachable!("`serve` was typed"),
+        #[cfg(feature = "experiments")]
+        RawCommand::Sim(_) => unreachable!("`serve` was typed"),
     }
 }
 
