@@ -1,10 +1,10 @@
-//! A server in virtual time, through whatever may befall it: crashes, stops, reloads, full channels,
-//! clients that go, and reports that are forged, old, or the same twice. After every event all
-//! invariants hold; when the blows end everything is answered, or lost for a reason that is told; and
-//! what waits beside a free worker does not wait for long.
+//! A server in virtual time, through whatever may befall it: crashes, stops, reloads, full
+//! channels, clients that go, and reports that are forged, old, or the same twice. After every
+//! event all invariants hold; when the blows end everything is answered, or lost for a reason that
+//! is told; and what waits beside a free worker does not wait for long.
 //!
-//! A failing seed prints its replay, with the fewest of its deeds that still fail: `SEED=7 DEEDS=3,17
-//! cargo test --test sim_server`. `SEEDS=100000` is the soak.
+//! A failing seed prints its replay, with the fewest of its deeds that still fail: `SEED=7
+//! DEEDS=3,17 cargo test --test sim_server`. `SEEDS=100000` is the soak.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;

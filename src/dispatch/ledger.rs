@@ -281,6 +281,10 @@ impl Ledger {
 
     /// The first place from there on with this rank, which is the least of all.
     pub(super) fn first_of_least(&self, rank: u64, from: usize) -> Option<usize> {
+        if from >= self.ranks.len() {
+            // Whoever remembers a place may remember one that is gone.
+            return None;
+        }
         let begin = from / BLOCK;
         for (block, least) in self.minima.iter().enumerate().skip(begin) {
             if *least != rank {

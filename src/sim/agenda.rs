@@ -147,7 +147,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn events_come_in_the_order_of_time_and_making(times in proptest::collection::vec(0_u64..20, 0..60)) {
+        fn events_come_in_the_order_of_time_and_making(
+            times in proptest::collection::vec(0_u64..20, 0..60),
+        ) {
             let mut agenda = Agenda::new(Nanos(0));
             let mut expected: Vec<(u64, usize)> = Vec::new();
             for (number, time) in times.iter().enumerate() {

@@ -1,5 +1,5 @@
-//! The clients of a plan in virtual time: the same requests at the same times on the same choices of
-//! connections as `experiment::load` sends to real servers, from the same seeds.
+//! The clients of a plan in virtual time: the same requests at the same times on the same choices
+//! of connections as `experiment::load` sends to real servers, from the same seeds.
 //!
 //! ```text
 //! due ──► a connection of its set is free ──────────────────► sent ──► answered ──► noted

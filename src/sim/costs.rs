@@ -1,9 +1,10 @@
 //! What everything beside the work itself takes: wake-ups, hand-offs, the master's own turns.
 //!
-//! A simulation without costs ([`Costs::NONE`]) is queueing theory; one with them ([`Costs::MEASURED`])
-//! is what two cores and loopback make of it. They are set by four figures of benches, and everything
-//! else follows: p50 of `bars`' workload `unloaded` in two arms (wake-ups, ways), the master's profile at
-//! saturation (accepting, packets), and p50 of `cloudflare` in the arm `shared` (how late a sleep ends).
+//! A simulation without costs ([`Costs::NONE`]) is queueing theory; one with them
+//! ([`Costs::MEASURED`]) is what two cores and loopback make of it. They are set by four figures of
+//! benches, and everything else follows: p50 of `bars`' workload `unloaded` in two arms (wake-ups,
+//! ways), the master's profile at saturation (accepting, packets), and p50 of `cloudflare` in the
+//! arm `shared` (how late a sleep ends).
 //!
 //! Not here: what they are added to (`server`).
 

@@ -1,7 +1,7 @@
 //! A stream of requests, each on a connection of its own, into one server: what theory speaks of.
 //!
-//! Nothing is kept of a request that is over but its place in a histogram, so that memory grows with
-//! what is in flight.
+//! Nothing is kept of a request that is over but its place in a histogram, so that memory grows
+//! with what is in flight.
 //!
 //! Not here: clients that keep connections (`clients`), several servers (`cluster`).
 

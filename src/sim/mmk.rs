@@ -1,10 +1,10 @@
-//! One server against queueing theory: k workers of one thread, Poisson arrivals, nothing takes time
-//! but the work.
+//! One server against queueing theory: k workers of one thread, Poisson arrivals, nothing takes
+//! time but the work.
 //!
-//! With a credit of 1 a worker holds the request that it serves and no other: all that waits, waits in
-//! the kernel's queue, first come, first served, and the whole is M/M/k (M/G/k with another law). With
-//! more credit some of it waits at workers already, where nobody else serves it: what that costs is the
-//! difference to the theory.
+//! With a credit of 1 a worker holds the request that it serves and no other: all that waits, waits
+//! in the kernel's queue, first come, first served, and the whole is M/M/k (M/G/k with another
+//! law). With more credit some of it waits at workers already, where nobody else serves it: what
+//! that costs is the difference to the theory.
 //!
 //! Not here: the formulas (`theory`), one run (`flow`).
 
@@ -313,8 +313,8 @@ impl Mmk {
     }
 }
 
-/// Long waits are correlated: the closer to saturation, and the fewer workers, the more requests are
-/// needed to tell them apart.
+/// Long waits are correlated: the closer to saturation, and the fewer workers, the more requests
+/// are needed to tell them apart.
 pub fn default_requests(workers: u16, rho: f64) -> u64 {
     let needed = 4e6 * (0.4 / (1.0 - rho)).powi(2) / f64::from(workers).sqrt();
     // Between a few seconds and half a minute.

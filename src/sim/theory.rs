@@ -86,9 +86,9 @@ pub fn at_least(rho: f64, choices: u32, length: u32) -> f64 {
     rho.powf(exponent)
 }
 
-/// Half the width of an interval around the mean of some values, as a share of their standard error:
-/// Student's t for 99 % and so many values (the series of Cornish and Fisher; to a thousandth from
-/// five values on).
+/// Half the width of an interval around the mean of some values, as a share of their standard
+/// error: Student's t for 99 % and so many values (the series of Cornish and Fisher; to a
+/// thousandth from five values on).
 pub fn student_99(count: usize) -> f64 {
     let (z, freedom) = (2.575_829_3_f64, count.saturating_sub(1).max(1) as f64);
     let powers = |power| z.powi(power);

@@ -1,7 +1,7 @@
 //! One repetition of one arm with one workload of a plan, in virtual time.
 //!
-//! What comes of it is what a run of a bench leaves behind ([`Observed`]), so that measures, reports
-//! and pages are the same.
+//! What comes of it is what a run of a bench leaves behind ([`Observed`]), so that measures,
+//! reports and pages are the same.
 //!
 //! Not here: clients (`clients`), the server (`server`), figures (`experiment::measure`).
 

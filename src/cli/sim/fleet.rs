@@ -15,8 +15,8 @@ const NODES_MAX: u64 = 10_000;
 
 const NODES: u64 = 10;
 
-/// How often nodes report: HAProxy's agent checks every 2 s by default, Envoy's weights are computed
-/// anew every second.
+/// How often nodes report: HAProxy's agent checks every 2 s by default, Envoy's weights are
+/// computed anew every second.
 const EVERY: Duration = Duration::from_secs(1);
 const EVERY_LEAST: Duration = Duration::from_millis(1);
 const EVERY_MOST: Duration = Duration::from_secs(600);

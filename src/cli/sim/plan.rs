@@ -119,8 +119,8 @@ fn read_measured(path: &Path) -> Result<Vec<Measured>, Fault> {
     read.map_err(|source| fault(source.into()))
 }
 
-/// What `maitred serve` makes of these arguments, variables and files aside: a simulation is the same
-/// everywhere.
+/// What `maitred serve` makes of these arguments, variables and files aside: a simulation is the
+/// same everywhere.
 fn settings_of(words: &[String]) -> Result<Settings, String> {
     let command = RawServe::augment_args(Command::new("serve").no_binary_name(false));
     let matches = command.try_get_matches_from(words).map_err(|error| error.to_string())?;

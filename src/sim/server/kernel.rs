@@ -9,8 +9,8 @@
 //! | `reuseport-cbpf` | the same at random | its own |
 //!
 //! A worker with handlers on its loop watches all the time, and so stands where it stood when it
-//! began; one whose threads are all busy stops watching, and stands last when it begins again. That is
-//! all there is to the unevenness of `exclusive` (docs/accept.md has the counts).
+//! began; one whose threads are all busy stops watching, and stands last when it begins again. That
+//! is all there is to the unevenness of `exclusive` (docs/accept.md has the counts).
 //!
 //! Not here: what a worker does with what it has accepted (`worker`).
 
@@ -186,8 +186,8 @@ impl Server {
         true
     }
 
-    /// One of its threads has become free, or its only connection is over: unless something else has
-    /// come, it watches from now on.
+    /// One of its threads has become free, or its only connection is over: unless something else
+    /// has come, it watches from now on.
     pub(super) fn watch_again(&mut self, place: u32) {
         let leaves = self.setup.arm == Arm::Blocking || self.members[place as usize].threads > 0;
         if leaves && self.may_accept(place) {

@@ -1,8 +1,8 @@
 //! The master's loop: what wakes it, its turn, and the rest behind it.
 //!
 //! In a turn stands what stands in `crate::master`'s: facts, what workers let go of, deadlines,
-//! workers' lives, looks, accepting, seating; then bells and the next alarm. A turn takes time where
-//! costs are set, and whatever happens meanwhile is found by the next one.
+//! workers' lives, looks, accepting, seating; then bells and the next alarm. A turn takes time
+//! where costs are set, and whatever happens meanwhile is found by the next one.
 //!
 //! Two things are left out since they change nothing: the second round behind raised bells (nothing
 //! can happen between two lines here), and the turn that a level-triggered listener causes in vain
@@ -332,8 +332,8 @@ impl Server {
         }
     }
 
-    /// Winds the alarm for the dispatcher's next look, and leaves it alone once wound. False if it is
-    /// due.
+    /// Winds the alarm for the dispatcher's next look, and leaves it alone once wound. False if it
+    /// is due.
     fn wind_look(&mut self, agenda: &mut Agenda<Happening>) -> bool {
         let now = agenda.now();
         let many = self.serving_count > LOOKED_AT_ALWAYS_MAX;

@@ -9,8 +9,8 @@
 //! ```
 //!
 //! The master here does in its turn what `crate::master` does in its own, in the same order, by the
-//! same calls of the two machines. What is left out are bytes, descriptors and faults of the system;
-//! and what many workers make slow without changing it (see `looking`).
+//! same calls of the two machines. What is left out are bytes, descriptors and faults of the
+//! system; and what many workers make slow without changing it (see `looking`).
 //!
 //! | file | what |
 //! |---|---|
@@ -298,8 +298,8 @@ impl Server {
         self.rest(agenda);
     }
 
-    /// A connection reaches the kernel's queue, with its first request in it: acceptance is deferred
-    /// until then. `affinity` stands for the client's address.
+    /// A connection reaches the kernel's queue, with its first request in it: acceptance is
+    /// deferred until then. `affinity` stands for the client's address.
     pub fn connect(
         &mut self,
         agenda: &mut Agenda<Happening>,

@@ -235,8 +235,8 @@ impl Server {
         self.members[place as usize].ring = ring;
     }
 
-    /// A connection has come back that nobody reads from: seated if its client has spoken, parked if
-    /// it has not.
+    /// A connection has come back that nobody reads from: seated if its client has spoken, parked
+    /// if it has not.
     pub(super) fn place_returned(&mut self, number: u32, agenda: &mut Agenda<Happening>) {
         let connection = self.connections.get_mut(number);
         connection.place = Place::Queued;
