@@ -11,6 +11,8 @@ mod fleet;
 mod guard;
 mod python;
 mod scale;
+#[cfg(feature = "experiments")]
+mod sim;
 #[cfg(feature = "top")]
 mod top;
 
@@ -27,6 +29,8 @@ pub use fleet::RawFleet;
 pub use guard::RawGuard;
 pub use python::RawPython;
 pub use scale::RawScale;
+#[cfg(feature = "experiments")]
+pub use sim::RawSim;
 #[cfg(feature = "top")]
 pub use top::RawTop;
 
@@ -63,6 +67,9 @@ pub enum RawCommand {
     /// Measure ways of distributing connections side by side
     #[cfg(feature = "experiments")]
     Bench(RawBench),
+    /// Simulate them: the same dispatcher in virtual time, at any scale
+    #[cfg(feature = "experiments")]
+    Sim(RawSim),
     /// Print a completion script for a shell
     Completions(RawCompletions),
     /// Print a manual page, or write all of them
