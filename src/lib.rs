@@ -64,11 +64,17 @@ pub mod meters;
 #[cfg(not(loom))]
 pub mod worker;
 
+pub mod proxy_protocol;
+
 pub mod http;
 
 pub mod app;
 
 pub mod observe;
+
+#[cfg(feature = "top")]
+#[cfg(not(loom))]
+pub mod top;
 
 pub mod admin;
 pub mod fleet;

@@ -40,6 +40,10 @@ targets! {
     chunked_body in "fuzz/chunked_body.rs",
     frame in "fuzz/frame.rs",
     status_page in "fuzz/status_page.rs",
+    admin_frame in "fuzz/admin_frame.rs",
+    admin_order in "fuzz/admin_order.rs",
+    proxy_header in "fuzz/proxy_header.rs",
+    forwarded in "fuzz/forwarded.rs",
 }
 
 fn replay(name: &str, run: fn(&[u8])) {

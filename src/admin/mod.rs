@@ -40,7 +40,6 @@ pub mod helper;
 mod link;
 #[cfg(feature = "cli")]
 pub mod metrics;
-#[cfg(feature = "cli")]
 pub mod order;
 #[cfg(feature = "cli")]
 #[cfg(not(loom))]

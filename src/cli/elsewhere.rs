@@ -28,8 +28,6 @@ const TLS: &str = "there is no TLS here: let a proxy in front (nginx, Caddy, HAP
                    serve on `-b unix:PATH` or a loopback port";
 const NO_DAEMON: &str = "it stays in the foreground: let systemd, a container or a process manager \
                          run it (`--pid-file` writes its pid)";
-const USER: &str = "start it as that user (systemd: User=, Group=): nothing here needs root; \
-                    `--unix-mode` sets the permission bits of sockets";
 const LOG_FILES: &str = "the access log goes to stdout (`--access-log`), everything else to stderr: \
                          redirect them";
 const CONFIG_FILE: &str = "`--config FILE` reads TOML in which every flag is a key; every flag has a \
@@ -41,7 +39,7 @@ const STATIC: &str = "let the proxy in front serve static files, or a second ser
 const NEVER_FORKED: &str = "workers are executed, never forked from a loaded master, so each loads \
                             the application; leave it out";
 const SUPERVISED: &str = "a worker that ends is always replaced, with back-off; leave it out";
-const STATUS: &str = "`--status-file PATH`, read by `maitred status PATH --json`";
+const STATUS: &str = "`--admin ADDR`, which answers `/metrics` and `/status`";
 const LISTEN: &str = "`-b HOST:PORT` or `-b unix:PATH`: HTTP is spoken on every address";
 const ENVIRONMENT: &str = "set it in the environment, or in the file of `--env-file`";
 
@@ -78,7 +76,7 @@ pub const TABLE: &[Elsewhere] = &[
     ),
     row(&["--preload", "--preload-app"], "Gunicorn", NEVER_FORKED),
     row(&["--daemon", "-D"], "Gunicorn", NO_DAEMON),
-    row(&["--user", "-u", "--group", "-g", "--umask", "-m", "--initgroups"], "Gunicorn", USER),
+    row(&["--initgroups"], "Gunicorn", "`--user` has all groups of its user; leave it out"),
     row(
         &["--access-logfile", "--error-logfile", "--log-file", "--capture-output"],
         "Gunicorn",
@@ -99,11 +97,6 @@ pub const TABLE: &[Elsewhere] = &[
     ),
     row(&["--env", "-e"], "Gunicorn, uWSGI", ENVIRONMENT),
     row(&["--pythonpath", "--python-path", "--pp"], "Gunicorn, uWSGI", "`--app-dir DIR`"),
-    row(
-        &["--proxy-protocol", "--proxy-allow-from", "--proxy-allow-ips"],
-        "Gunicorn",
-        "there is no PROXY protocol here yet: `--forwarded-allow-ips` believes X-Forwarded-For",
-    ),
     row(&["--reuse-port"], "Gunicorn", "`--accept reuseport`"),
     row(&["--no-sendfile", "--worker-tmp-dir", "--spew"], "Gunicorn", "leave it out"),
     row(&["--check-config"], "Gunicorn", "`maitred serve --help` shows defaults"),
@@ -163,7 +156,8 @@ pub const TABLE: &[Elsewhere] = &[
     row(&["--post-buffering"], "uWSGI", "`--buffer-request SIZE`"),
     row(&["--listen"], "uWSGI", "`--backlog N`"),
     row(&["--chmod-socket"], "uWSGI", "`--unix-mode MODE`"),
-    row(&["--uid", "--gid", "--chown-socket"], "uWSGI", USER),
+    row(&["--uid", "--gid"], "uWSGI", "`--user USER` and `--group GROUP`"),
+    row(&["--chown-socket"], "uWSGI", "`--unix-owner USER:GROUP`"),
     row(&["--daemonize", "--daemonize2"], "uWSGI", NO_DAEMON),
     row(&["--logto", "--logger", "--disable-logging", "--log-master"], "uWSGI", LOG_FILES),
     row(

@@ -4,13 +4,16 @@
 //! hold them in their hand. Every fault is collected; who has three typing errors hears of three.
 //!
 //! Not here: the parsers (`values`, `addresses`), which address wins (`binds`), what ends a worker's
-//! life (`lives`), who accepts (`arms`), what balancers are told (`fleet`), Python (`python`).
+//! life (`lives`), who accepts (`arms`), how many workers (`scale`), who workers are (`guard`), what
+//! balancers are told (`fleet`), Python (`python`).
 
 mod admin;
 mod arms;
 mod fleet;
+mod guard;
 mod lives;
 mod python;
+mod scale;
 
 use std::ffi::OsString;
 use std::ops::RangeInclusive;
@@ -28,6 +31,9 @@ use crate::config::{
     self, App, Balance, ConfigText, HttpLimits, Lifecycle, ListenOptions, Rebalance, Settings,
 };
 use crate::observe::logging;
+use crate::sys::listener::SystemdSocket;
+
+pub use guard::{Accounts, GroupLookup, UserLookup};
 
 /// `--timeout` where handlers run on the loop: a turn that long starves every connection of the
 /// worker. Gunicorn's and Uvicorn's workers have the same 30 s.
@@ -41,10 +47,12 @@ pub struct Surroundings<'a> {
     pub lookup: Lookup<'a>,
     /// The configuration file, if there is one.
     pub config: Option<ConfigText>,
+    /// Asks for users and groups.
+    pub accounts: Accounts<'a>,
     /// Cores that this process may use, cgroup limits included.
     pub cores: usize,
     /// Listening sockets that systemd passed (sd_listen_fds(3)).
-    pub systemd_sockets: Vec<i32>,
+    pub systemd_sockets: Vec<SystemdSocket>,
 }
 
 /// What was meant.
@@ -74,9 +82,9 @@ pub fn resolve(raw: &RawServe, surroundings: &Surroundings<'_>) -> Result<Resolv
     let app = app(raw, threads_given.as_ref(), &mut reader);
     let binds = binds::binds(raw, surroundings, &mut reader);
     let listen = listen(raw, default.listen, &mut reader);
-    let workers = workers(raw, surroundings.cores, &mut reader);
+    let workers = scale::workers(raw, surroundings.cores, &mut reader);
     let balance = balance(raw, default.balance, &mut reader);
-    let weights = weights(raw, balance, workers, &mut reader);
+    let weights = weights(raw, balance, workers.most(), &mut reader);
     let rebalance =
         reader.value_or("--rebalance", raw.rebalance.as_deref(), default.rebalance, rebalance);
     let credit = reader.value("--credit", raw.credit.as_deref(), |text| {
@@ -84,6 +92,7 @@ pub fn resolve(raw: &RawServe, surroundings: &Surroundings<'_>) -> Result<Resolv
     });
     let (queue_timeout, max_queue) = queue(raw, &default, &mut reader);
     let accept = arms::accept(raw, &app, &binds, threads, &mut reader);
+    scale::refuse_with(accept.arm, workers.scaling, &mut reader);
     let stall_after =
         reader.value_or("--stall-after", raw.stall_after.as_deref(), default.stall_after, |text| {
             values::duration(text, config::STALL_AFTER_MIN..=config::STALL_AFTER_MAX)
@@ -111,13 +120,15 @@ pub fn resolve(raw: &RawServe, surroundings: &Surroundings<'_>) -> Result<Resolv
         values::switch,
     ) && !raw.no_access_log;
     python::refuse_typed(&raw.python, &app, &mut reader);
+    let guard = guard::guard(raw, &app, surroundings.accounts, &mut reader);
     let log = log(raw, &mut reader);
     let mut settings = Settings {
         app,
         binds,
         listen,
         accept,
-        workers,
+        workers: workers.count,
+        scaling: workers.scaling,
         threads,
         balance,
         weights,
@@ -141,7 +152,9 @@ pub fn resolve(raw: &RawServe, surroundings: &Surroundings<'_>) -> Result<Resolv
         env_file: place.env_file,
         reload: place.reload,
         seed: seed.map(|given| given.value),
+        ..default.clone()
     };
+    guard.put_into(&mut settings);
     if settings.accept.arm.is_kernels() {
         // Variables may say otherwise; nobody is lent anything.
         settings = Settings {
@@ -225,19 +238,8 @@ fn listen(raw: &RawServe, default: ListenOptions, reader: &mut Reader<'_>) -> Li
             default.unix_mode,
             values::unix_mode,
         ),
+        unix_owner: default.unix_owner,
     }
-}
-
-/// `--workers`, MAITRED_WORKERS, WEB_CONCURRENCY (Heroku's, which Gunicorn and Uvicorn read), else
-/// the usable cores.
-fn workers(raw: &RawServe, cores: usize, reader: &mut Reader<'_>) -> u16 {
-    let parse = |text: &str| number_u16(text, 1..=u64::from(config::WORKERS_MAX));
-    let by_cores = u16::try_from(cores).unwrap_or(u16::MAX).clamp(1, config::WORKERS_DEFAULT_MAX);
-    if raw.workers.is_some() || reader.variable("MAITRED_WORKERS").is_some() {
-        return reader.value_or("--workers", raw.workers.as_deref(), by_cores, parse);
-    }
-    let platform = reader.variable("WEB_CONCURRENCY");
-    platform.and_then(|given| reader.parsed(given, parse)).map_or(by_cores, |given| given.value)
 }
 
 fn balance(raw: &RawServe, default: Balance, reader: &mut Reader<'_>) -> Balance {

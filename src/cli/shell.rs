@@ -16,13 +16,15 @@ use crate::cli::raw::RawServe;
 use crate::cli::resolve::Resolved;
 use crate::cli::settling::{Role, settle};
 use crate::cli::watching;
-use crate::config::{App, PythonApp, Settings};
+use crate::config::{App, PythonApp, Sandbox, Settings};
 use crate::exit::{Chain, Exit, RunError};
 use crate::master::Hooks;
 use crate::observe::logging::{self, FilterHandle, Process};
 use crate::sys::inherit::{HelperInheritance, InheritError, Inheritance};
 use crate::sys::launch::LaunchCommand;
+use crate::sys::sandbox::{Permitted, SandboxError};
 use crate::sys::upgrade::{Errand, SignalsBlocked};
+use crate::sys::{privileges, sandbox};
 use crate::{admin, master, worker};
 
 /// Set for workers that start beside another one: that one shows why none can.
@@ -41,9 +43,12 @@ pub(super) fn serve(
     let launch = LaunchCommand::of_this_process().map_err(system("finding this program"))?;
     let here = std::env::current_dir().map_err(system("finding the working directory"))?;
     let workplace = workplace_of(&resolved.settings, &here)?;
+    check_guard(&resolved.settings)?;
     if let Some(found) = choose_interpreter(&mut resolved.settings, is_python, &here, &workplace)
         // A server that goes on after an upgrade has workers already, and may not end for this.
         && !matches!(errand, Errand::Resume(_))
+        // In another root directory there is another interpreter; its workers say what is wrong.
+        && resolved.settings.privileges.chroot.is_none()
     {
         check_interpreter(&found, &workplace)
             .map_err(|cause| RunError::Application(cause.into()))?;
@@ -70,7 +75,8 @@ pub(super) fn serve(
     let settings_again = move || {
         let again = settle(&raw, Role::Master).map_err(|unsettled| unsettled.to_string());
         let mut settings = again?.resolved.settings;
-        let place = workplace_of(&settings, &here).map_err(|cause| cause.to_string())?;
+        let place = workplace_of(&settings, &here).map_err(|cause| Chain(&cause).to_string())?;
+        check_guard(&settings).map_err(|cause| Chain(&cause).to_string())?;
         choose_interpreter(&mut settings, is_python, &here, &place);
         Ok(settings)
     };
@@ -100,14 +106,26 @@ pub(super) fn work(
     })?;
     let incarnation = inheritance.incarnation;
     let process = Process::Worker { incarnation, pid: std::process::id() };
-    let _log = start_log(resolved.log, process)?;
     let quiet = std::env::var_os(QUIET_START).is_some();
+    // What an application opens at its start it opens before the sandbox, and a sandbox comes
+    // before every other thread, the log's too.
+    let is_python = matches!(resolved.settings.app, App::Python(_));
+    let handler = (!is_python).then(|| application(&resolved.settings.app, handler));
+    let sandboxed = enter_sandbox(&resolved.settings);
+    let _log = start_log(resolved.log, process)?;
+    if let Err(error) = sandboxed {
+        if resolved.settings.sandbox == Sandbox::Required {
+            let doing = "entering the sandbox".to_owned();
+            return Ok(reported(Err(RunError::System { doing, source: error.into() })));
+        }
+        tracing::warn!("--sandbox=try: not all of it holds: {}", Chain(&error));
+    }
     if let App::Python(app) = &resolved.settings.app {
         let Some(python) = python else { return Err(RunError::NotStartedByMaster) };
         let settings = Arc::new(resolved.settings.clone());
         return Ok(work_in_python(python, app, settings, inheritance, quiet));
     }
-    let handler = match application(&resolved.settings.app, handler) {
+    let handler = match handler.unwrap_or(Err(RunError::NotStartedByMaster)) {
         Ok(handler) => handler,
         Err(error) if quiet => return Ok(error.exit_code()),
         Err(error) => return Ok(reported(Err(error))),
@@ -151,6 +169,7 @@ fn set_log_level(filter: Option<&FilterHandle>, level: &str) -> Result<(), Strin
 pub(super) fn check(resolved: &Resolved) -> Result<Exit, RunError> {
     let here = std::env::current_dir().map_err(system("finding the working directory"))?;
     check_application(&resolved.settings, &workplace_of(&resolved.settings, &here)?)?;
+    check_guard(&resolved.settings)?;
     let from = match &resolved.settings.config {
         Some(config) => format!("{}: ", config.path.display()),
         None => String::new(),
@@ -193,10 +212,43 @@ fn work_in_python(
     reported(Err(error.into()))
 }
 
-/// The directory in which the workers will run.
+/// Says at once what no worker could be given.
+fn check_guard(settings: &Settings) -> Result<(), RunError> {
+    privileges::check(&settings.privileges).map_err(|error| RunError::System {
+        doing: "starting workers as they are to be".into(),
+        source: error.into(),
+    })?;
+    if settings.sandbox == Sandbox::Required {
+        sandbox::check().map_err(|error| RunError::System {
+            doing: "--sandbox (--sandbox=try does without)".into(),
+            source: error.into(),
+        })?;
+    }
+    Ok(())
+}
+
+/// Gives up what the application does not need: all files but those that are served.
+fn enter_sandbox(settings: &Settings) -> Result<(), SandboxError> {
+    if settings.sandbox == Sandbox::Off {
+        return Ok(());
+    }
+    let readable = match &settings.app {
+        App::Static { root, .. } => vec![root.clone()],
+        App::Embedded | App::Echo | App::Python(_) | App::Command(_) => Vec::new(),
+    };
+    sandbox::enforce(&Permitted { readable, writable: Vec::new() })
+}
+
+/// The directory in which the workers will run, as the master sees it.
 fn workplace_of(settings: &Settings, here: &Path) -> Result<PathBuf, RunError> {
-    let Some(directory) = &settings.chdir else { return Ok(here.to_owned()) };
-    let directory = here.join(directory);
+    let directory = match (&settings.privileges.chroot, &settings.chdir) {
+        (None, None) => return Ok(here.to_owned()),
+        (None, Some(directory)) => here.join(directory),
+        (Some(root), directory) => {
+            let directory = directory.as_deref().unwrap_or(Path::new("/"));
+            here.join(root).join(directory.strip_prefix("/").unwrap_or(directory))
+        }
+    };
     let refused = match std::fs::metadata(&directory) {
         Ok(found) if found.is_dir() => return Ok(directory),
         Ok(_) => io::Error::from(io::ErrorKind::NotADirectory),
@@ -208,9 +260,18 @@ fn workplace_of(settings: &Settings, here: &Path) -> Result<PathBuf, RunError> {
 /// Says at once what every worker would find out: one message, and no worker started in vain.
 fn check_application(settings: &Settings, workplace: &Path) -> Result<(), RunError> {
     match &settings.app {
-        App::Static { root, browse } => StaticFiles::open(&workplace.join(root), *browse)
-            .map(|_| ())
-            .map_err(|error| RunError::Application(error.into())),
+        App::Static { root, browse } => {
+            // In another root directory an absolute path begins there.
+            let root = match &settings.privileges.chroot {
+                Some(new_root) if root.is_absolute() => {
+                    new_root.join(root.strip_prefix("/").unwrap_or(root))
+                }
+                Some(_) | None => workplace.join(root),
+            };
+            StaticFiles::open(&root, *browse)
+                .map(|_| ())
+                .map_err(|error| RunError::Application(error.into()))
+        }
         App::Embedded | App::Echo | App::Python(_) | App::Command(_) => Ok(()),
     }
 }

@@ -33,6 +33,14 @@ pub const LOANS_MAX: u32 = 65_536;
 /// Bytes of context that a worker may leave with a connection for its next worker.
 pub const CONTEXT_SIZE: usize = 64;
 
+/// Bytes of a PROXY header: what nginx takes. (Version 1 has 107 at the most; version 2 could have
+/// 64 KiB, of which its addresses need 216 and the rest are TLVs.)
+pub const PROXY_HEADER_SIZE_MAX: usize = 4096;
+
+/// Bytes of a request id that is passed on; a longer one is replaced. Room for a UUID with a
+/// prefix, and for what the clouds' load balancers write.
+pub const REQUEST_ID_SIZE_MAX: usize = 128;
+
 /// How many loans may wait at a worker whose handlers run on its loop, and how many a worker with
 /// threads is lent beyond its threads. Enough to cover the time between two requests; more would
 /// only be queued where nobody else can be chosen any more.
@@ -373,6 +381,9 @@ pub const LOG_VALUE_SIZE_MAX: usize = 4096;
 /// off is the beginning, where servers and frameworks call each other.
 pub const LOG_TRACEBACK_SIZE_MAX: usize = 16 << 10;
 
+/// What the service manager is asked for beyond a deadline of ours: killing what is left, the log.
+pub const SERVICE_MARGIN: Duration = Duration::from_secs(5);
+
 /// How long a process that ends waits for its log lines to be taken.
 pub const LOG_FLUSH_MAX: Duration = Duration::from_secs(1);
 
@@ -521,6 +532,57 @@ pub const ENV_FILE_SIZE_MAX: u64 = 1 << 20;
 
 /// What an interpreter has for the question whether it has the package: imports from a cold disk.
 pub const INTERPRETER_CHECK_MAX: Duration = Duration::from_secs(30);
+
+/// How often `maitred top` asks: what people can follow, and what the page in a browser does.
+pub const TOP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long it waits for an answer before it says that the picture is old.
+pub const TOP_PATIENCE: Duration = Duration::from_secs(4);
+
+/// How long it waits for a key before it looks for an answer: less than people notice.
+pub const TOP_KEY_WAIT: Duration = Duration::from_millis(50);
+
+/// `--scale-up-after` at the least: below, every burst would start workers that come too late for it.
+pub const SCALE_UP_AFTER_MIN: Duration = Duration::from_millis(10);
+
+/// `--scale-up-after` at the most: a client that has waited for a minute has gone.
+pub const SCALE_UP_AFTER_MAX: Duration = Duration::from_secs(60);
+
+/// `--scale-down-after` at the least: a worker that is started costs more than a second of idleness.
+pub const SCALE_DOWN_AFTER_MIN: Duration = Duration::from_secs(1);
+
+/// `--scale-down-after` at the most.
+pub const SCALE_DOWN_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// Over how long the busy share of workers is taken, and how often the master wakes for it at the
+/// most while it has nothing else to do. One request of a second must not look like a full server.
+pub const SCALE_WINDOW: Duration = Duration::from_secs(1);
+
+/// How soon after a look at what waits the next one may follow.
+pub const SCALE_LOOK_MIN: Duration = Duration::from_millis(10);
+
+/// Workers that are busy for this share of their time are too few: behind one that is, a request
+/// waits for several others on the average, and the master does not see what waits on kept
+/// connections. HAProxy's and Kubernetes' advice is 70 to 80 for a target; this is where it hurts.
+pub const SCALE_BUSY: f64 = 0.85;
+
+/// The busy share that new workers are to bring about, where nobody waits.
+pub const SCALE_TARGET: f64 = 0.7;
+
+/// One worker fewer will do where the others would then be busy for this share of their time: far
+/// enough below [`SCALE_BUSY`] that it is not started again.
+pub const SCALE_CALM: f64 = 0.6;
+
+/// Workers that are added at a time: their starts compete with those that serve for processors.
+pub const SCALE_UP_MAX: u16 = 16;
+
+/// How long a number of workers stays that an operator has chosen (TTIN, TTOU, `ctl scale`): longer
+/// than looking at what it does, and shorter than forgetting it.
+pub const SCALE_HOLD: Duration = Duration::from_secs(300);
+
+/// How many times `--scale-down-after` a worker stays at the most, where taking one out has had to be
+/// undone again and again.
+pub const SCALE_PATIENCE_MAX: u32 = 8;
 
 /// How often a node of a fleet looks at itself while it has anything to do. Envoy recomputes weights
 /// no more often than every 100 ms (1 s by default), HAProxy asks every 2 s: a look costs a few

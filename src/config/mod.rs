@@ -8,8 +8,10 @@
 
 mod accept;
 mod fleet;
+mod guard;
 pub mod limits;
 mod names;
+mod peers;
 mod python;
 
 use std::ffi::OsString;
@@ -20,7 +22,12 @@ use std::time::Duration;
 
 pub use accept::{Accept, Arm, Queues, Selector};
 pub use fleet::{FleetOptions, LoadForm};
+pub use guard::{
+    FORWARDED_ALLOW_IPS, Forwarded, ForwardedFields, Identity, Owner, PROXY_PROTOCOL_FROM,
+    Privileges, ProxyProtocol, Sandbox,
+};
 pub use limits::*;
+pub use peers::PeerList;
 pub use python::{
     AsgiOptions, EventLoop, HttpProtocol, Interface, Lifespan, PythonApp, WatchFiles, WebSockets,
 };
@@ -36,8 +43,10 @@ pub struct Settings {
     pub listen: ListenOptions,
     /// Who accepts connections.
     pub accept: Accept,
-    /// Worker processes.
+    /// Worker processes; with `scaling` those that the server begins with.
     pub workers: u16,
+    /// How far their number follows the load; `None` leaves it as it is.
+    pub scaling: Option<ScaleLimits>,
     /// Handler threads in each worker; 0 runs handlers on the worker's loop.
     pub threads: u16,
     /// Which worker a connection is seated at.
@@ -65,6 +74,16 @@ pub struct Settings {
     pub pid_file: Option<PathBuf>,
     /// What one HTTP connection may cost.
     pub http: HttpLimits,
+    /// Who the workers are, and what they cannot become.
+    pub privileges: Privileges,
+    /// What else workers give up.
+    pub sandbox: Sandbox,
+    /// Every connection begins with a PROXY header.
+    pub proxy_protocol: Option<ProxyProtocol>,
+    /// Whose fields say who the client is.
+    pub forwarded: Forwarded,
+    /// Every request has an id, which its response carries.
+    pub request_id: bool,
     /// Adds `x-maitred-worker: SLOT` to every response.
     pub worker_header: bool,
     /// What balancers of a fleet are told.
@@ -148,6 +167,8 @@ pub struct ListenOptions {
     pub defer_accept_s: u32,
     /// Permission bits of a Unix socket's file.
     pub unix_mode: u32,
+    /// Who owns it; the master if `None`.
+    pub unix_owner: Option<Owner>,
 }
 
 /// Which worker a connection is seated at.
@@ -200,6 +221,28 @@ pub struct Lifecycle {
     pub handoff_timeout: Duration,
     /// How many slots a reload, or recycling, replaces at the same time.
     pub reload_parallel: u16,
+}
+
+/// How the number of workers follows the load (`--workers MIN..MAX`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScaleLimits {
+    /// Never fewer.
+    pub min: u16,
+    /// Never more.
+    pub max: u16,
+    /// Where somebody has waited for so long, workers are added.
+    pub up_after: Duration,
+    /// Where one fewer would have done for so long, one is taken out.
+    pub down_after: Duration,
+}
+
+impl ScaleLimits {
+    /// What `--scale-up-after` is unless it is said: longer than a burst that is over when a worker
+    /// has started, and hardly longer than people notice.
+    pub const UP_AFTER: Duration = Duration::from_millis(250);
+
+    /// What `--scale-down-after` is unless it is said: longer than the pauses of a minute's pattern.
+    pub const DOWN_AFTER: Duration = Duration::from_secs(60);
 }
 
 /// When a worker that serves well is replaced all the same; nothing is set by default.
@@ -257,6 +300,7 @@ impl Default for Settings {
             listen: ListenOptions::default(),
             accept: Accept::default(),
             workers: 1,
+            scaling: None,
             threads: 1,
             balance: Balance::default(),
             weights: Vec::new(),
@@ -270,6 +314,11 @@ impl Default for Settings {
             recycle: RecycleLimits::default(),
             pid_file: None,
             http: HttpLimits::default(),
+            privileges: Privileges { no_new_privs: true, ..Privileges::default() },
+            sandbox: Sandbox::default(),
+            proxy_protocol: None,
+            forwarded: Forwarded::default(),
+            request_id: false,
             worker_header: false,
             fleet: FleetOptions::default(),
             access_log: false,
@@ -286,7 +335,7 @@ impl Default for Settings {
 
 impl Default for ListenOptions {
     fn default() -> Self {
-        ListenOptions { backlog: 2048, defer_accept_s: 1, unix_mode: 0o660 }
+        ListenOptions { backlog: 2048, defer_accept_s: 1, unix_mode: 0o660, unix_owner: None }
     }
 }
 

@@ -27,6 +27,7 @@ use crate::supervise::flood::{FloodJudge, Noise};
 use crate::supervise::{Breach, Effect, Exit, Reload, ReloadReport, StartFailure};
 use crate::sys::inherit::{CONFIG_PATH_VARIABLE, CONFIG_TEXT_VARIABLE};
 use crate::sys::notify;
+use crate::sys::privileges;
 use crate::sys::process::{self, Change, ChildSignal};
 
 /// The signals that the master answers.
@@ -344,9 +345,8 @@ impl Master {
             command.args(["--rebalance", rebalance.name()]);
         }
         command.stdin(Stdio::null());
-        if let Some(directory) = &self.settings.chdir {
-            command.current_dir(directory);
-        }
+        let privileges = &self.settings.privileges;
+        privileges::confine(&mut command, privileges, self.settings.chdir.as_deref())?;
         Ok(command)
     }
 
@@ -362,15 +362,6 @@ impl Master {
         }
     }
 
-    /// So many more slots, or fewer. How many there are then.
-    pub(super) fn scale(&mut self, by: i32) -> u16 {
-        let workers = self.supervisor.scale(by, self.now);
-        info!(workers, "scaled");
-        self.settle_drained(workers);
-        self.happened(HappenedKind::Scale, None, &format!("{workers} workers are wanted"));
-        workers
-    }
-
     /// USR1: whoever writes a log file opens it again.
     pub(super) fn reopen_logs(&mut self) {
         self.tell_all(&ToWorker::Reopen);
@@ -383,7 +374,7 @@ impl Master {
             return self.stop_fast();
         }
         info!("stopping: what has been accepted is answered");
-        self.service.stopping();
+        self.service.stopping(delay.saturating_add(graceful));
         self.supervisor.stop();
         self.acceptor.stop_deferring();
         let frame = self.finish_frame();
@@ -396,7 +387,7 @@ impl Master {
     pub(super) fn stop_fast(&mut self) {
         info!("stopping at once");
         self.happened(HappenedKind::Stop, None, "the server was told to end at once");
-        self.service.stopping();
+        self.service.stopping(Duration::ZERO);
         self.stopping = super::Stopping::Leaving;
         self.acceptor.close();
         self.supervisor.kill_all();

@@ -30,6 +30,7 @@ mod rereading;
 mod reserve;
 mod returning;
 mod roster;
+mod scaling;
 mod service;
 mod settling;
 mod shedding;
@@ -75,6 +76,7 @@ use crate::supervise::Supervisor;
 use crate::supervise::flood::Noise;
 use crate::supervise::hang::HangJudge;
 use crate::supervise::recycling::Recycling;
+use crate::supervise::scaling::Scaling;
 use crate::sys::alarm::Alarm;
 use crate::sys::launch::LaunchCommand;
 use crate::sys::shm::SharedMemory;
@@ -109,8 +111,11 @@ pub struct Hooks {
     /// The settings as they would be now, or everything that is wrong with them, a line each.
     pub settings_again: Box<dyn Fn() -> Result<Settings, String>>,
     /// Sets what is worth a line of the log; or says why it stays as it is.
-    pub set_log_level: Box<dyn Fn(&str) -> Result<(), String>>,
+    pub set_log_level: SetLogLevel,
 }
+
+/// Takes a level as `--log-level` does.
+pub type SetLogLevel = Box<dyn Fn(&str) -> Result<(), String>>;
 
 struct Master {
     settings: Settings,
@@ -128,6 +133,8 @@ struct Master {
     supervisor: Supervisor,
     hang: Option<(HangJudge, Nanos)>,
     recycling: Option<Recycling>,
+    /// The number of workers follows the load.
+    scaling: Option<Scaling>,
     /// When the next worker without a page must have taken what it was lent.
     handoff_due: Option<Nanos>,
     service: Service,
@@ -225,6 +232,7 @@ impl Master {
         self.harvest();
         self.hear_clock();
         self.recycle();
+        self.follow_load();
         self.supervise();
         self.look_at_board();
         self.look_at_backlog();
@@ -276,6 +284,7 @@ impl Master {
             self.upgrade.next_deadline(),
             self.hang.as_ref().map(|(_, at)| *at),
             self.recycling.as_ref().and_then(Recycling::next_deadline),
+            self.scaling.as_ref().and_then(Scaling::next_deadline),
             self.service.next_deadline(),
             self.handoff_due,
             shed,

@@ -227,7 +227,13 @@ impl Master {
 
     fn scaling_status(&self) -> Scaling {
         let wanted = self.supervisor.workers();
-        Scaling { wanted, min: wanted, max: wanted }
+        match &self.scaling {
+            Some(_) => {
+                let (min, max) = self.supervisor.bounds();
+                Scaling { wanted, min, max }
+            }
+            None => Scaling { wanted, min: wanted, max: wanted },
+        }
     }
 
     fn reload_status(&self) -> ReloadStatus {

@@ -11,7 +11,7 @@ use signal_hook_mio::v1_0::Signals;
 use tracing::{debug, error, info};
 
 use crate::account::{Counters, HappenedKind};
-use crate::config::{App, PARKED_SHARE, RING_LOOK_MAX, Settings};
+use crate::config::{App, Owner, PARKED_SHARE, RING_LOOK_MAX, Settings};
 use crate::dispatch::{DispatchSettings, Dispatcher};
 use crate::exit::{Chain, RunError};
 use crate::master::acceptor::Acceptor;
@@ -33,11 +33,12 @@ use crate::master::upgrade::state::State;
 use crate::master::{Hooks, Master, lifecycle, metering, system};
 use crate::supervise::hang::HangJudge;
 use crate::supervise::recycling::Recycling;
+use crate::supervise::scaling::Scaling;
 use crate::supervise::{SuperviseSettings, Supervisor};
 use crate::sys::alarm::Alarm;
 use crate::sys::launch::LaunchCommand;
 use crate::sys::upgrade::{Adopter, unblock_signals};
-use crate::sys::{clock, epoll, limits, process};
+use crate::sys::{clock, epoll, limits, privileges, process};
 use crate::time::Nanos;
 
 impl Master {
@@ -51,7 +52,8 @@ impl Master {
     ) -> Result<Self, RunError> {
         // Before anything is listened on: the file's lock keeps a second server from starting.
         let goes_on = left.is_some();
-        let publisher = settings.status_file.as_deref().map(open_status_file);
+        let readers = settings.privileges.identity.as_ref().map(|identity| identity.gid);
+        let publisher = settings.status_file.as_deref().map(|path| open_status_file(path, readers));
         let publisher = essential_at_start(publisher.transpose(), goes_on)?;
         let publisher = publisher.unwrap_or_else(Publisher::nowhere);
         let poll = Poll::new().map_err(system("creating an epoll instance"))?;
@@ -100,12 +102,17 @@ impl Master {
         }
         let supervise =
             SuperviseSettings { workers: settings.workers, lifecycle: settings.lifecycle, seed };
-        let supervisor = match &left {
+        let mut supervisor = match &left {
             None => Supervisor::new(supervise),
             Some(left) => Supervisor::resume(supervise, left.supervisor.clone()),
         };
+        if let Some(limits) = settings.scaling {
+            supervisor.set_bounds(limits.min, limits.max);
+        }
+        let scaling = settings.scaling.map(|limits| Scaling::new(limits, now));
         let strangers = matches!(settings.app, App::Command(_));
-        let service = Service::from_environment(now);
+        let service =
+            Service::from_environment(now, (!goes_on).then_some(settings.lifecycle.boot_timeout));
         let recycling = Recycling::new(settings.recycle, seed, now);
         let hang = settings.lifecycle.timeout.map(|timeout| (HangJudge::new(timeout), now));
         let node = NodeWatch::new(&settings);
@@ -125,6 +132,7 @@ impl Master {
             supervisor,
             hang,
             recycling,
+            scaling,
             handoff_due: None,
             service,
             _pid_file: pid_file,
@@ -186,9 +194,20 @@ fn essential_at_start<T>(
     }
 }
 
-fn open_status_file(path: &Path) -> Result<Publisher, RunError> {
+/// The master's own, and to be read by the workers' group, which may not write it: what it says of
+/// them is not theirs to change. (The pid file stays the master's alone: whoever stops a server by
+/// it does so as root.)
+fn open_status_file(path: &Path, readers: Option<u32>) -> Result<Publisher, RunError> {
     let doing = format!("opening the status file {}", path.display());
-    Publisher::open(path).map_err(|cause| RunError::System { doing, source: cause.into() })
+    let opened = Publisher::open(path);
+    let publisher =
+        opened.map_err(|cause| RunError::System { doing: doing.clone(), source: cause.into() })?;
+    if readers.is_some() {
+        let owner = Owner { uid: None, gid: readers };
+        privileges::give(path, owner)
+            .map_err(|cause| RunError::System { doing, source: cause.into() })?;
+    }
+    Ok(publisher)
 }
 
 /// How many connections may be parked, of so many descriptors.

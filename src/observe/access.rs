@@ -32,7 +32,7 @@ use crate::observe::lossy::LossyWriter;
 /// What one line tells.
 #[derive(Clone, Debug)]
 pub struct AccessRecord<'a> {
-    /// The client.
+    /// The client, as a believed proxy names it where there is one.
     pub peer: PeerAddress,
     /// When the request's first byte was read.
     pub time: SystemTime,
@@ -46,6 +46,8 @@ pub struct AccessRecord<'a> {
     pub referer: Option<&'a [u8]>,
     /// The User-Agent field.
     pub user_agent: Option<&'a [u8]>,
+    /// The request's id, with `--request-id`.
+    pub request_id: Option<&'a [u8]>,
     /// Who served it.
     pub worker: Incarnation,
     /// How long the connection had waited for a worker, where that is known.
@@ -93,7 +95,13 @@ impl AccessRecord<'_> {
             Some(time) => write!(out, "queue={}", Milliseconds(time)),
             None => write!(out, "queue=-"),
         };
-        let _ = writeln!(out, " time={}", Milliseconds(self.duration));
+        let _ = write!(out, " time={}", Milliseconds(self.duration));
+        if let Some(id) = self.request_id {
+            out.extend_from_slice(b" request=\"");
+            escape_value(id, out);
+            out.push(b'"');
+        }
+        out.push(b'\n');
     }
 }
 
@@ -174,6 +182,7 @@ mod tests {
             bytes: 19,
             referer: None,
             user_agent: Some(b"curl/8.5"),
+            request_id: None,
             worker: Incarnation { slot: Slot(3), generation: Generation(7) },
             queue_time: Some(Duration::from_micros(120)),
             duration: Duration::from_micros(12_034),
@@ -230,6 +239,12 @@ mod tests {
         assert_eq!(line.matches('\n').count(), 1);
         assert!(line.contains(r#""G'ET /\"x\x1B]0;owned\x07\x0A HTTP/1.0""#), "{line}");
         assert!(line.contains(r#""\" 200 0 \"\\" "\xFF\x00\x0D\x0A127.0.0.1 - -""#), "{line}");
+    }
+
+    #[test]
+    fn an_id_stands_at_the_end() {
+        let record = AccessRecord { request_id: Some(b"a\"b"), ..record() };
+        assert!(line(&record).ends_with(" time=12.034ms request=\"a\\\"b\"\n"));
     }
 
     #[test]

@@ -266,7 +266,8 @@ pub struct HappenedView {
     pub sequence: u64,
     /// RFC 3339, UTC.
     pub at: String,
-    /// started, ready, died, stuck, recovered, reload, scale, drain, undrain, policy, upgrade, stop.
+    /// started, ready, ended, died, stuck, recovered, reload, scale, drain, undrain, policy, upgrade,
+    /// stop.
     pub kind: String,
     /// Of the worker that it is about.
     pub slot: Option<u16>,

@@ -295,7 +295,8 @@ mod tests {
     const NOW: Nanos = Nanos(1_000_000_000);
 
     fn listener() -> (OwnedFd, SocketAddr) {
-        let options = ListenOptions { backlog: 64, defer_accept_s: 0, unix_mode: 0o600 };
+        let options =
+            ListenOptions { backlog: 64, defer_accept_s: 0, unix_mode: 0o600, unix_owner: None };
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let listener = listener::open_tcp(any, &options).unwrap();
         let name = listener::local_address(listener.as_fd()).unwrap();

@@ -8,9 +8,10 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{REFERER, USER_AGENT};
-use http::{HeaderMap, HeaderName, Method, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 
 use crate::http::{RequestHead, Target};
+use crate::ident::PeerAddress;
 use crate::meters::{Counter, Histogram};
 use crate::observe::access::{AccessRecord, RequestLine};
 use crate::sys::clock;
@@ -23,6 +24,8 @@ pub(super) struct AccessNote {
     line: Option<(Method, Target, Version)>,
     referer: Option<Bytes>,
     user_agent: Option<Bytes>,
+    request_id: Option<HeaderValue>,
+    client: Option<PeerAddress>,
     began_at: Nanos,
     time: SystemTime,
     status: StatusCode,
@@ -35,6 +38,8 @@ impl AccessNote {
             line: None,
             referer: None,
             user_agent: None,
+            request_id: None,
+            client: None,
             began_at,
             time: SystemTime::now(),
             status: StatusCode::OK,
@@ -53,6 +58,8 @@ impl Session {
         note.line = Some((head.method.clone(), head.target.clone(), head.version));
         note.referer = value(&head.headers, &REFERER);
         note.user_agent = value(&head.headers, &USER_AGENT);
+        note.request_id.clone_from(&self.request_id);
+        note.client = Some(self.origin.client);
         self.note = Some(Box::new(note));
     }
 
@@ -94,13 +101,14 @@ impl Session {
         });
         let duration: Duration = now.since(note.began_at);
         log.write(&AccessRecord {
-            peer: self.origin.peer,
+            peer: note.client.unwrap_or(self.origin.peer),
             time: note.time,
             request,
             status: note.status,
             bytes: note.bytes,
             referer: note.referer.as_deref(),
             user_agent: note.user_agent.as_deref(),
+            request_id: note.request_id.as_ref().map(HeaderValue::as_bytes),
             worker: self.origin.worker,
             queue_time: self.queue_time.take(),
             duration,

@@ -18,6 +18,7 @@ use crate::config::{BODY_COPIED_MAX, PIECES_PER_TURN_MAX};
 use crate::http::{BodyLength, Framing, Next, ResponseError, ResponseHead};
 use crate::meters::Counter;
 use crate::sys::stream::{self, Sent};
+use crate::worker::introducing::X_REQUEST_ID;
 use crate::worker::outgoing::{Flushed, Outgoing};
 use crate::worker::pipe::{Pipe, Taken};
 use crate::worker::pool::Answer;
@@ -223,6 +224,9 @@ impl Session {
     ) -> Verdict {
         if shell.settings.worker_header {
             parts.headers.insert("x-maitred-worker", HeaderValue::from(shell.who.slot.0));
+        }
+        if let Some(id) = self.request_id.take() {
+            parts.headers.insert(X_REQUEST_ID, id);
         }
         shell.put_load(&mut parts.headers, &mut self.load_heard);
         let close = shell.finishing;

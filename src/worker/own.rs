@@ -89,7 +89,7 @@ impl Worker {
         let shell = &mut self.shell;
         let is_asked = shell.access_log.is_some() || shell.meters.is_some();
         let waited = is_asked.then(|| stream::waited_before_accept(descriptor.as_fd())).flatten();
-        let origin = Origin { peer, listener, worker: shell.who };
+        let origin = Origin::of_peer(peer, listener, shell.who);
         let http = Connection::new(Arc::clone(&shell.limits));
         let deadline = shell.now + shell.settings.http.header_timeout;
         let arrival = Arrival {

@@ -5,7 +5,8 @@
 //! before a handler thread is taken; a longer one takes a thread and arrives through a pipe, and
 //! the socket is read only while the pipe has room.
 //!
-//! Not here: what the bytes may say (`http`), the answer (`answering`).
+//! Not here: what the bytes may say (`http`), who they are from (`introducing`), the answer
+//! (`answering`).
 
 use std::io::{self, Read};
 
@@ -118,7 +119,7 @@ impl Session {
 
     /// The client took too long over a request.
     pub(super) fn handle_too_slow(&mut self, key: SessionKey, shell: &mut Shell) -> Verdict {
-        if self.carry.is_empty() && self.arriving.is_none() {
+        if (self.carry.is_empty() && self.arriving.is_none()) || self.flags.header_due {
             // Claimed, but not a byte of a request: there is nothing to answer.
             return Verdict::End(Ending::Orderly);
         }
@@ -181,6 +182,8 @@ impl Session {
             Stage::Between if self.http.is_idle() && self.carry.is_empty() => {
                 self.go_idle(key, shell)
             }
+            // Its header alone: anybody may have what comes next.
+            Stage::Reading if self.has_only_said_who_it_is() => self.unclaim(key, shell),
             Stage::Between => {
                 // The rest of a body that nobody wants is still thrown away.
                 self.set_deadline(key, shell, shell.settings.http.body_timeout);
@@ -250,6 +253,13 @@ impl Session {
     /// Bytes to events to requests, until the bytes are used up or a response must come first.
     fn parse(&mut self, input: &[u8], key: SessionKey, shell: &mut Shell) -> (usize, Verdict) {
         let mut used = 0;
+        if self.flags.header_due {
+            match self.take_header(input, shell) {
+                Ok(Some(size)) => used = size,
+                Ok(None) => return (0, Verdict::Stay),
+                Err(()) => return (input.len(), Verdict::End(Ending::Orderly)),
+            }
+        }
         loop {
             if !self.takes_bytes() {
                 return (used, Verdict::Stay);
@@ -300,13 +310,14 @@ impl Session {
 
     fn handle_head(
         &mut self,
-        head: RequestHead,
+        mut head: RequestHead,
         body: &BodyKind,
         key: SessionKey,
         shell: &mut Shell,
     ) -> Verdict {
         self.next_has_begun(shell);
         self.flags.head_began = false;
+        self.identify(&mut head, shell);
         self.note_request(&head, shell);
         self.arriving = Some(Box::new(Arriving::new(head, shell.now)));
         let mut interim = Vec::new();

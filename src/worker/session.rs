@@ -21,7 +21,7 @@ use std::time::Duration;
 use mio::Interest;
 use mio::unix::SourceFd;
 
-use crate::app::Origin;
+use crate::app::{HeaderValue, Origin};
 use crate::board::Terms;
 use crate::config::{CONTEXT_SIZE, LINGER_BYTES_MAX, LINGER_FOR};
 use crate::handoff::LendRecord;
@@ -60,6 +60,8 @@ pub(crate) struct Session {
     pub(super) load_heard: u32,
     /// What the access log will say of the request that is here; none without an access log.
     pub(super) note: Option<Box<AccessNote>>,
+    /// The id of the request that is here, for its response; none without `--request-id`.
+    pub(super) request_id: Option<HeaderValue>,
     /// How long it waited for a worker, for its first request.
     pub(super) queue_time: Option<Duration>,
     /// When the request that is here was claimed.
@@ -172,6 +174,8 @@ pub(super) struct Flags {
     /// The kernel has said that the client sends no more (RDHUP): a short read does not mean
     /// drained any more.
     pub(super) hung_up: bool,
+    /// A PROXY header comes before anything else, and has not come yet.
+    pub(super) header_due: bool,
 }
 
 /// What becomes of a session after it was given a turn.
@@ -212,6 +216,7 @@ impl Session {
             flags: Flags::default(),
             load_heard: 0,
             note: None,
+            request_id: None,
             queue_time: None,
             claimed_at: Nanos(0),
             status: 0,
@@ -436,6 +441,18 @@ impl Session {
         // a session that waits.
         self.stage = Stage::Waiting(Unclaimed::Idle);
         shell.idle(self);
+        self.rest(key, shell)
+    }
+
+    /// It was claimed, and nothing of a request came: its word says IDLE again, on the deadline
+    /// that it has.
+    pub(super) fn unclaim(&mut self, key: SessionKey, shell: &mut Shell) -> Verdict {
+        self.stage = Stage::Waiting(Unclaimed::Idle);
+        shell.claim_was_empty(self);
+        self.rest(key, shell)
+    }
+
+    fn rest(&mut self, key: SessionKey, shell: &mut Shell) -> Verdict {
         if shell.gives_back_idle() {
             let verdict = self.give_back(shell);
             if verdict != Verdict::Stay {
@@ -552,6 +569,7 @@ impl Session {
     }
 
     fn arrive(&mut self, key: SessionKey, shell: &mut Shell, idle_deadline: Nanos) {
+        self.expect_header(shell);
         shell.deadlines.set(key, &mut self.deadline, idle_deadline);
         shell.unread += 1;
         shell.open += 1;
@@ -651,8 +669,7 @@ mod tests {
         for number in 0..3 {
             let loan = master.lend(ConnectionId(number), &Terms::new(Nanos::NEVER)).unwrap();
             let http = Connection::new(Arc::clone(&shell.limits));
-            let origin =
-                Origin { peer: PeerAddress::Local, listener: ListenerId(0), worker: shell.who };
+            let origin = Origin::of_peer(PeerAddress::Local, ListenerId(0), shell.who);
             let socket = UnixStream::pair().unwrap().0.into();
             let arrival = Arrival::lent(&record(loan));
             let mut session = Session::new(arrival, socket, http, origin);

@@ -27,6 +27,7 @@ use crate::worker::deadlines::Deadlines;
 use crate::worker::load_field::LoadField;
 use crate::worker::pipe::Pipe;
 use crate::worker::pool::{self, Answer, Doing, Pool, Progress};
+use crate::worker::request_ids::RequestIds;
 use crate::worker::session::{Session, Tenure, Unclaimed};
 use crate::worker::sessions::SessionKey;
 
@@ -62,6 +63,10 @@ pub(crate) struct Shell {
     pub(crate) access_log: Option<AccessLog>,
     /// What is added up for this worker's slot; none where nobody reads it.
     pub(crate) meters: Option<SlotMeters<Arc<SharedMemory>>>,
+    /// Makes ids of requests; none without `--request-id`.
+    pub(crate) request_ids: Option<RequestIds>,
+    /// When a connection was last said to be refused for its PROXY header.
+    pub(crate) header_refusal_logged_at: Option<Nanos>,
     handler: Arc<dyn Handler>,
     page: WorkerPage<Arc<SharedMemory>>,
     doing: Doing,
@@ -96,6 +101,7 @@ impl Shell {
         let limits = Arc::new(limits);
         let load_field = LoadField::new(&settings.fleet);
         let Shared { who, page, alarm, meters } = shared;
+        let request_ids = settings.request_id.then(|| RequestIds::new(settings.seed, who));
         Shell {
             settings,
             who,
@@ -115,6 +121,8 @@ impl Shell {
             limits,
             access_log,
             meters,
+            request_ids,
+            header_refusal_logged_at: None,
             handler,
             doing: page.doing(),
             page,

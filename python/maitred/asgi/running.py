@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from maitred.asgi import dependencies, logs
 from maitred.asgi.access import Logged
 from maitred.asgi.dependencies import MissingDependencyError
+from maitred.asgi.identity import Identified
 from maitred.asgi.load import LoadReports
 from maitred.asgi.refusals import BodyLimit
 
@@ -80,6 +81,7 @@ class Options:
     log_level: str
     access_log: bool
     worker_header: bool
+    request_id: bool
     load_header: bool
     strips_load_header: bool
     body_max: int | None
@@ -263,6 +265,8 @@ class Serving:
         application: Any = self.worker.application(self.config.loaded_app)
         if self.options.body_max is not None:
             application = BodyLimit(application, self.options.body_max)
+        if self.options.request_id:
+            application = Identified(application, self.worker)
         if self.options.load_header or self.options.strips_load_header:
             application = LoadReports(application, strips=self.options.strips_load_header)
             self.load_reports = application

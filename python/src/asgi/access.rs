@@ -39,8 +39,9 @@ pub(super) fn log(shared: &Shared, answered: &Answered<'_>) {
     let target = String::from_utf8_lossy(answered.target.as_bytes());
     let version = if answered.http_version == "1.0" { Version::HTTP_10 } else { Version::HTTP_11 };
     let (referer, user_agent) = (field(answered, b"referer"), field(answered, b"user-agent"));
+    let request_id = field(answered, b"x-request-id");
     let mut core = shared.core();
-    let worker = core.who;
+    let (worker, has_ids) = (core.who, core.request_ids.is_some());
     let Some(log) = &mut core.access_log else { return };
     let dropped_before = log.dropped();
     log.write(&AccessRecord {
@@ -51,6 +52,8 @@ pub(super) fn log(shared: &Shared, answered: &Answered<'_>) {
         bytes: answered.bytes,
         referer: referer.as_deref(),
         user_agent: user_agent.as_deref(),
+        // Without the flag the field is a client's, which names nothing.
+        request_id: request_id.as_deref().filter(|_| has_ids),
         worker,
         queue_time: answered.queue_seconds.map(seconds),
         duration,

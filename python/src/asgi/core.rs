@@ -18,10 +18,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use maitred::board::{DoingTable, WorkerPage, page_bytes};
-use maitred::config::{EVENTS_PER_TURN_MAX, LOANS_MAX, READ_BUFFER_SIZE, Settings};
+use maitred::config::{
+    EVENTS_PER_TURN_MAX, LOANS_MAX, LOG_REPEAT_AFTER, READ_BUFFER_SIZE, Settings,
+};
 use maitred::fleet::orca::{self, LoadMetrics};
 use maitred::handoff::{DrainMode, ToMaster};
-use maitred::ident::Incarnation;
+use maitred::ident::{Incarnation, PeerAddress};
 use maitred::loan::LoanState;
 use maitred::meters::{Counter, SlotMeters};
 use maitred::observe::access::AccessLog;
@@ -33,6 +35,7 @@ use maitred::sys::{clock, epoll, stream, usage};
 use maitred::time::Nanos;
 use maitred::worker::alarm::AlarmClock;
 use maitred::worker::deadlines::Deadlines;
+use maitred::worker::request_ids::RequestIds;
 use maitred::worker::sessions::{SessionKey, Sessions};
 use maitred::worker::{WorkerError, attach_meters};
 use mio::{Events, Poll, Token};
@@ -120,6 +123,9 @@ pub(super) struct Core {
     pub(super) unread: u32,
     /// Idle connections go back to the master.
     pub(super) handing_over: bool,
+    /// Makes ids of requests; none without `--request-id`.
+    pub(super) request_ids: Option<RequestIds>,
+    header_refusal_logged_at: Option<Nanos>,
     alarm: AlarmClock,
     bell: Option<Bell>,
     events: Option<Events>,
@@ -158,6 +164,10 @@ impl Core {
         Ok(Core {
             pace: Pace::new(settings.stall_after),
             usual: Usual::default(),
+            request_ids: settings
+                .request_id
+                .then(|| RequestIds::new(settings.seed, inheritance.incarnation)),
+            header_refusal_logged_at: None,
             settings,
             who,
             doing: page.doing(),
@@ -428,6 +438,17 @@ impl Core {
         }
     }
 
+    /// A connection ends for what it began with: worth a line now and then, and not one for each.
+    pub(super) fn note_header_refused(&mut self, peer: PeerAddress, refusal: &str) {
+        self.page.count_error();
+        let logged = self.header_refusal_logged_at;
+        if logged.is_none_or(|at| self.now.since(at) >= LOG_REPEAT_AFTER) {
+            self.header_refusal_logged_at = Some(self.now);
+            let (worker, generation) = (self.who.slot.0, self.who.generation.0);
+            warn!(worker, gen = generation, %peer, refusal, "--proxy-protocol: connection closed");
+        }
+    }
+
     /// What begins now may keep this worker: the master looks after it, if there is another loan
     /// that somebody else could serve.
     ///
@@ -524,6 +545,10 @@ impl Core {
             Stage::Active | Stage::Answering | Stage::Pinned if !session.out.is_empty() => {
                 let cause = io::ErrorKind::TimedOut.into();
                 self.finish(key, Ending::Reset, Some(cause));
+            }
+            // Its PROXY header has not come whole: nobody is there to be answered.
+            Stage::Active if session.protocol.is_none() => {
+                self.finish(key, Ending::Orderly, None);
             }
             Stage::Active | Stage::Answering => {
                 let slow = matches!(

@@ -111,6 +111,7 @@ fn options<'py>(
     options.set_item("log_level", log_level())?;
     options.set_item("access_log", settings.access_log)?;
     options.set_item("worker_header", settings.worker_header)?;
+    options.set_item("request_id", settings.request_id)?;
     options.set_item("load_header", settings.fleet.load_header.is_some())?;
     options.set_item("strips_load_header", settings.fleet.strips_load_header)?;
     options.set_item("body_max", settings.http.body_max)?;

@@ -19,12 +19,13 @@ use maitred::config::CONTEXT_SIZE;
 use maitred::handoff::LendRecord;
 use maitred::ident::{LoanId, PeerAddress};
 use maitred::loan::LoanState;
+use maitred::proxy_protocol::{self, Announced, Parsed, ProxyHeaderError};
 use maitred::time::Nanos;
 use maitred::worker::deadlines::Deadline;
 use pyo3::prelude::*;
 
-/// Bytes waiting to leave beyond which a protocol is told to pause, and down to which they must have
-/// fallen before it is told to go on: what asyncio has.
+/// Bytes waiting to leave beyond which a protocol is told to pause, and down to which they must
+/// have fallen before it is told to go on: what asyncio has.
 pub(super) const HIGH_WATER: usize = 64 * 1024;
 
 /// See [`HIGH_WATER`].
@@ -39,6 +40,8 @@ pub(super) struct Session {
     pub(super) deadline: Deadline,
     pub(super) requests_served: u32,
     context: Option<Box<[u8; CONTEXT_SIZE]>>,
+    /// Its PROXY header, as far as it has come.
+    header: Vec<u8>,
     /// Made with the first bytes: a connection that is taken back before costs Python nothing.
     pub(super) protocol: Option<Py<PyAny>>,
     pub(super) out: Outgoing,
@@ -146,6 +149,8 @@ pub(super) struct Flags {
     pub(super) head_began: bool,
     /// The end of input has been told.
     pub(super) ended: bool,
+    /// A PROXY header comes before anything else, and has not come yet.
+    pub(super) header_due: bool,
 }
 
 /// How a connection leaves this worker.
@@ -171,6 +176,7 @@ impl Session {
             deadline: Deadline::default(),
             requests_served: record.requests_served,
             context: has_context.then(|| Box::new(record.context)),
+            header: Vec::new(),
             protocol: None,
             out: Outgoing::default(),
             flags: Flags::default(),
@@ -188,6 +194,36 @@ impl Session {
         }
     }
 
+    /// It has arrived where connections begin with a PROXY header: one is to come, or another
+    /// worker has left word of what it said.
+    pub(super) fn expect_header(&mut self) {
+        match self.context.as_deref().and_then(Announced::of_context) {
+            Some(announced) => self.peer = announced.client_of(self.peer),
+            None => self.flags.header_due = self.requests_served == 0,
+        }
+    }
+
+    /// More of its header; what stands behind it, once it is whole.
+    ///
+    /// # Errors
+    /// It is none.
+    pub(super) fn take_header(
+        &mut self,
+        bytes: &[u8],
+    ) -> Result<Option<Vec<u8>>, ProxyHeaderError> {
+        self.header.extend_from_slice(bytes);
+        match proxy_protocol::parse(&self.header)? {
+            Parsed::Partial => Ok(None),
+            Parsed::Header { size, announced } => {
+                self.flags.header_due = false;
+                self.context = Some(Box::new(announced.context()));
+                self.peer = announced.client_of(self.peer);
+                let mut header = std::mem::take(&mut self.header);
+                Ok(Some(header.split_off(size)))
+            }
+        }
+    }
+
     /// Its first claim here; how long it had waited, where that is known.
     pub(super) fn note_claim(&mut self, from: LoanState, now: Nanos) {
         if from == LoanState::Lent && self.requests_served == 0 && self.kernel_has_said {
@@ -200,8 +236,8 @@ impl Session {
         (self.requests_served == 0).then(|| now.since(self.waiting_since))
     }
 
-    /// A protocol writes: where a response begins, its status. A head comes in one piece, whichever of
-    /// Uvicorn's classes makes it.
+    /// A protocol writes: where a response begins, its status. A head comes in one piece, whichever
+    /// of Uvicorn's classes makes it.
     pub(super) fn note_written(&mut self, bytes: &[u8]) -> Option<u16> {
         if self.status.is_some() || !bytes.starts_with(b"HTTP/1.") {
             return None;

@@ -2,9 +2,9 @@
 //!
 //! Every step goes with its transition of the claim word, in the order that the master relies on:
 //! the claim directly before the first read, ANSWERING before the first byte of a response,
-//! `shutdown(2)` before ENDED, and the copy closed before its id goes into the ring. Neither asyncio
-//! nor uvloop has such a place: they read what is readable, and their close sends no FIN while the
-//! master holds its copy.
+//! `shutdown(2)` before ENDED, and the copy closed before its id goes into the ring. Neither
+//! asyncio nor uvloop has such a place: they read what is readable, and their close sends no FIN
+//! while the master holds its copy.
 //!
 //! Not here: when (`core`), on whose behalf (`transport`).
 
@@ -273,8 +273,8 @@ impl Core {
         }
     }
 
-    /// A response is complete: it is counted and measured. What the socket has not taken of it, 64 KiB at
-    /// the most, is not waited for.
+    /// A response is complete: it is counted and measured. What the socket has not taken of it, 64
+    /// KiB at the most, is not waited for.
     fn meter_response(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let claimed_at = std::mem::replace(&mut session.claimed_at, self.now);
@@ -431,8 +431,11 @@ impl Core {
     }
 
     fn deliver(&mut self, py: Python<'_>, key: SessionKey, count: usize) {
-        let bytes = PyBytes::new(py, &self.scratch[..count]).unbind();
         let Some(session) = self.sessions.get_mut(key) else { return };
+        if session.flags.header_due {
+            return self.take_header(py, key, count);
+        }
+        let bytes = PyBytes::new(py, &self.scratch[..count]).unbind();
         session.received += count as u64;
         if (count == self.scratch.len() || session.flags.hung_up)
             && !std::mem::replace(&mut session.flags.queued, true)
@@ -446,13 +449,53 @@ impl Core {
         });
     }
 
+    /// The first bytes of a connection that begins with a PROXY header.
+    fn take_header(&mut self, py: Python<'_>, key: SessionKey, count: usize) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let rules = self.settings.proxy_protocol.as_ref();
+        let peer = session.peer;
+        let taken = if rules.is_some_and(|rules| rules.from.has(peer)) {
+            session.take_header(&self.scratch[..count]).map_err(|error| error.to_string())
+        } else {
+            Err("its peer is not in --proxy-protocol-from".to_owned())
+        };
+        // As much as fits has been read, or the end stands behind it: it is looked at once more.
+        let more = count == self.scratch.len() || session.flags.hung_up;
+        if more && taken.is_ok() && !std::mem::replace(&mut session.flags.queued, true) {
+            self.later.push(key);
+        }
+        match taken {
+            Ok(None) => {}
+            Ok(Some(rest)) if rest.is_empty() && more => {}
+            Ok(Some(rest)) if rest.is_empty() => {
+                // Nothing of a request: anybody may have what comes next.
+                session.stage = Stage::Waiting(LoanState::Idle);
+                self.page.claim_was_empty(session.loan, &session.terms());
+                if self.handing_over || self.settings.rebalance == Rebalance::Always {
+                    return self.give(key, LoanState::Idle);
+                }
+                self.watch(key, false);
+            }
+            Ok(Some(rest)) => {
+                // No more than the last read has brought, which the buffer has held.
+                let size = rest.len().min(self.scratch.len());
+                self.scratch[..size].copy_from_slice(&rest[..size]);
+                self.deliver(py, key, size);
+            }
+            Err(refusal) => {
+                self.note_header_refused(peer, &refusal);
+                self.finish(key, Ending::Orderly, None);
+            }
+        }
+    }
+
     /// How long what the client still owes may take.
     fn expect(&mut self, key: SessionKey, standing: Standing) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let http = &self.settings.http;
         let at = match standing {
-            // All of a head in time, counted from its first byte (for the first request from accept,
-            // which is the deadline it came with). A byte now and then buys no more.
+            // All of a head in time, counted from its first byte (for the first request from
+            // accept, which is the deadline it came with). A byte now and then buys no more.
             Standing::Head if session.flags.head_began || session.requests_served == 0 => return,
             Standing::Head => {
                 session.flags.head_began = true;

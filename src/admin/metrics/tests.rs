@@ -79,8 +79,8 @@ fn names_keep_the_rules_of_prometheus() {
     }
 }
 
-/// As strict as the reference parser in what it looks at: descriptors before samples, no sample twice,
-/// suffixes by type, cumulative buckets that end with the count, and the end.
+/// As strict as the reference parser in what it looks at: descriptors before samples, no sample
+/// twice, suffixes by type, cumulative buckets that end with the count, and the end.
 #[test]
 fn the_text_is_well_formed_and_has_every_family() {
     let memory = memory();

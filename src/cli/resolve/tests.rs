@@ -3,7 +3,9 @@
 //! Not here: the flags of Python applications (`python`).
 
 mod admin;
+mod guard;
 mod python;
+mod scale;
 
 use std::ffi::OsString;
 use std::io;
@@ -23,9 +25,7 @@ fn raw_serve(arguments: &[&str]) -> RawServe {
         | RawCommand::Worker(raw)
         | RawCommand::Admin(raw)
         | RawCommand::Check(raw) => *raw,
-        RawCommand::Status(_) | RawCommand::Ctl(_) => unreachable!("`serve` was typed"),
-        #[cfg(feature = "experiments")]
-        RawCommand::Bench(_) => unreachable!("`serve` was typed"),
+        _ => unreachable!("`serve` was typed"),
     }
 }
 
@@ -49,6 +49,7 @@ fn resolved_with(
             _ => Err(io::Error::other("no such name")),
         },
         config: config.map(|text| ConfigText { path: "m.toml".into(), text: text.to_owned() }),
+        accounts: guard::accounts(),
         cores: 4,
         systemd_sockets: Vec::new(),
     };
@@ -408,6 +409,8 @@ const APART: &[&str] = &[
     "--accept-eager",
     "--accept-batch",
     "--cbpf",
+    "--scale-up-after",
+    "--scale-down-after",
     "--weights",
     "--max-requests-jitter",
     "--max-lifetime-jitter",
@@ -425,6 +428,7 @@ fn every_flag_has_a_case() {
         let flag = flag.name.as_str();
         let is_tested = APART.contains(&flag)
             || CASES.iter().any(|case| case.0 == flag)
+            || guard::FLAGS.contains(&flag)
             || python::FLAGS.iter().any(|case| case.0 == flag);
         assert!(is_tested, "{flag}");
     }
@@ -529,6 +533,7 @@ fn workers_follow_the_cores_up_to_a_bound() {
             config: None,
             variables: &|_| None,
             lookup: &|_| Ok(Vec::new()),
+            accounts: guard::accounts(),
             cores,
             systemd_sockets: Vec::new(),
         };

@@ -20,7 +20,7 @@ use crate::sys::upgrade::Adopter;
 
 /// What every one of them is opened with.
 const OPTIONS: ListenOptions =
-    ListenOptions { backlog: ADMIN_BACKLOG, defer_accept_s: 0, unix_mode: 0o600 };
+    ListenOptions { backlog: ADMIN_BACKLOG, defer_accept_s: 0, unix_mode: 0o600, unix_owner: None };
 
 /// What the name of the agent check's listener begins with.
 const AGENT: &str = "agent-check ";
