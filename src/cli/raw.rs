@@ -6,6 +6,7 @@
 //!
 //! Not here: what the values mean and how far they may go (`resolve`).
 
+mod logs;
 mod python;
 
 use std::ffi::OsString;
@@ -16,6 +17,7 @@ use crate::cli::faults::variable_of;
 use crate::cli::values::{show_duration, show_size};
 use crate::config::{Arm, Bind, Settings, WORKERS_DEFAULT_MAX};
 
+pub use logs::RawLogs;
 pub use python::RawPython;
 
 /// The whole command line.
@@ -289,26 +291,13 @@ pub struct RawServe {
           default_missing_value = "true", help_heading = "Observing")]
     pub worker_header: Option<String>,
 
-    /// Writes a line a request to stdout
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
-          default_missing_value = "true", help_heading = "Observing")]
-    pub access_log: Option<String>,
-
-    /// As in Uvicorn: --access-log=false.
-    #[arg(long, hide = true)]
-    pub no_access_log: bool,
-
     /// Where the master keeps its account, for `status` and other readers
     #[arg(long, value_name = "PATH", help_heading = "Observing")]
     pub status_file: Option<OsString>,
 
-    /// Form of the log on stderr: text or json
-    #[arg(long, value_name = "FORMAT", help_heading = "Observing")]
-    pub log_format: Option<String>,
-
-    /// off, error, warn, info, debug, trace, or TARGET=LEVEL,…
-    #[arg(long, value_name = "LEVEL", help_heading = "Observing")]
-    pub log_level: Option<String>,
+    /// What is said of logs.
+    #[command(flatten)]
+    pub logs: RawLogs,
 
     /// What is said of a Python application.
     #[command(flatten)]
@@ -485,9 +474,7 @@ fn default_of(id: &str) -> Option<String> {
         "limit_request_body" => settings.http.body_max.unwrap_or(0).to_string(),
         "buffer_request" => show_size(settings.http.buffer_request as u64),
         "buffer_response" => show_size(settings.http.buffer_response as u64),
-        "log_format" => "text".to_owned(),
-        "log_level" => "info".to_owned(),
-        _ => return python::default_of(id),
+        _ => return logs::default_of(id).or_else(|| python::default_of(id)),
     };
     Some(text)
 }

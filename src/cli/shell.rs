@@ -16,10 +16,11 @@ use crate::cli::raw::RawServe;
 use crate::cli::resolve::Resolved;
 use crate::cli::settling::{Role, settle};
 use crate::cli::watching;
-use crate::config::{App, PythonApp, Settings};
+use crate::config::{App, LogDestination, PythonApp, Settings};
 use crate::exit::{Chain, Exit, RunError};
 use crate::master::Hooks;
 use crate::observe::logging::{self, Process};
+use crate::observe::sink;
 use crate::sys::inherit::{InheritError, Inheritance};
 use crate::sys::launch::LaunchCommand;
 use crate::sys::upgrade::{Errand, SignalsBlocked};
@@ -49,6 +50,10 @@ pub(super) fn serve(
             .map_err(|cause| RunError::Application(cause.into()))?;
     }
     check_application(&resolved.settings, &workplace)?;
+    let goes_on = matches!(errand, Errand::Resume(_));
+    if !goes_on {
+        check_logs(&resolved, &workplace)?;
+    }
     let left = match errand {
         Errand::None => None,
         Errand::Resume(state) => Some(state),
@@ -59,7 +64,8 @@ pub(super) fn serve(
     // The log's thread never gets a signal: the master looks for the last ones itself before it is
     // replaced. It unblocks them for its own thread once it catches them.
     SignalsBlocked::begin().map_err(system("blocking signals"))?.keep();
-    let log = Rc::new(start_log(resolved.log, Process::Master { pid: std::process::id() })?);
+    let options = in_place(resolved.log, &workplace);
+    let log = Rc::new(start_masters_log(&options, goes_on)?);
     if let Some(watch) = &resolved.settings.reload {
         watching::start(watch, &workplace)?;
     }
@@ -67,16 +73,22 @@ pub(super) fn serve(
     let flush_log = move || {
         flushed.flush();
     };
+    let begun_with = options.clone();
     let settings_again = move || {
         let again = settle(&raw, Role::Master).map_err(|unsettled| unsettled.to_string());
-        let mut settings = again?.resolved.settings;
-        let place = workplace_of(&settings, &here).map_err(|cause| cause.to_string())?;
+        let again = again?.resolved;
+        let place = workplace_of(&again.settings, &here).map_err(|cause| cause.to_string())?;
+        check_logs(&again, &place).map_err(|error| Chain(&error).to_string())?;
+        if in_place(again.log, &place) != begun_with {
+            tracing::warn!("the log has changed: workers take it over, the master by USR2");
+        }
+        let mut settings = again.settings;
         choose_interpreter(&mut settings, is_python, &here, &place);
         Ok(settings)
     };
     let hooks = Hooks { flush_log: Box::new(flush_log), settings_again: Box::new(settings_again) };
     let served = master::run(resolved.settings, launch, left, hooks);
-    Ok(reported(served))
+    Ok(reported(served, &options.to))
 }
 
 /// Serves as a worker, until the master has no more use for it. An error means that there was no
@@ -95,30 +107,33 @@ pub(super) fn work(
     })?;
     let incarnation = inheritance.incarnation;
     let process = Process::Worker { incarnation, pid: std::process::id() };
+    let to = resolved.log.to.clone();
     let _log = start_log(resolved.log, process)?;
     let quiet = std::env::var_os(QUIET_START).is_some();
     if let App::Python(app) = &resolved.settings.app {
         let Some(python) = python else { return Err(RunError::NotStartedByMaster) };
         let settings = Arc::new(resolved.settings.clone());
-        return Ok(work_in_python(python, app, settings, inheritance, quiet));
+        return Ok(work_in_python(python, app, settings, inheritance, quiet, &to));
     }
     let handler = match application(&resolved.settings.app, handler) {
         Ok(handler) => handler,
         Err(error) if quiet => return Ok(error.exit_code()),
-        Err(error) => return Ok(reported(Err(error))),
+        Err(error) => return Ok(reported(Err(error), &to)),
     };
     let served = worker::run(Arc::new(resolved.settings), handler, inheritance);
     let outcome = served.map(|()| Exit::Done).map_err(|error| RunError::System {
         doing: "serving as a worker".into(),
         source: error.into(),
     });
-    Ok(reported(outcome))
+    Ok(reported(outcome, &to))
 }
 
 /// Says that the settings hold, and where they come from. An error is what `serve` would say at once.
 pub(super) fn check(resolved: &Resolved) -> Result<Exit, RunError> {
     let here = std::env::current_dir().map_err(system("finding the working directory"))?;
-    check_application(&resolved.settings, &workplace_of(&resolved.settings, &here)?)?;
+    let workplace = workplace_of(&resolved.settings, &here)?;
+    check_application(&resolved.settings, &workplace)?;
+    check_logs(resolved, &workplace)?;
     let from = match &resolved.settings.config {
         Some(config) => format!("{}: ", config.path.display()),
         None => String::new(),
@@ -149,6 +164,7 @@ fn work_in_python(
     settings: Arc<Settings>,
     inheritance: Inheritance,
     quiet: bool,
+    log: &LogDestination,
 ) -> Exit {
     let Err(error) = python.serve(app, settings, inheritance) else { return Exit::Done };
     if quiet && error.traceback().is_some() {
@@ -158,7 +174,7 @@ fn work_in_python(
         // As Python itself would show it; nobody is left to tell if that fails.
         let _ = io::stderr().write_all(traceback.as_bytes());
     }
-    reported(Err(error.into()))
+    reported(Err(error.into()), log)
 }
 
 /// The directory in which the workers will run.
@@ -183,6 +199,23 @@ fn check_application(settings: &Settings, workplace: &Path) -> Result<(), RunErr
     }
 }
 
+/// Says at once which log could not be opened.
+fn check_logs(resolved: &Resolved, workplace: &Path) -> Result<(), RunError> {
+    let access = resolved.settings.access_log.as_ref().map(|options| ("access log", &options.to));
+    for (what, to) in access.into_iter().chain([("log", &resolved.log.to)]) {
+        sink::check(to, workplace).map_err(system(&format!("opening the {what} {to}")))?;
+    }
+    Ok(())
+}
+
+/// A relative path is meant from where the workers run.
+fn in_place(mut options: logging::Options, workplace: &Path) -> logging::Options {
+    if let LogDestination::File(path) = &options.to {
+        options.to = LogDestination::File(workplace.join(path));
+    }
+    options
+}
+
 fn application(app: &App, embedded: impl Handler) -> Result<Arc<dyn Handler>, RunError> {
     Ok(match app {
         App::Embedded => Arc::new(embedded),
@@ -196,16 +229,36 @@ fn application(app: &App, embedded: impl Handler) -> Result<Arc<dyn Handler>, Ru
     })
 }
 
-/// The exit code of an outcome; an error is an event of the log like others.
-fn reported(outcome: Result<Exit, RunError>) -> Exit {
+/// The exit code of an outcome; an error is an event of the log like others. Where that goes
+/// elsewhere, whoever has started the process hears of it too.
+fn reported(outcome: Result<Exit, RunError>, log: &LogDestination) -> Exit {
     outcome.unwrap_or_else(|error| {
         tracing::error!("{}", Chain(&error));
+        if *log != LogDestination::Stderr {
+            // Nobody is left to tell if that fails.
+            let _ = writeln!(io::stderr(), "{}", Chain(&error));
+        }
         error.exit_code()
     })
 }
 
+/// The log of a master. One that goes on from another image goes on without its file too.
+fn start_masters_log(options: &logging::Options, goes_on: bool) -> Result<logging::Log, RunError> {
+    let process = Process::Master { pid: std::process::id() };
+    match start_log(options.clone(), process) {
+        Err(error) if goes_on => {
+            let to = LogDestination::Stderr;
+            let log = start_log(logging::Options { to, ..options.clone() }, process)?;
+            tracing::error!("the log is here from now on: {}", Chain(&error));
+            Ok(log)
+        }
+        log => log,
+    }
+}
+
 fn start_log(options: logging::Options, process: Process) -> Result<logging::Log, RunError> {
-    logging::start(options, process).map_err(system("starting the log"))
+    let doing = format!("starting the log ({})", options.to);
+    logging::start(options, process).map_err(system(&doing))
 }
 
 fn system(doing: &str) -> impl FnOnce(std::io::Error) -> RunError {

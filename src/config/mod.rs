@@ -7,7 +7,9 @@
 //! Not here: parsing of flags and variables (`cli`).
 
 mod accept;
+mod access_format;
 pub mod limits;
+mod logs;
 mod python;
 
 use std::ffi::OsString;
@@ -17,7 +19,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use accept::{Accept, Arm, Queues, Selector};
+pub use access_format::{
+    ATOMS, AccessFormat, Atom, Escaping, Form, FormatError, Piece, WantedFields,
+};
 pub use limits::*;
+pub use logs::{AccessLogOptions, Facility, LogDestination, LogTag};
 pub use python::{
     AsgiOptions, EventLoop, HttpProtocol, Interface, Lifespan, PythonApp, WatchFiles, WebSockets,
 };
@@ -64,8 +70,10 @@ pub struct Settings {
     pub http: HttpLimits,
     /// Adds `x-maitred-worker: SLOT` to every response.
     pub worker_header: bool,
-    /// Logs a line a request.
-    pub access_log: bool,
+    /// Logs a line a request, if there is one.
+    pub access_log: Option<AccessLogOptions>,
+    /// Logs requests that take at least so long.
+    pub slow_log: Option<Duration>,
     /// Where the master says what it does and has done, for other processes to read.
     pub status_file: Option<PathBuf>,
     /// The configuration file that these settings come from, as it was read.
@@ -78,6 +86,13 @@ pub struct Settings {
     pub reload: Option<WatchFiles>,
     /// Seed of every random choice; `None` draws one at start and logs it.
     pub seed: Option<u64>,
+}
+
+impl Settings {
+    /// Whether anything is to be known of each request.
+    pub fn logs_requests(&self) -> bool {
+        self.access_log.is_some() || self.slow_log.is_some()
+    }
 }
 
 /// A configuration file, as it was read: master and workers go by one text, whatever becomes of the
@@ -264,7 +279,8 @@ impl Default for Settings {
             pid_file: None,
             http: HttpLimits::default(),
             worker_header: false,
-            access_log: false,
+            access_log: None,
+            slow_log: None,
             status_file: None,
             config: None,
             chdir: None,

@@ -22,6 +22,7 @@ use crate::master::env_file;
 use crate::master::looking::busy_since;
 use crate::master::naming;
 use crate::master::roster::{Member, Stage};
+use crate::observe::lossy;
 use crate::supervise::flood::{FloodJudge, Noise};
 use crate::supervise::{Breach, Effect, Exit, Reload, ReloadReport, StartFailure};
 use crate::sys::inherit::{CONFIG_PATH_VARIABLE, CONFIG_TEXT_VARIABLE};
@@ -46,7 +47,10 @@ impl Master {
                 SIGTERM => self.stop(self.settings.lifecycle.drain_delay),
                 SIGINT => self.stop(Duration::ZERO),
                 SIGQUIT => self.stop_fast(),
-                SIGUSR1 => self.tell_all(&ToWorker::Reopen),
+                SIGUSR1 => {
+                    lossy::reopen_all();
+                    self.tell_all(&ToWorker::Reopen);
+                }
                 SIGUSR2 => self.begin_upgrade(),
                 _ => {}
             }

@@ -51,7 +51,7 @@ impl Master {
             // another program, which may want to know, of the first of a batch, which has waited
             // longest.
             let of_first = waited_us.is_none() && matches!(self.settings.app, App::Command(_));
-            if of_first || self.settings.access_log || self.dispatcher.sheds() {
+            if of_first || self.settings.logs_requests() || self.dispatcher.sheds() {
                 let waited = stream::waited_before_accept(descriptor.as_fd());
                 waited_us = Some(waited.map_or(u32::MAX, |waited| waited.as_micros() as u32));
             }

@@ -87,7 +87,7 @@ impl Worker {
     fn begin_own(&mut self, taken: Taken) {
         let Taken { listener, descriptor, peer } = taken;
         let shell = &mut self.shell;
-        let waited = shell.access_log.is_some().then(|| {
+        let waited = shell.request_log.is_some().then(|| {
             let waited = stream::waited_before_accept(descriptor.as_fd());
             waited.map_or(u32::MAX, |waited| waited.as_micros() as u32)
         });

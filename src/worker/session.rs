@@ -54,8 +54,10 @@ pub(crate) struct Session {
     /// The response that is leaving.
     pub(super) answering: Option<Box<Answering>>,
     pub(super) flags: Flags,
-    /// What the access log will say of the request that is here; none without an access log.
+    /// What the logs will say of the request that is here; none where they say nothing.
     pub(super) note: Option<Box<AccessNote>>,
+    /// When the first bytes of a request came whose head is not complete.
+    pub(super) head_began_at: Option<Nanos>,
     /// How long it waited for a worker, for its first request.
     pub(super) queue_time: Option<Duration>,
     accepted_at: Nanos,
@@ -191,6 +193,7 @@ impl Session {
             answering: None,
             flags: Flags::default(),
             note: None,
+            head_began_at: None,
             queue_time: None,
             accepted_at: arrival.accepted_at,
             waited_before_accept_us: arrival.waited_before_accept_us,
@@ -246,7 +249,7 @@ impl Session {
         self.stage = Stage::Reading;
         self.flags.unread = false;
         self.flags.queued = false;
-        if from == Unclaimed::Unread && shell.access_log.is_some() && self.requests_served == 0 {
+        if from == Unclaimed::Unread && shell.request_log.is_some() && self.requests_served == 0 {
             let waited = Duration::from_micros(u64::from(self.waited_before_accept_us));
             let known = self.waited_before_accept_us != u32::MAX;
             self.queue_time = known.then(|| waited + shell.now.since(self.accepted_at));
@@ -448,8 +451,10 @@ impl Session {
             arriving.abandon();
         }
         if let Some(answering) = self.answering.take() {
+            self.note_unsent(answering.unsent());
             answering.abandon(key, shell);
         }
+        self.log_access(false, shell);
         match verdict {
             Verdict::Stay | Verdict::LetGo => {
                 if let Stage::Waiting(from) = self.stage {

@@ -17,10 +17,11 @@ use crate::board::{DoingEntry, WorkerPage};
 use crate::config::{HttpLimits, READ_BUFFER_SIZE, Rebalance, Settings};
 use crate::ident::{Incarnation, LoanId};
 use crate::loan::LoanState;
-use crate::observe::access::AccessLog;
+use crate::observe::requests::RequestLog;
 use crate::sys::clock;
 use crate::sys::shm::SharedMemory;
 use crate::time::Nanos;
+use crate::worker::access::AccessNote;
 use crate::worker::alarm::AlarmClock;
 use crate::worker::deadlines::Deadlines;
 use crate::worker::pipe::Pipe;
@@ -57,7 +58,13 @@ pub(crate) struct Shell {
     /// All connections that are here.
     pub(crate) open: u32,
     pub(crate) limits: Arc<HttpLimits>,
-    pub(crate) access_log: Option<AccessLog>,
+    /// What is written down of requests, if anything is; and notes to be used again.
+    pub(crate) request_log: Option<RequestLog>,
+    #[expect(
+        clippy::vec_box,
+        reason = "a note stays in its box: a session holds one, or a pointer"
+    )]
+    pub(crate) spare_notes: Vec<Box<AccessNote>>,
     handler: Arc<dyn Handler>,
     page: WorkerPage<Arc<SharedMemory>>,
     doing: Doing,
@@ -79,7 +86,7 @@ impl Shell {
         registry: Registry,
         handler: Arc<dyn Handler>,
         pool: Option<Pool>,
-        access_log: Option<AccessLog>,
+        request_log: Option<RequestLog>,
     ) -> Self {
         let mut limits = settings.http;
         if pool.is_none() {
@@ -106,7 +113,8 @@ impl Shell {
             unread: 0,
             open: 0,
             limits,
-            access_log,
+            request_log,
+            spare_notes: Vec::new(),
             handler,
             doing: page.doing(),
             page,

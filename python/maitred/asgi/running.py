@@ -77,7 +77,7 @@ class Options:
     headers: list[tuple[str, str]]
     log_config: str | None
     log_level: str
-    access_log: bool
+    logs_requests: bool
     worker_header: bool
     body_max: int | None
     graceful_timeout: float
@@ -187,7 +187,7 @@ class Serving:
                 app_state=self.app_state,
                 _loop=self.loop,
             )
-        if self.options.access_log:
+        if self.options.logs_requests:
             protocol.app = Logged(self.config.loaded_app, self.worker, transport)
         protocol.connection_made(transport)
         return protocol

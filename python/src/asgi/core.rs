@@ -22,7 +22,7 @@ use maitred::config::{EVENTS_PER_TURN_MAX, LOANS_MAX, READ_BUFFER_SIZE, Settings
 use maitred::handoff::{DrainMode, ToMaster};
 use maitred::ident::Incarnation;
 use maitred::loan::LoanState;
-use maitred::observe::access::AccessLog;
+use maitred::observe::requests::RequestLog;
 use maitred::sys::alarm::Alarm;
 use maitred::sys::bell::Bell;
 use maitred::sys::inherit::Inheritance;
@@ -94,7 +94,7 @@ pub(super) struct Core {
     pub(super) sessions: Sessions<Session>,
     pub(super) deadlines: Deadlines,
     pub(super) effects: VecDeque<Effect>,
-    pub(super) access_log: Option<AccessLog>,
+    pub(super) request_log: Option<RequestLog>,
     /// When this turn began, or what is being done.
     pub(super) now: Nanos,
     pub(super) pace: Pace,
@@ -145,10 +145,7 @@ impl Core {
         let poll = Poll::new().map_err(WorkerError::Start)?;
         let timer = Alarm::create().map_err(WorkerError::Start)?;
         epoll::watch_edge(poll.registry(), timer.as_fd(), TIMER).map_err(WorkerError::Start)?;
-        let access_log = match settings.access_log {
-            true => Some(AccessLog::to_stdout().map_err(WorkerError::Start)?),
-            false => None,
-        };
+        let request_log = RequestLog::open(&settings).map_err(WorkerError::AccessLog)?;
         Ok(Core {
             pace: Pace::new(settings.stall_after),
             usual: Usual::default(),
@@ -161,7 +158,7 @@ impl Core {
             sessions: Sessions::new(),
             deadlines: Deadlines::default(),
             effects: VecDeque::new(),
-            access_log,
+            request_log,
             now: clock::now(),
             scratch: vec![0; READ_BUFFER_SIZE],
             unclaimed: VecDeque::new(),

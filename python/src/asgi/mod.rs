@@ -109,7 +109,7 @@ fn options<'py>(
     options.set_item("headers", &app.headers)?;
     options.set_item("log_config", &app.log_config)?;
     options.set_item("log_level", log_level())?;
-    options.set_item("access_log", settings.access_log)?;
+    options.set_item("logs_requests", settings.logs_requests())?;
     options.set_item("worker_header", settings.worker_header)?;
     options.set_item("body_max", settings.http.body_max)?;
     options.set_item("graceful_timeout", settings.lifecycle.graceful_timeout.as_secs_f64())?;
