@@ -40,6 +40,7 @@ targets! {
     chunked_body in "fuzz/chunked_body.rs",
     frame in "fuzz/frame.rs",
     status_page in "fuzz/status_page.rs",
+    access_line in "fuzz/access_line.rs",
 }
 
 fn replay(name: &str, run: fn(&[u8])) {
