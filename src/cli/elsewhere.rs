@@ -30,8 +30,8 @@ const NO_DAEMON: &str = "it stays in the foreground: let systemd, a container or
                          run it (`--pid-file` writes its pid)";
 const USER: &str = "start it as that user (systemd: User=, Group=): nothing here needs root; \
                     `--unix-mode` sets the permission bits of sockets";
-const SYSLOG: &str = "`--log-to syslog:FACILITY:NAME`, and `--access-log=syslog` for that: the daemon \
-                      of this machine, which sends lines on";
+const SYSLOG: &str = "`--log-to syslog:FACILITY:NAME`, and `--access-log=syslog` for that: the \
+                      daemon of this machine, which sends lines on";
 const LOG_FILES: &str = "`--log-to PATH` for the log, `--access-log=PATH` for the access log";
 const CONFIG_FILE: &str = "`--config FILE` reads TOML in which every flag is a key; every flag has a \
                            variable too, as MAITRED_WORKERS, and `--env-file` reads them";
