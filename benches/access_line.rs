@@ -44,6 +44,7 @@ fn record() -> AccessRecord<'static> {
         bytes: 19,
         complete: true,
         fields: &Browser,
+        request_id: None,
         worker: Incarnation { slot: Slot(3), generation: Generation(7) },
         queue_time: None,
         duration: Duration::from_micros(12_034),

@@ -59,7 +59,8 @@ fn main() {
 
 /// The master's CPU time until the queue was empty, and until all connections were closed.
 fn measure(count: usize) -> (Duration, Duration) {
-    let options = ListenOptions { backlog: BACKLOG, defer_accept_s: 1, unix_mode: 0o600 };
+    let options =
+        ListenOptions { backlog: BACKLOG, defer_accept_s: 1, unix_mode: 0o600, unix_owner: None };
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let listener = open_tcp(any, &options).expect("a listener");
     let address = SockRef::from(&listener).local_addr().expect("it is bound");

@@ -23,6 +23,8 @@ fn records(count: u32) -> Vec<LendRecord> {
         idle_deadline: Nanos(2),
         requests_served: 0,
         waited_before_accept_us: 0,
+        lent_after_us: 0,
+        silent_us: 0,
         context: [0; CONTEXT_SIZE],
     };
     (0..count).map(record).collect()

@@ -24,6 +24,7 @@ use maitred::handoff::{
     WorkerEnd,
 };
 use maitred::ident::LoanId;
+use maitred::meters::METERS_BYTES;
 use maitred::sys::clock;
 use maitred::sys::fdpass::PacketSocket;
 use maitred::sys::shm::SharedMemory;
@@ -139,6 +140,10 @@ impl Hostile {
                 self.ready(false, PROTOCOL_VERSION)?;
                 let report = ReportRecord { started: u64::MAX, queued: u32::MAX, ..report() };
                 self.forever(|worker| worker.say(&ToMaster::Report(report)))?;
+            }
+            "meters" => {
+                self.ready(true, PROTOCOL_VERSION)?;
+                self.scribble_over_meters(&mut rng)?;
             }
             _ => {
                 self.ready(true, PROTOCOL_VERSION)?;
@@ -500,6 +505,24 @@ impl Hostile {
 
     fn hold(&mut self) -> io::Result<()> {
         while self.has_master() {
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    /// Writes whatever comes to it into the memory that all workers add to, its head included.
+    fn scribble_over_meters(&mut self, rng: &mut fastrand::Rng) -> io::Result<()> {
+        let meters = SharedMemory::adopt(own("MAITRED_METERS_FD")?, METERS_BYTES)?;
+        let words = meters.words();
+        // The slots first: a head that is none is not read any further.
+        let mut rounds = 0_u32;
+        while self.has_master() {
+            let everywhere = rounds > 200;
+            for word in &words[if everywhere { 0 } else { 128 }..] {
+                let nonsense = if rng.bool() { u64::MAX } else { rng.u64(..) };
+                word.store(nonsense, Ordering::Relaxed);
+            }
+            rounds = rounds.saturating_add(1);
             thread::sleep(Duration::from_millis(5));
         }
         Ok(())

@@ -43,6 +43,22 @@ pub enum StatusExit {
     Unreadable = 4,
 }
 
+/// How `ctl` ends; of `ctl status` the codes mean what those of `status` do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum CtlExit {
+    /// It was done.
+    Done = 0,
+    /// It was refused; of a reload that is waited for: it has failed.
+    Refused = 1,
+    /// What was typed means nothing to the server.
+    Usage = 2,
+    /// Nobody answers, or the server does not serve.
+    NotServing = 3,
+    /// What came back means nothing.
+    Unreadable = 4,
+}
+
 /// Why a server or a worker does not run, or runs no longer. Its text has the form
 /// `doing x: cause`, the cause being its [`source`](Error::source); [`Chain`] prints both.
 #[derive(Debug, thiserror::Error)]
@@ -68,8 +84,10 @@ pub enum RunError {
     /// The application cannot answer anything. The source names what is missing.
     #[error("the application does not load")]
     Application(#[source] BoxedError),
-    /// `worker` was typed by hand.
-    #[error("`worker` is started by the master, over a channel of its own: run `serve`")]
+    /// `worker` or `admin` was typed by hand.
+    #[error(
+        "`worker` and `admin` are started by the master, over a channel of their own: run `serve`"
+    )]
     NotStartedByMaster,
 }
 
@@ -151,7 +169,7 @@ mod tests {
             ),
             (
                 RunError::NotStartedByMaster,
-                "`worker` is started by the master, over a channel of its own: run `serve`",
+                "`worker` and `admin` are started by the master, over a channel of their own: run `serve`",
                 2,
             ),
             (

@@ -24,6 +24,9 @@
 //! | shed | turned away with a 503 |
 //! | account | every connection that was accepted: where it is, or how it has left |
 //! | status file | what a master says of itself, for other processes to read |
+//! | meters | what requests took and came to, added up for each slot in memory that all workers share |
+//! | helper | the process that answers operators at the admin address: a worker without a slot |
+//! | drained | of a slot: out of service, because an operator wants it so |
 //! | intake | where a worker's connections come from: loans, or one of the kernel's ways |
 //! | arm | one way of distributing connections over workers: the master's, or one of the kernel's |
 //! | own | what a worker has accepted itself, in one of the kernel's arms |
@@ -55,13 +58,20 @@ pub mod board;
 pub mod handoff;
 
 #[cfg(not(loom))]
+pub mod meters;
+
+#[cfg(not(loom))]
 pub mod worker;
+
+pub mod proxy_protocol;
 
 pub mod http;
 
 pub mod app;
 
 pub mod observe;
+
+pub mod admin;
 
 #[cfg(feature = "experiments")]
 #[cfg(not(loom))]

@@ -30,6 +30,8 @@ fn records(count: usize) -> Vec<LendRecord> {
         idle_deadline: Nanos(2),
         requests_served: 0,
         waited_before_accept_us: 0,
+        lent_after_us: 0,
+        silent_us: 0,
         context: [0; CONTEXT_SIZE],
     };
     (0..count as u32).map(record).collect()

@@ -41,6 +41,8 @@ targets! {
     frame in "fuzz/frame.rs",
     status_page in "fuzz/status_page.rs",
     access_line in "fuzz/access_line.rs",
+    proxy_header in "fuzz/proxy_header.rs",
+    forwarded in "fuzz/forwarded.rs",
 }
 
 fn replay(name: &str, run: fn(&[u8])) {

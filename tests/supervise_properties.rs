@@ -6,8 +6,8 @@ use std::time::Duration;
 use maitred::config::Lifecycle;
 use maitred::ident::{Incarnation, Slot};
 use maitred::supervise::{
-    Cause, Effect, Exit, Reload, ReloadFailure, ReloadReport, StartFailure, SuperviseSettings,
-    Supervisor,
+    Cause, Effect, Exit, Reload, ReloadFailure, ReloadReport, Restart, StartFailure,
+    SuperviseSettings, Supervisor,
 };
 use maitred::time::Nanos;
 use proptest::prelude::*;
@@ -160,7 +160,9 @@ fn a_reload_of_which_no_process_can_be_started_fails_and_keeps_every_worker() {
     let mut ended = Vec::new();
     while let Some(effect) = supervisor.poll_effect() {
         match effect {
-            Effect::Spawn(who) => supervisor.handle_spawn_failed(who, Nanos(SECOND)),
+            Effect::Spawn(who) => {
+                supervisor.handle_spawn_failed(who, Nanos(SECOND));
+            }
             Effect::ReloadEnded(report) => ended.push(report),
             _ => {}
         }
@@ -170,6 +172,44 @@ fn a_reload_of_which_no_process_can_be_started_fails_and_keeps_every_worker() {
     assert_eq!((ended[0].state, ended[0].replaced, ended[0].of), (Reload::Failed, 0, 3));
     assert!(workers.iter().all(|who| supervisor.is_serving(*who)));
     supervisor.check_invariants();
+}
+
+#[test]
+fn why_a_process_is_followed_by_another_is_said_once_it_has_ended() {
+    let (mut supervisor, workers) = all_serve(supervisor_that_reloads(4, 1));
+    let now = Nanos(60 * SECOND);
+    let ends = |supervisor: &mut Supervisor, who: Incarnation, how| {
+        supervisor.handle_exited(who, how, now)
+    };
+    let died = ends(&mut supervisor, workers[0], Exit::Signal(9));
+    assert_eq!(died, Some(Restart::Killed));
+    let replacement = spawned(&effects(&mut supervisor))[0];
+    let stillborn = ends(&mut supervisor, replacement, Exit::Code(1));
+    assert_eq!(stillborn, Some(Restart::StartFailed));
+    assert_eq!(ends(&mut supervisor, workers[1], Exit::Code(0)), Some(Restart::Exited));
+    effects(&mut supervisor);
+
+    supervisor.recycle(workers[2], now);
+    let replacement = spawned(&effects(&mut supervisor))[0];
+    supervisor.handle_ready(replacement, now);
+    assert_eq!(ends(&mut supervisor, workers[2], Exit::Code(0)), Some(Restart::Recycled));
+    supervisor.handle_hung(replacement, now);
+    supervisor.handle_misbehaved(workers[3]);
+    assert_eq!(ends(&mut supervisor, workers[3], Exit::Signal(9)), Some(Restart::Misbehaved));
+    assert_eq!(ends(&mut supervisor, replacement, Exit::Signal(9)), Some(Restart::Hung));
+    assert_eq!(ends(&mut supervisor, replacement, Exit::Signal(9)), None, "it has ended already");
+
+    // What nothing follows is no restart.
+    let (mut supervisor, workers) = all_serve(supervisor_that_reloads(2, 1));
+    supervisor.scale(-1, now);
+    assert_eq!(ends(&mut supervisor, workers[1], Exit::Code(0)), None);
+    effects(&mut supervisor);
+    supervisor.reload(now);
+    let replacement = spawned(&effects(&mut supervisor))[0];
+    supervisor.handle_ready(replacement, now);
+    assert_eq!(ends(&mut supervisor, workers[0], Exit::Code(0)), Some(Restart::Reloaded));
+    supervisor.stop();
+    assert_eq!(ends(&mut supervisor, replacement, Exit::Signal(9)), None, "the server ends");
 }
 
 #[test]

@@ -6,15 +6,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each room may use of the crate, besides itself. A pure core names no shell and no `sys`.
-const MAY_USE: [(&str, &[&str]); 11] = [
+const MAY_USE: [(&str, &[&str]); 13] = [
     ("ident", &[]),
     ("time", &[]),
     ("config", &["ident", "time"]),
-    ("account", &["ident", "config", "supervise"]),
+    ("account", &["ident", "time", "config", "supervise"]),
     ("loan", &["ident", "time", "config"]),
     ("dispatch", &["ident", "time", "config"]),
     ("supervise", &["ident", "time", "config"]),
     ("board", &["ident", "time", "config", "loan"]),
+    // `Words`: memory that is an array of atomics, whatever stands in it.
+    ("meters", &["ident", "time", "config", "board"]),
+    ("proxy_protocol", &["ident", "config"]),
     ("http", &["ident", "time", "config"]),
     ("sys", &["ident", "time", "config", "board"]),
     // A client that shared the server's parser would share its mistakes. `config` for what listeners
@@ -26,7 +29,7 @@ const MAY_USE: [(&str, &[&str]); 11] = [
 const WORLD: [&str; 6] =
     ["std::fs", "std::net::Tcp", "std::process", "SystemTime", "Instant::now", "std::thread"];
 
-const PURE: [&str; 5] = ["account", "loan", "dispatch", "supervise", "http"];
+const PURE: [&str; 6] = ["account", "loan", "dispatch", "supervise", "proxy_protocol", "http"];
 
 /// Pure parts of rooms that are not: what is computed from observations can be computed again.
 const PURE_FOLDERS: [&str; 1] = ["src/experiment/measure"];

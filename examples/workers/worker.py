@@ -29,7 +29,7 @@ CONTROL_SIZE = socket.CMSG_LEN(PACKET_LOANS_MAX * DESCRIPTOR_SIZE)
 
 VARIABLES = [
     f"MAITRED_{name}"
-    for name in ("CHANNEL_FD", "PAGE_FD", "ALARM_FD", "BELL_FD", "SLOT", "GENERATION")
+    for name in ("CHANNEL_FD", "PAGE_FD", "ALARM_FD", "BELL_FD", "METERS_FD", "SLOT", "GENERATION")
 ]
 
 HEAD_END = b"\r\n\r\n"  # asyncio's streams read 64 KiB for it at most.
@@ -194,8 +194,10 @@ def main() -> None:
     numbers = {name: int(os.environ.pop(name)) for name in VARIABLES if name in os.environ}
     if "MAITRED_CHANNEL_FD" not in numbers:
         raise SystemExit("start me as: maitred serve -- python3 worker.py")
-    for name in ("MAITRED_PAGE_FD", "MAITRED_ALARM_FD", "MAITRED_BELL_FD"):
-        os.close(numbers[name])
+    unused = ("MAITRED_PAGE_FD", "MAITRED_ALARM_FD", "MAITRED_BELL_FD", "MAITRED_METERS_FD")
+    for name in unused:
+        if name in numbers:
+            os.close(numbers[name])
     channel = socket.socket(fileno=numbers["MAITRED_CHANNEL_FD"])
     channel.setblocking(True)
     os.set_inheritable(channel.fileno(), False)

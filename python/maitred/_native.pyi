@@ -35,6 +35,8 @@ class Worker:
         """Say goodbye."""
     def identity(self) -> tuple[int, int]:
         """Answer with slot and generation."""
+    def request_id(self, given: bytes | None, client: str | None) -> bytes:
+        """Answer with the id of a request, which may have been given one."""
     def log_access(self, answered: Any) -> None:
         """Write a line of the access log."""
 

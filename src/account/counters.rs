@@ -2,9 +2,10 @@
 //!
 //! Not here: how many are where now ([`Here`](super::Here)), requests (the workers' load reports).
 
+use crate::account::accept_error::AcceptError;
 use crate::account::outcome::Outcome;
 use crate::ident::Slot;
-use crate::supervise::Breach;
+use crate::supervise::{Breach, Restart};
 
 /// The counters. They only ever rise.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,8 +34,12 @@ pub struct Counters {
     pub reloads_failed: u64,
     /// Upgrades in place that this server has behind it.
     pub upgrades: u64,
+    /// Helper processes of `--admin` started, failed starts included.
+    pub helper_starts: u64,
     breaches: [u64; Breach::ALL.len()],
     outcomes: [u64; Outcome::ALL.len()],
+    restarts: [u64; Restart::ALL.len()],
+    accept_errors: [u64; AcceptError::ALL.len()],
     slots: Vec<SlotCounters>,
 }
 
@@ -48,9 +53,10 @@ pub struct SlotCounters {
 }
 
 /// How many numbers have a name.
-pub(super) const NAMED: usize = EVENTS + Breach::ALL.len() + Outcome::ALL.len();
+pub(super) const NAMED: usize =
+    EVENTS + Breach::ALL.len() + Outcome::ALL.len() + Restart::ALL.len() + AcceptError::ALL.len();
 
-const EVENTS: usize = 12;
+const EVENTS: usize = 13;
 
 impl Counters {
     /// A connection has left the table.
@@ -62,6 +68,18 @@ impl Counters {
     pub fn count_breach(&mut self, breach: Breach) {
         self.protocol_errors += 1;
         self.breaches[breach as usize] += 1;
+    }
+
+    /// A slot has another process, or gets one, for this reason.
+    pub fn count_restart(&mut self, restart: Option<Restart>) {
+        if let Some(restart) = restart {
+            self.restarts[restart as usize] += 1;
+        }
+    }
+
+    /// accept(2) has failed.
+    pub fn count_accept_error(&mut self, error: AcceptError) {
+        self.accept_errors[error as usize] += 1;
     }
 
     /// What is counted of a slot, to be changed.
@@ -95,10 +113,11 @@ impl Counters {
     }
 
     /// Every number that is not a slot's, under its stable name: what happened first, then the
-    /// outcomes.
+    /// outcomes, then why processes were started again and why accepting failed.
     pub fn list(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let outcomes = Outcome::ALL.map(|outcome| (outcome.name(), self.of(outcome)));
-        self.events().into_iter().chain(self.breaches()).chain(outcomes)
+        let others = self.restarts().chain(self.accept_errors());
+        self.events().into_iter().chain(self.breaches()).chain(outcomes).chain(others)
     }
 
     /// Sets a number by its stable name. False if there is none of that name.
@@ -122,8 +141,11 @@ impl Counters {
             reloads,
             reloads_failed,
             upgrades,
+            helper_starts,
             breaches,
             outcomes,
+            restarts,
+            accept_errors,
             slots: _,
         } = self;
         let events: [_; EVENTS] = [
@@ -139,15 +161,29 @@ impl Counters {
             ("reloads", reloads),
             ("reloads_failed", reloads_failed),
             ("upgrades", upgrades),
+            ("helper_starts", helper_starts),
         ];
         let outcomes = Outcome::ALL.iter().map(|outcome| outcome.name()).zip(outcomes);
         let breaches = Breach::ALL.iter().map(|breach| breach.name()).zip(breaches);
-        events.into_iter().chain(breaches).chain(outcomes).collect()
+        let restarts = Restart::ALL.iter().map(|restart| restart.name()).zip(restarts);
+        let accept_errors = AcceptError::ALL.iter().map(|error| error.name()).zip(accept_errors);
+        let others = restarts.chain(accept_errors);
+        events.into_iter().chain(breaches).chain(outcomes).chain(others).collect()
     }
 
     /// Workers that broke the protocol, by how they did.
     pub fn breaches(&self) -> impl Iterator<Item = (&'static str, u64)> {
         Breach::ALL.iter().map(|breach| breach.name()).zip(self.breaches)
+    }
+
+    /// Processes started again, by why.
+    pub fn restarts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Restart::ALL.iter().map(|restart| restart.name()).zip(self.restarts)
+    }
+
+    /// Failures of accept(2), by what it said.
+    pub fn accept_errors(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        AcceptError::ALL.iter().map(|error| error.name()).zip(self.accept_errors)
     }
 
     /// What is counted and is not an outcome.
@@ -165,6 +201,7 @@ impl Counters {
             ("reloads", self.reloads),
             ("reloads_failed", self.reloads_failed),
             ("upgrades", self.upgrades),
+            ("helper_starts", self.helper_starts),
         ]
     }
 }
@@ -184,7 +221,7 @@ mod tests {
         let values: Vec<_> = counters.list().map(|(_, value)| value).collect();
         assert_eq!(values, (1..=NAMED as u64).collect::<Vec<_>>(), "each name is one number");
         assert!(!counters.set("eaten", 1));
-        assert_eq!(counters.of(Outcome::SystemRefused), NAMED as u64);
+        assert_eq!(counters.accept_errors().last(), Some(("accept_error_other", NAMED as u64)));
     }
 
     #[test]

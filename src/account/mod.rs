@@ -14,16 +14,23 @@
 //! Not here: the connections (`master::connections`), the file (`sys::locked_file`), how people and
 //! programs read it (`observe::status`).
 
+mod accept_error;
 mod counters;
+mod happened;
 mod outcome;
 pub mod page;
 mod status;
 
 use std::fmt;
 
+pub use accept_error::AcceptError;
 pub use counters::{Counters, SlotCounters};
+pub use happened::{Happened, HappenedKind};
 pub use outcome::{Group, Outcome};
-pub use status::{Phase, ReloadState, ReloadStatus, Status, WorkerStage, WorkerStatus};
+pub use status::{
+    KernelQueue, Phase, Policy, ReloadState, ReloadStatus, Scaling, Status, WorkerStage,
+    WorkerStatus,
+};
 
 /// The connections that are here, by place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,14 +1,18 @@
 //! The bytes of a status file: little-endian words of 64 bits, behind each other.
 //!
 //! ```text
-//!   15 words   head      magic, version, length in words, sequence, written at, pid, started at,
-//!                        phase, accept, reload, replaced and of, generation, counts of tables
-//!   12 words   events    in the order of `Counters::events`
+//!   24 words   head      magic, version, length in words, sequence, written at, pid, started at,
+//!                        phase, accept, reload, replaced and of, generation, counts of tables,
+//!                        balance, rebalance, credit, stall after, workers wanted, min and max,
+//!                        length and limit of the kernel's queue
+//!   13 words   events    in the order of `Counters::events`
 //!   14 words   outcomes  in the order of `Outcome::ALL`
 //!    4 words   here      in the order of `Here::list`
 //!    2 words   each slot    seated, starts
-//!   12 words   each worker  slot, generation, pid, stage, on loan, waiting, started, finished,
-//!                           errors, accepted itself, of those open, flags (1 stuck, 2 stopped)
+//!   18 words   each worker  slot, generation, pid, stage, on loan, waiting, started, finished,
+//!                           errors, accepted itself, of those open, flags (1 stuck, 2 stopped,
+//!                           4 drained), started at, queued, threads, of those busy, busy time,
+//!                           stalls
 //!    1 word    checksum  FNV-1a over all words before it
 //! ```
 //!
@@ -22,36 +26,44 @@
 //!
 //! Not here: what the numbers mean ([`Status`]), the file (`sys::locked_file`).
 
+use std::time::Duration;
+
 use thiserror::Error;
 
 use crate::account::counters::{NAMED, SlotCounters};
 use crate::account::{
-    Account, Counters, Here, Phase, ReloadState, ReloadStatus, Status, WorkerStage, WorkerStatus,
+    Account, Counters, Here, KernelQueue, Phase, Policy, ReloadState, ReloadStatus, Scaling,
+    Status, WorkerStage, WorkerStatus,
 };
-use crate::config::{Arm, STATUS_WORKERS_MAX, WORKERS_MAX};
+use crate::config::{Arm, Balance, Rebalance, STATUS_WORKERS_MAX, WORKERS_MAX};
 use crate::ident::{Generation, Incarnation, Slot};
+use crate::time::Nanos;
 
 /// What a status file begins with.
 pub const MAGIC: [u8; 8] = *b"maitstat";
 
 /// The layout that this program writes and reads.
-pub const VERSION: u64 = 2;
+pub const VERSION: u64 = 3;
 
 /// The longest page there can be, in bytes.
 pub const SIZE_MAX: usize =
     WORD * (FIXED + SLOT * WORKERS_MAX as usize + WORKER * STATUS_WORKERS_MAX + 1);
 
 const WORD: usize = 8;
-const HEAD: usize = 15;
+const HEAD: usize = 24;
 const HERE: usize = 4;
 const SLOT: usize = 2;
-const WORKER: usize = 12;
+const WORKER: usize = 18;
 
 /// Words in front of the tables.
 const FIXED: usize = HEAD + NAMED + HERE;
 
 const FLAG_STUCK: u64 = 1;
 const FLAG_STOPPED: u64 = 2;
+const FLAG_DRAINED: u64 = 4;
+
+/// In the place of a queue's length: nobody can say.
+const UNKNOWN: u64 = u64::MAX;
 
 /// Which page it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -102,6 +114,15 @@ pub fn encode(status: &Status, stamp: Stamp, out: &mut Vec<u8>) {
     put(slots.len() as u64);
     put(workers.len() as u64);
     put(status.workers_in_all.into());
+    let Policy { balance, rebalance, credit, stall_after } = status.policy;
+    put(balance as u64);
+    put(rebalance as u64);
+    put(credit.unwrap_or(0).into());
+    put(u64::try_from(stall_after.as_nanos()).unwrap_or(u64::MAX));
+    let Scaling { wanted, min, max } = status.scaling;
+    [wanted, min, max].into_iter().for_each(|number| put(number.into()));
+    put(status.kernel_queue.map_or(UNKNOWN, |queue| queue.length.into()));
+    put(status.kernel_queue.map_or(0, |queue| queue.limit.into()));
     counters.list().for_each(|(_, number)| put(number));
     status.account.here.list().into_iter().for_each(|(_, number)| put(number));
     for slot in slots {
@@ -120,8 +141,15 @@ pub fn encode(status: &Status, stamp: Stamp, out: &mut Vec<u8>) {
         put(worker.errors);
         put(worker.own_accepted);
         put(worker.own_open);
-        let stuck = if worker.is_stuck { FLAG_STUCK } else { 0 };
-        put(stuck | if worker.is_stopped { FLAG_STOPPED } else { 0 });
+        let flag = |is_set, flag| if is_set { flag } else { 0 };
+        let stuck = flag(worker.is_stuck, FLAG_STUCK) | flag(worker.is_stopped, FLAG_STOPPED);
+        put(stuck | flag(worker.is_drained, FLAG_DRAINED));
+        put(worker.started_at.0);
+        put(worker.queued.into());
+        put(worker.threads.into());
+        put(worker.threads_busy.into());
+        put(worker.busy_ns);
+        put(worker.stalls);
     }
     let checksum = checksum(out);
     out.extend_from_slice(&checksum.to_le_bytes());
@@ -158,6 +186,7 @@ pub fn decode(bytes: &[u8]) -> Result<(Status, Stamp), PageError> {
     let slots = reader.count("number of slots", WORKERS_MAX.into())?;
     let workers = reader.count("number of workers", STATUS_WORKERS_MAX)?;
     status.workers_in_all = reader.small("number of workers")?;
+    reader.seating(&mut status)?;
     if size != WORD * (FIXED + SLOT * slots + WORKER * workers + 1)
         || (status.workers_in_all as usize) < workers
     {
@@ -222,6 +251,28 @@ impl Reader<'_> {
         })
     }
 
+    fn seating(&mut self, status: &mut Status) -> Result<(), PageError> {
+        status.policy = Policy {
+            balance: self.one_of("balance", &Balance::ALL)?,
+            rebalance: self.one_of("rebalance", &Rebalance::ALL)?,
+            credit: Some(self.small("credit")?).filter(|credit| *credit > 0),
+            stall_after: Duration::from_nanos(self.next()),
+        };
+        status.scaling = Scaling {
+            wanted: self.small("number of workers wanted")?,
+            min: self.small("number of workers wanted")?,
+            max: self.small("number of workers wanted")?,
+        };
+        let length = self.next();
+        let limit = self.small("limit of the kernel's queue")?;
+        status.kernel_queue = match (u32::try_from(length), length, limit) {
+            (Ok(length), ..) => Some(KernelQueue { length, limit }),
+            (Err(_), UNKNOWN, 0) => None,
+            (Err(_), ..) => return Err(PageError::Nonsense("length of the kernel's queue")),
+        };
+        Ok(())
+    }
+
     fn account(&mut self, slots: usize) -> Account {
         let mut counters = Counters::default();
         for (_, number) in counters.numbers_mut() {
@@ -252,7 +303,7 @@ impl Reader<'_> {
         let errors = self.next();
         let (own_accepted, own_open) = (self.next(), self.next());
         let flags = self.next();
-        if flags & !(FLAG_STUCK | FLAG_STOPPED) != 0 {
+        if flags & !(FLAG_STUCK | FLAG_STOPPED | FLAG_DRAINED) != 0 {
             return Err(PageError::Nonsense("flags of a worker"));
         }
         Ok(WorkerStatus {
@@ -268,6 +319,13 @@ impl Reader<'_> {
             own_open,
             is_stuck: flags & FLAG_STUCK != 0,
             is_stopped: flags & FLAG_STOPPED != 0,
+            is_drained: flags & FLAG_DRAINED != 0,
+            started_at: Nanos(self.next()),
+            queued: self.small("queued requests of a worker")?,
+            threads: self.small("threads of a worker")?,
+            threads_busy: self.small("busy threads of a worker")?,
+            busy_ns: self.next(),
+            stalls: self.next(),
         })
     }
 }
@@ -300,7 +358,9 @@ mod tests {
             (on_loan, waiting) in any::<(u32, u32)>(),
             (requests_started, requests_finished, errors) in any::<(u64, u64, u64)>(),
             (own_accepted, own_open) in any::<(u64, u64)>(),
-            (is_stuck, is_stopped) in any::<(bool, bool)>(),
+            (is_stuck, is_stopped, is_drained) in any::<(bool, bool, bool)>(),
+            (started_at, busy_ns, stalls) in any::<(u64, u64, u64)>(),
+            (queued, threads, threads_busy) in any::<(u32, u16, u32)>(),
         ) -> WorkerStatus {
             WorkerStatus {
                 who: Incarnation { slot: Slot(slot), generation: Generation(generation) },
@@ -315,6 +375,13 @@ mod tests {
                 own_open,
                 is_stuck,
                 is_stopped,
+                is_drained,
+                started_at: Nanos(started_at),
+                queued,
+                threads,
+                threads_busy,
+                busy_ns,
+                stalls,
             }
         }
     }
@@ -330,6 +397,9 @@ mod tests {
             here in any::<[u64; HERE]>(),
             workers in prop::collection::vec(worker(), 0..5),
             more in 0_u32..3,
+            (balance, rebalance) in (0..Balance::ALL.len(), 0..Rebalance::ALL.len()),
+            (credit, stall_after, wanted, min, max) in any::<(u16, u64, u16, u16, u16)>(),
+            kernel_queue in any::<Option<(u32, u32)>>(),
         ) -> Status {
             let mut counters = Counters::default();
             for ((_, number), value) in counters.numbers_mut().into_iter().zip(numbers) {
@@ -347,6 +417,14 @@ mod tests {
                 reload: ReloadStatus { state: ReloadState::ALL[state], replaced, of },
                 generation,
                 account: Account { counters, here: Here { queued, parked, on_loan, lingering } },
+                policy: Policy {
+                    balance: Balance::ALL[balance],
+                    rebalance: Rebalance::ALL[rebalance],
+                    credit: (credit > 0).then_some(credit),
+                    stall_after: Duration::from_nanos(stall_after),
+                },
+                scaling: Scaling { wanted, min, max },
+                kernel_queue: kernel_queue.map(|(length, limit)| KernelQueue { length, limit }),
                 workers_in_all: workers.len() as u32 + more,
                 workers,
             }
@@ -399,6 +477,13 @@ mod tests {
             (11, 1 << 32, "generation"),
             (12, 1025, "number of slots"),
             (13, u64::MAX, "number of workers"),
+            (15, 7, "balance"),
+            (16, 3, "rebalance"),
+            (17, 1 << 16, "credit"),
+            (21, 1 << 16, "number of workers wanted"),
+            (22, 1 << 32, "length of the kernel's queue"),
+            (23, 7, "length of the kernel's queue"),
+            (23, 1 << 32, "limit of the kernel's queue"),
             (12, 1, "length"),
         ] {
             let mut page = page.clone();
@@ -408,8 +493,8 @@ mod tests {
             page[body..].copy_from_slice(&sum.to_le_bytes());
             assert_eq!(decode(&page), Err(PageError::Nonsense(what)));
         }
-        page[8] = 3;
-        assert_eq!(decode(&page), Err(PageError::Version(3)));
+        page[8] = 2;
+        assert_eq!(decode(&page), Err(PageError::Version(2)));
         page[0] = b'M';
         assert_eq!(decode(&page), Err(PageError::Foreign));
         assert_eq!(decode(b""), Err(PageError::Torn));

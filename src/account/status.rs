@@ -2,9 +2,12 @@
 //!
 //! Not here: the bytes of it ([`page`](super::page)), who reads them (`observe::status`).
 
+use std::time::Duration;
+
 use crate::account::Account;
-use crate::config::Arm;
+use crate::config::{Arm, Balance, Rebalance};
 use crate::ident::{Incarnation, Slot};
+use crate::time::Nanos;
 
 /// One moment of a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +24,12 @@ pub struct Status {
     pub reload: ReloadStatus,
     /// The generation of the worker that was started last.
     pub generation: u32,
+    /// How connections are seated.
+    pub policy: Policy,
+    /// How many workers there are to be.
+    pub scaling: Scaling,
+    /// What waits in the kernel; none where nobody can say.
+    pub kernel_queue: Option<KernelQueue>,
     /// Every connection.
     pub account: Account,
     /// How many worker processes there are; `workers` has the first of them.
@@ -70,6 +79,39 @@ pub enum ReloadState {
     Failed = 3,
 }
 
+/// How connections are seated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// Which worker gets one.
+    pub balance: Balance,
+    /// When an idle one may move.
+    pub rebalance: Rebalance,
+    /// How many may wait at a worker; none where its kind decides.
+    pub credit: Option<u16>,
+    /// When a worker counts as stuck.
+    pub stall_after: Duration,
+}
+
+/// How many workers there are to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scaling {
+    /// Now.
+    pub wanted: u16,
+    /// At the least; the same as the most where nothing scales by itself.
+    pub min: u16,
+    /// At the most.
+    pub max: u16,
+}
+
+/// What waits in the kernel, all listeners together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KernelQueue {
+    /// Connections that nobody has accepted.
+    pub length: u32,
+    /// How many there may be.
+    pub limit: u32,
+}
+
 /// One worker process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WorkerStatus {
@@ -79,10 +121,22 @@ pub struct WorkerStatus {
     pub pid: u32,
     /// Where it is in its life.
     pub stage: WorkerStage,
+    /// When it was started, by the machine's clock.
+    pub started_at: Nanos,
     /// Connections at it.
     pub on_loan: u32,
     /// Of those, how many it had not claimed when it was last looked at.
     pub waiting: u32,
+    /// Complete requests that wait for a handler thread.
+    pub queued: u32,
+    /// Handler threads; 0 for a loop.
+    pub threads: u16,
+    /// Of those, how many are taken.
+    pub threads_busy: u32,
+    /// Time spent in handlers, all threads together, in nanoseconds.
+    pub busy_ns: u64,
+    /// How often it was found stuck.
+    pub stalls: u64,
     /// Requests that it has begun, but for those whose clients left before an answer.
     pub requests_started: u64,
     /// Requests that it has answered.
@@ -97,6 +151,8 @@ pub struct WorkerStatus {
     pub is_stuck: bool,
     /// A signal has stopped it.
     pub is_stopped: bool,
+    /// An operator has taken its slot out of service.
+    pub is_drained: bool,
 }
 
 /// Where a worker is in its life.

@@ -85,8 +85,14 @@ pub struct Request {
 /// Where a request came from, and which worker serves it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// The client, as the kernel names it.
+    /// The other end of the connection: as the kernel names it, or as its PROXY header does
+    /// (`--proxy-protocol`).
     pub peer: PeerAddress,
+    /// Who asks: the peer, or whom the fields of a believed proxy name (`--forwarded-allow-ips`);
+    /// then without a port.
+    pub client: PeerAddress,
+    /// A believed proxy says that the client has spoken TLS with it.
+    pub is_secure: bool,
     /// The listener that accepted the connection.
     pub listener: ListenerId,
     /// The worker process.
@@ -135,6 +141,13 @@ pub enum Body {
         /// The pieces. An error cuts the response off, visibly for the client.
         source: Pieces,
     },
+}
+
+impl Origin {
+    /// Of a request that nobody speaks for but the peer itself.
+    pub fn of_peer(peer: PeerAddress, listener: ListenerId, worker: Incarnation) -> Origin {
+        Origin { peer, client: peer, is_secure: false, listener, worker }
+    }
 }
 
 impl Request {

@@ -23,11 +23,11 @@ pub(crate) fn request(method: Method, target: &str) -> Request {
             headers: HeaderMap::new(),
         },
         body: RequestBody::default(),
-        origin: Origin {
-            peer: PeerAddress::Local,
-            listener: ListenerId(0),
-            worker: Incarnation { slot: Slot(3), generation: Generation(7) },
-        },
+        origin: Origin::of_peer(
+            PeerAddress::Local,
+            ListenerId(0),
+            Incarnation { slot: Slot(3), generation: Generation(7) },
+        ),
     }
 }
 

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::board::sync::AtomicU64;
+use crate::board::sync::{AtomicU64, Ordering};
 use crate::config::DOING_ENTRIES_MAX;
 
 /// Memory that is an array of atomic words, at one place for as long as it lives.
@@ -39,6 +39,26 @@ impl<T: Words + ?Sized> Words for Arc<T> {
 impl Words for Vec<AtomicU64> {
     fn words(&self) -> &[AtomicU64] {
         self
+    }
+}
+
+/// Words that can be looked at one by one. Memory that is mapped to be read gives out no atomics:
+/// whoever has one may write.
+pub trait Readable {
+    /// How many there are.
+    fn words_in_all(&self) -> usize;
+
+    /// The word there; zero beyond the end.
+    fn load(&self, at: usize) -> u64;
+}
+
+impl<M: Words> Readable for M {
+    fn words_in_all(&self) -> usize {
+        self.words().len()
+    }
+
+    fn load(&self, at: usize) -> u64 {
+        self.words().get(at).map_or(0, |word| word.load(Ordering::Relaxed))
     }
 }
 

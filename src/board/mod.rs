@@ -35,7 +35,7 @@ mod worker;
 
 pub use bell::Call;
 pub use doing::{Doing, DoingEntry, DoingTable};
-pub use layout::{PageError, Words, page_bytes};
+pub use layout::{PageError, Readable, Words, page_bytes};
 pub use master::{LetGo, LetGoHow, MasterPage, Recall, RingError, Settled};
 pub use report::LoadReport;
 pub use state::{PAGE_LAYOUT, PageState};

@@ -147,6 +147,7 @@ mod tests {
 
     use super::*;
     use crate::cli::faults::Faults;
+    use crate::cli::resolve::Accounts;
     use crate::config::Bind::{Inherited, Tcp, Unix};
 
     fn binds_of(
@@ -162,6 +163,7 @@ mod tests {
             variables: &variables,
             lookup: &|_| Err(io::Error::other("no resolver here")),
             config: None,
+            accounts: Accounts { user: &|_| Ok(None), group: &|_| Ok(None), own_uid: 0 },
             cores: 1,
             systemd_sockets: systemd_sockets.to_vec(),
         };

@@ -28,8 +28,6 @@ const TLS: &str = "there is no TLS here: let a proxy in front (nginx, Caddy, HAP
                    serve on `-b unix:PATH` or a loopback port";
 const NO_DAEMON: &str = "it stays in the foreground: let systemd, a container or a process manager \
                          run it (`--pid-file` writes its pid)";
-const USER: &str = "start it as that user (systemd: User=, Group=): nothing here needs root; \
-                    `--unix-mode` sets the permission bits of sockets";
 const SYSLOG: &str = "`--log-to syslog:FACILITY:NAME`, and `--access-log=syslog` for that: the \
                       daemon of this machine, which sends lines on";
 const LOG_FILES: &str = "`--log-to PATH` for the log, `--access-log=PATH` for the access log";
@@ -79,7 +77,7 @@ pub const TABLE: &[Elsewhere] = &[
     ),
     row(&["--preload", "--preload-app"], "Gunicorn", NEVER_FORKED),
     row(&["--daemon", "-D"], "Gunicorn", NO_DAEMON),
-    row(&["--user", "-u", "--group", "-g", "--umask", "-m", "--initgroups"], "Gunicorn", USER),
+    row(&["--initgroups"], "Gunicorn", "`--user` has all groups of its user; leave it out"),
     row(
         &["--capture-output"],
         "Gunicorn",
@@ -120,11 +118,6 @@ pub const TABLE: &[Elsewhere] = &[
     ),
     row(&["--env", "-e"], "Gunicorn, uWSGI", ENVIRONMENT),
     row(&["--pythonpath", "--python-path", "--pp"], "Gunicorn, uWSGI", "`--app-dir DIR`"),
-    row(
-        &["--proxy-protocol", "--proxy-allow-from", "--proxy-allow-ips"],
-        "Gunicorn",
-        "there is no PROXY protocol here yet: `--forwarded-allow-ips` believes X-Forwarded-For",
-    ),
     row(&["--reuse-port"], "Gunicorn", "`--accept reuseport`"),
     row(&["--no-sendfile", "--worker-tmp-dir", "--spew"], "Gunicorn", "leave it out"),
     row(&["--check-config"], "Gunicorn", "`maitred serve --help` shows defaults"),
@@ -184,7 +177,8 @@ pub const TABLE: &[Elsewhere] = &[
     row(&["--post-buffering"], "uWSGI", "`--buffer-request SIZE`"),
     row(&["--listen"], "uWSGI", "`--backlog N`"),
     row(&["--chmod-socket"], "uWSGI", "`--unix-mode MODE`"),
-    row(&["--uid", "--gid", "--chown-socket"], "uWSGI", USER),
+    row(&["--uid", "--gid"], "uWSGI", "`--user USER` and `--group GROUP`"),
+    row(&["--chown-socket"], "uWSGI", "`--unix-owner USER:GROUP`"),
     row(&["--daemonize", "--daemonize2"], "uWSGI", NO_DAEMON),
     row(&["--logto", "--logger", "--disable-logging", "--log-master"], "uWSGI", LOG_FILES),
     row(

@@ -16,6 +16,7 @@ pub mod addresses;
 mod bench;
 pub mod binds;
 pub mod config_file;
+mod ctl;
 pub mod elsewhere;
 pub mod faults;
 mod print_config;
@@ -50,6 +51,7 @@ pub use python::{PythonError, PythonHost};
 enum Task {
     Serve,
     Work,
+    Answer,
     Check,
     Print,
 }
@@ -91,12 +93,16 @@ fn run_as(arguments: &[OsString], handler: impl Handler, python: Option<&dyn Pyt
         RawCommand::Serve(raw) if raw.print_config => (raw, Task::Print),
         RawCommand::Serve(raw) => (raw, Task::Serve),
         RawCommand::Worker(raw) => (raw, Task::Work),
+        RawCommand::Admin(raw) => (raw, Task::Answer),
         RawCommand::Check(raw) => (raw, Task::Check),
         RawCommand::Status(raw) => return status::run(&program, &raw),
+        RawCommand::Ctl(raw) => return ctl::run(&program, &raw),
         #[cfg(feature = "experiments")]
         RawCommand::Bench(raw) => return bench::run(&program, arguments, &raw),
     };
-    let role = if task == Task::Work { Role::Worker } else { Role::Master };
+    // The helper has no less been told by its master than a worker has.
+    let is_told = matches!(task, Task::Work | Task::Answer);
+    let role = if is_told { Role::Worker } else { Role::Master };
     let Settled { resolved, variables } = match settle(&raw, role) {
         Ok(settled) => settled,
         Err(unsettled) => {
@@ -109,6 +115,7 @@ fn run_as(arguments: &[OsString], handler: impl Handler, python: Option<&dyn Pyt
     let outcome = match task {
         Task::Serve => shell::serve(*raw, resolved, errand, python.is_some()),
         Task::Work => shell::work(resolved, handler, python),
+        Task::Answer => shell::answer(resolved),
         Task::Check => shell::check(&resolved),
         Task::Print => {
             let variables = |name: &str| variables.get(name);

@@ -6,6 +6,8 @@
 //!
 //! Not here: what the values mean and how far they may go (`resolve`).
 
+mod admin;
+mod guard;
 mod logs;
 mod python;
 
@@ -17,6 +19,8 @@ use crate::cli::faults::variable_of;
 use crate::cli::values::{show_duration, show_size};
 use crate::config::{Arm, Bind, Settings, WORKERS_DEFAULT_MAX};
 
+pub use admin::{RawAdmin, RawCtl, RawCtlCommand};
+pub use guard::RawGuard;
 pub use logs::RawLogs;
 pub use python::RawPython;
 
@@ -43,14 +47,19 @@ pub enum RawCommand {
     Serve(Box<RawServe>),
     /// Say whether the flags, variables and configuration file of `serve` hold, and serve nothing
     Check(Box<RawServe>),
-    /// Say what a server does and has done, from its --status-file
+    /// Say what a server does and has done, from its --status-file or --admin address
     Status(RawStatus),
+    /// Talk to a server at its --admin address: see it, scale it, reload it, drain a worker
+    Ctl(RawCtl),
     /// Measure ways of distributing connections side by side
     #[cfg(feature = "experiments")]
     Bench(RawBench),
     /// Serve what the master hands over (started by the master only)
     #[command(hide = true)]
     Worker(Box<RawServe>),
+    /// Answer operators for a master (started by the master only)
+    #[command(hide = true)]
+    Admin(Box<RawServe>),
 }
 
 /// The flags of `serve`, and of the workers that it starts.
@@ -299,6 +308,14 @@ pub struct RawServe {
     #[command(flatten)]
     pub logs: RawLogs,
 
+    /// What is said of the admin address.
+    #[command(flatten)]
+    pub admin: RawAdmin,
+
+    /// Who the workers are, and whom they believe.
+    #[command(flatten)]
+    pub guard: RawGuard,
+
     /// What is said of a Python application.
     #[command(flatten)]
     pub python: RawPython,
@@ -313,7 +330,8 @@ Exit codes: 0 it serves, and its last reload did not fail; 1 it serves, and its 
 failed; 2 usage; 3 it does not serve; 4 the file cannot be read, or is no status file."
 )]
 pub struct RawStatus {
-    /// The server's --status-file; MAITRED_STATUS_FILE if it is left out
+    /// The server's --status-file, or its --admin address: unix:PATH or http://HOST:PORT;
+    /// MAITRED_STATUS_FILE if it is left out
     #[arg(value_name = "PATH")]
     pub path: Option<OsString>,
 
@@ -389,6 +407,7 @@ pub fn command(program: &str) -> clap::Command {
         .mut_subcommand("serve", with_defaults)
         .mut_subcommand("check", with_defaults)
         .mut_subcommand("worker", with_defaults)
+        .mut_subcommand("admin", with_defaults)
 }
 
 /// One flag of `serve`, as help and documentation name it.
@@ -474,7 +493,11 @@ fn default_of(id: &str) -> Option<String> {
         "limit_request_body" => settings.http.body_max.unwrap_or(0).to_string(),
         "buffer_request" => show_size(settings.http.buffer_request as u64),
         "buffer_response" => show_size(settings.http.buffer_response as u64),
-        _ => return logs::default_of(id).or_else(|| python::default_of(id)),
+        _ => {
+            return guard::default_of(id)
+                .or_else(|| logs::default_of(id))
+                .or_else(|| python::default_of(id));
+        }
     };
     Some(text)
 }

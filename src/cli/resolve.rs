@@ -3,10 +3,13 @@
 //! Pure: variables, host names and the number of cores come with [`Surroundings`], so that tests
 //! hold them in their hand. Every fault is collected; who has three typing errors hears of three.
 //!
-//! Not here: the parsers (`values`, `addresses`), which address wins (`binds`), what ends a worker's
-//! life (`lives`), who accepts (`arms`), where logs go (`logs`), Python (`python`).
+//! Not here: the parsers (`values`, `addresses`), which address wins (`binds`), what ends a
+//! worker's life (`lives`), who accepts (`arms`), who workers are (`guard`), where logs go (`logs`),
+//! Python (`python`).
 
+mod admin;
 mod arms;
+mod guard;
 mod lives;
 mod logs;
 mod python;
@@ -28,6 +31,8 @@ use crate::config::{
 };
 use crate::observe::logging;
 
+pub use guard::{Accounts, GroupLookup, UserLookup};
+
 /// `--timeout` where handlers run on the loop: a turn that long starves every connection of the
 /// worker. Gunicorn's and Uvicorn's workers have the same 30 s.
 pub const TIMEOUT_ON_LOOP: Duration = Duration::from_secs(30);
@@ -40,6 +45,8 @@ pub struct Surroundings<'a> {
     pub lookup: Lookup<'a>,
     /// The configuration file, if there is one.
     pub config: Option<ConfigText>,
+    /// Asks for users and groups.
+    pub accounts: Accounts<'a>,
     /// Cores that this process may use, cgroup limits included.
     pub cores: usize,
     /// Listening sockets that systemd passed (sd_listen_fds(3)).
@@ -99,12 +106,15 @@ pub fn resolve(raw: &RawServe, surroundings: &Surroundings<'_>) -> Result<Resolv
     let worker_header =
         reader.value_or("--worker-header", raw.worker_header.as_deref(), false, values::switch);
     let status_file = status_file(raw.status_file.as_ref(), &mut reader);
+    let admin = admin::admin(raw, &binds, surroundings, &mut reader);
     let place = python::place(&raw.python, &mut reader);
     // Who develops wants to see what is asked for.
     let access_log = logs::access_log(&raw.logs, place.reload.is_some(), &mut reader);
     let slow_log = logs::slow_log(&raw.logs, &mut reader);
     python::refuse_typed(&raw.python, &app, &mut reader);
+    let guard = guard::guard(raw, &app, surroundings.accounts, &mut reader);
     let log = logs::log(&raw.logs, &mut reader);
+    logs::refuse_sandboxed(guard.sandbox, access_log.as_ref(), &log, &mut reader);
     let mut settings = Settings {
         app,
         binds,
@@ -128,12 +138,15 @@ pub fn resolve(raw: &RawServe, surroundings: &Surroundings<'_>) -> Result<Resolv
         access_log,
         slow_log,
         status_file,
+        admin,
         config: surroundings.config.clone(),
         chdir: place.chdir,
         env_file: place.env_file,
         reload: place.reload,
         seed: seed.map(|given| given.value),
+        ..default.clone()
     };
+    guard.put_into(&mut settings);
     if settings.accept.arm.is_kernels() {
         // Variables may say otherwise; nobody is lent anything.
         settings = Settings {
@@ -217,6 +230,7 @@ fn listen(raw: &RawServe, default: ListenOptions, reader: &mut Reader<'_>) -> Li
             default.unix_mode,
             values::unix_mode,
         ),
+        unix_owner: default.unix_owner,
     }
 }
 
@@ -233,17 +247,9 @@ fn workers(raw: &RawServe, cores: usize, reader: &mut Reader<'_>) -> u16 {
 }
 
 fn balance(raw: &RawServe, default: Balance, reader: &mut Reader<'_>) -> Balance {
-    const POLICIES: [(&str, Balance); 7] = [
-        ("round-robin", Balance::RoundRobin),
-        ("least-loaded", Balance::LeastLoaded),
-        ("two-choices", Balance::TwoChoices),
-        ("random", Balance::Random),
-        ("weighted", Balance::Weighted),
-        ("least-latency", Balance::LeastLatency),
-        ("ip-hash", Balance::IpHash),
-    ];
+    let policies = Balance::ALL.map(|policy| (policy.name(), policy));
     reader.value_or("--balance", raw.balance.as_deref(), default, |text| {
-        values::one_of(text, &POLICIES)
+        values::one_of(text, &policies)
     })
 }
 

@@ -17,9 +17,10 @@ use std::thread;
 use crate::cli::config_file::{self, ConfigFile};
 use crate::cli::faults::{Faults, variable_of};
 use crate::cli::raw::RawServe;
-use crate::cli::resolve::{Resolved, Surroundings, resolve};
+use crate::cli::resolve::{Accounts, Resolved, Surroundings, resolve};
 use crate::config::{CONFIG_SIZE_MAX, ConfigText};
 use crate::master::env_file::{self, EnvFile};
+use crate::sys::accounts;
 use crate::sys::inherit::{CONFIG_PATH_VARIABLE, CONFIG_TEXT_VARIABLE};
 use crate::sys::listener::passed_by_systemd;
 
@@ -97,6 +98,19 @@ pub(super) fn settle(raw: &RawServe, role: Role) -> Result<Settled, Unsettled> {
         lookup: match role {
             Role::Worker => &|_| Ok(vec![Ipv4Addr::UNSPECIFIED.into()]),
             Role::Master => &look_up,
+        },
+        // A worker is already who it is to be, and may have no database where it is.
+        accounts: match role {
+            Role::Worker => Accounts {
+                user: &|_| accounts::own().map(Some),
+                group: &|_| Ok(accounts::own()?.groups.map(|(gid, _)| gid)),
+                own_uid: accounts::own_uid(),
+            },
+            Role::Master => Accounts {
+                user: &accounts::user,
+                group: &accounts::group,
+                own_uid: accounts::own_uid(),
+            },
         },
         cores: thread::available_parallelism().map_or(1, usize::from),
         systemd_sockets: passed_by_systemd(

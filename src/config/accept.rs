@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::config::LOANS_MAX;
+
 /// Who accepts, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Accept {
@@ -16,6 +18,8 @@ pub struct Accept {
     pub batch: u16,
     /// Which worker's queue a connection goes to, with [`Arm::ReuseportCbpf`].
     pub selector: Selector,
+    /// Connections that a worker which accepts itself has open at the most; the others wait.
+    pub open_max: u32,
 }
 
 /// One way of distributing connections over workers.
@@ -59,7 +63,13 @@ pub enum Queues {
 impl Default for Accept {
     fn default() -> Self {
         let arm = Arm::default();
-        Accept { arm, eager: false, batch: arm.batch_default(), selector: Selector::default() }
+        Accept {
+            arm,
+            eager: false,
+            batch: arm.batch_default(),
+            selector: Selector::default(),
+            open_max: LOANS_MAX,
+        }
     }
 }
 

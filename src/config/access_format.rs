@@ -23,7 +23,7 @@ const COMBINED: &str = r#"%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(B)s "%(f)s" "%
 const SECRET: [HeaderName; 4] = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE, SET_COOKIE];
 
 /// The atoms that are a name alone.
-pub const ATOMS: [(&str, Atom); 28] = [
+pub const ATOMS: [(&str, Atom); 29] = [
     ("h", Atom::Client),
     ("l", Atom::Dash),
     ("u", Atom::User),
@@ -52,6 +52,7 @@ pub const ATOMS: [(&str, Atom); 28] = [
     ("sending", Atom::Sending),
     ("time", Atom::Time),
     ("port", Atom::Port),
+    ("request", Atom::RequestId),
 ];
 
 /// What stands in a line in the place of `%(…)s`.
@@ -113,6 +114,10 @@ pub enum Atom {
     QueueMilliseconds,
     /// The request's time as the form `maitred` has it.
     TimeMilliseconds,
+    /// `request`: the request's id.
+    RequestId,
+    /// The same as the form `maitred` has it.
+    NamedRequestId,
     /// Whether the response was cut off, as the form `maitred` has it.
     CutOff,
     /// `receiving`: seconds from the request's first byte until its handler was called.
@@ -244,6 +249,7 @@ impl Default for AccessFormat {
                 Piece::Atom(Atom::QueueMilliseconds),
                 text(" time="),
                 Piece::Atom(Atom::TimeMilliseconds),
+                Piece::Atom(Atom::NamedRequestId),
                 Piece::Atom(Atom::CutOff),
             ]);
         }

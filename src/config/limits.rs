@@ -33,6 +33,14 @@ pub const LOANS_MAX: u32 = 65_536;
 /// Bytes of context that a worker may leave with a connection for its next worker.
 pub const CONTEXT_SIZE: usize = 64;
 
+/// Bytes of a PROXY header: what nginx takes. (Version 1 has 107 at the most; version 2 could have
+/// 64 KiB, of which its addresses need 216 and the rest are TLVs.)
+pub const PROXY_HEADER_SIZE_MAX: usize = 4096;
+
+/// Bytes of a request id that is passed on; a longer one is replaced. Room for a UUID with a
+/// prefix, and for what the clouds' load balancers write.
+pub const REQUEST_ID_SIZE_MAX: usize = 128;
+
 /// How many loans may wait at a worker whose handlers run on its loop, and how many a worker with
 /// threads is lent beyond its threads. Enough to cover the time between two requests; more would
 /// only be queued where nobody else can be chosen any more.
@@ -458,6 +466,68 @@ pub const RECYCLE_COUNT: Duration = Duration::from_millis(100);
 /// less often; twenty times a second make a test's wait short and cost a few hundred-thousandths of a
 /// core with eight workers (docs/measurements.md).
 pub const STATUS_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How often the master writes its status for those who ask at the most: what happened before the
+/// question is in the answer, and whoever asks all the time waits so long.
+pub const STATUS_ASKED_INTERVAL: Duration = Duration::from_millis(5);
+
+/// Addresses for operators that one server listens on at the most.
+pub const ADMIN_LISTENERS_MAX: usize = 8;
+
+/// The helper's accept queue: more than that many operators and scrapers do not come at once.
+pub const ADMIN_BACKLOG: u32 = 64;
+
+/// Connections that the helper has open at the most. What comes beyond waits in its queue: whoever
+/// holds so many shuts other operators out, and no client of the server.
+pub const ADMIN_CONNECTIONS_MAX: u32 = 64;
+
+/// What an operator's client has for a request's head and body, and for taking its answer: short, so
+/// that a connection which says nothing gives its place up soon.
+pub const ADMIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a connection to the helper may be idle: longer than the usual 15 s between two scrapes
+/// would hold a place for nothing the rest of the time.
+pub const ADMIN_KEEP_ALIVE: Duration = Duration::from_secs(20);
+
+/// Bytes of a command's JSON, and of a request line and a field there.
+pub const ADMIN_BODY_SIZE_MAX: usize = 4096;
+
+/// Bytes of a text between master and helper: a sentence, or a few faults of a configuration file.
+pub const ADMIN_TEXT_SIZE_MAX: usize = 1024;
+
+/// How long the helper waits for the master's answer before it says that there is none. A probe of
+/// Kubernetes waits one second by default.
+pub const ADMIN_ANSWER_MAX: Duration = Duration::from_millis(800);
+
+/// How long it waits where a command may have to read files (`reload`).
+pub const ADMIN_COMMAND_MAX: Duration = Duration::from_secs(10);
+
+/// Frames that the master reads from the helper in one turn, and so commands that it carries out.
+pub const ADMIN_FRAMES_PER_TURN_MAX: usize = 8;
+
+/// Answers that wait for room in the helper's channel. It has one thread that asks, and a probe that
+/// has given up leaves its answer behind; beyond, an answer is dropped.
+pub const ADMIN_ANSWERS_OWED_MAX: usize = 64;
+
+/// Of what has happened the master keeps so much, for a helper that is started anew.
+pub const HAPPENED_KEPT_MAX: usize = 64;
+
+/// And the helper.
+pub const HAPPENED_SHOWN_MAX: usize = 256;
+
+/// A worker that makes no progress for so long is worth a word; shorter stalls are what the master is
+/// there for, and are counted.
+pub const STUCK_TOLD_AFTER: Duration = Duration::from_secs(1);
+
+/// How often the idle connections of a slot that was taken out of service are taken back, while it
+/// has any: a worker says nothing when one becomes idle.
+pub const DRAINED_LOOK: Duration = Duration::from_millis(20);
+
+/// How long a helper that is to leave has for what it is answering, before it is killed.
+pub const HELPER_LEAVES_WITHIN: Duration = Duration::from_secs(2);
+
+/// How old what the helper knows of processes may be (/proc is read, some 50 µs a worker).
+pub const PROCESSES_LOOK: Duration = Duration::from_millis(500);
 
 /// Workers that a status file lists: each slot has one, and during a reload two.
 pub const STATUS_WORKERS_MAX: usize = 2 * WORKERS_MAX as usize;

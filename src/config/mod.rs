@@ -8,8 +8,11 @@
 
 mod accept;
 mod access_format;
+mod guard;
 pub mod limits;
 mod logs;
+mod names;
+mod peers;
 mod python;
 
 use std::ffi::OsString;
@@ -22,8 +25,13 @@ pub use accept::{Accept, Arm, Queues, Selector};
 pub use access_format::{
     ATOMS, AccessFormat, Atom, Escaping, Form, FormatError, Piece, WantedFields,
 };
+pub use guard::{
+    FORWARDED_ALLOW_IPS, Forwarded, ForwardedFields, Identity, Owner, PROXY_PROTOCOL_FROM,
+    Privileges, ProxyProtocol, Sandbox,
+};
 pub use limits::*;
 pub use logs::{AccessLogOptions, Facility, LogDestination, LogTag};
+pub use peers::PeerList;
 pub use python::{
     AsgiOptions, EventLoop, HttpProtocol, Interface, Lifespan, PythonApp, WatchFiles, WebSockets,
 };
@@ -68,6 +76,16 @@ pub struct Settings {
     pub pid_file: Option<PathBuf>,
     /// What one HTTP connection may cost.
     pub http: HttpLimits,
+    /// Who the workers are, and what they cannot become.
+    pub privileges: Privileges,
+    /// What else workers give up.
+    pub sandbox: Sandbox,
+    /// Every connection begins with a PROXY header.
+    pub proxy_protocol: Option<ProxyProtocol>,
+    /// Whose fields say who the client is.
+    pub forwarded: Forwarded,
+    /// Every request has an id, which its response carries.
+    pub request_id: bool,
     /// Adds `x-maitred-worker: SLOT` to every response.
     pub worker_header: bool,
     /// Logs a line a request, if there is one.
@@ -76,6 +94,8 @@ pub struct Settings {
     pub slow_log: Option<Duration>,
     /// Where the master says what it does and has done, for other processes to read.
     pub status_file: Option<PathBuf>,
+    /// Where operators find the helper process; none of these is [`Bind::Inherited`].
+    pub admin: Vec<Bind>,
     /// The configuration file that these settings come from, as it was read.
     pub config: Option<ConfigText>,
     /// Where the workers run; the master's own directory if `None`.
@@ -156,6 +176,8 @@ pub struct ListenOptions {
     pub defer_accept_s: u32,
     /// Permission bits of a Unix socket's file.
     pub unix_mode: u32,
+    /// Who owns it; the master if `None`.
+    pub unix_owner: Option<Owner>,
 }
 
 /// Which worker a connection is seated at.
@@ -278,10 +300,16 @@ impl Default for Settings {
             recycle: RecycleLimits::default(),
             pid_file: None,
             http: HttpLimits::default(),
+            privileges: Privileges { no_new_privs: true, ..Privileges::default() },
+            sandbox: Sandbox::default(),
+            proxy_protocol: None,
+            forwarded: Forwarded::default(),
+            request_id: false,
             worker_header: false,
             access_log: None,
             slow_log: None,
             status_file: None,
+            admin: Vec::new(),
             config: None,
             chdir: None,
             env_file: None,
@@ -293,7 +321,7 @@ impl Default for Settings {
 
 impl Default for ListenOptions {
     fn default() -> Self {
-        ListenOptions { backlog: 2048, defer_accept_s: 1, unix_mode: 0o660 }
+        ListenOptions { backlog: 2048, defer_accept_s: 1, unix_mode: 0o660, unix_owner: None }
     }
 }
 

@@ -7,6 +7,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::config::FORWARDED_ALLOW_IPS;
+
 /// A Python application: `pkg.module:app`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PythonApp {
@@ -153,7 +155,7 @@ impl PythonApp {
             interpreter: None,
             root_path: String::new(),
             proxy_headers: true,
-            forwarded_allow_ips: "127.0.0.1".to_owned(),
+            forwarded_allow_ips: FORWARDED_ALLOW_IPS.to_owned(),
             server_header: true,
             date_header: true,
             headers: Vec::new(),

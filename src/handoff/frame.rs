@@ -52,8 +52,31 @@ pub struct LendRecord {
     pub requests_served: u32,
     /// Microseconds in the kernel's queue before that; `u32::MAX` where that is not known.
     pub waited_before_accept_us: u32,
+    /// Microseconds from accept to this hand-off, plus one; 0 where that is not known.
+    pub lent_after_us: u32,
+    /// Microseconds from accept until its client had said anything at all.
+    pub silent_us: u32,
     /// What its last worker left.
     pub context: [u8; CONTEXT_SIZE],
+}
+
+impl LendRecord {
+    /// Since when it could have been served: its client had spoken then, and from there on it was the
+    /// kernel's queue, as far as that is known, and this server that kept it waiting.
+    pub fn waiting_since(&self) -> Nanos {
+        let waited_us = match self.waited_before_accept_us {
+            u32::MAX => 0,
+            known => known,
+        };
+        let spoke_at = self.accepted_at.0.saturating_add(u64::from(self.silent_us) * 1_000);
+        Nanos(spoke_at.saturating_sub(u64::from(waited_us) * 1_000))
+    }
+
+    /// When the master handed it off, to the microsecond.
+    pub fn lent_at(&self) -> Option<Nanos> {
+        let after_us = self.lent_after_us.checked_sub(1)?;
+        Some(Nanos(self.accepted_at.0.saturating_add(u64::from(after_us) * 1_000)))
+    }
 }
 
 /// What a draining worker does with its connections.
@@ -340,7 +363,8 @@ fn encode_lend(record: &LendRecord, out: &mut Vec<u8>) {
     out.extend_from_slice(&record.idle_deadline.0.to_le_bytes());
     out.extend_from_slice(&record.requests_served.to_le_bytes());
     out.extend_from_slice(&record.waited_before_accept_us.to_le_bytes());
-    out.extend_from_slice(&[0; 8]);
+    out.extend_from_slice(&record.lent_after_us.to_le_bytes());
+    out.extend_from_slice(&record.silent_us.to_le_bytes());
     out.extend_from_slice(&record.context);
 }
 
@@ -438,7 +462,7 @@ impl Reader<'_> {
         let idle_deadline = Nanos(self.u64());
         let requests_served = self.u32();
         let waited_before_accept_us = self.u32();
-        let _reserved: [u8; 8] = self.take();
+        let (lent_after_us, silent_us) = (self.u32(), self.u32());
         let context = self.take();
         Ok(LendRecord {
             loan,
@@ -448,6 +472,8 @@ impl Reader<'_> {
             idle_deadline,
             requests_served,
             waited_before_accept_us,
+            lent_after_us,
+            silent_us,
             context,
         })
     }
@@ -487,8 +513,24 @@ mod tests {
             idle_deadline: Nanos(u64::MAX),
             requests_served: 3,
             waited_before_accept_us: u32::MAX,
+            lent_after_us: 5,
+            silent_us: 2,
             context: [index as u8; CONTEXT_SIZE],
         }
+    }
+
+    #[test]
+    fn a_connection_waits_from_when_it_could_have_been_served() {
+        let base = LendRecord { accepted_at: Nanos(10_000), ..lend(0, PeerAddress::Local) };
+        let plain = LendRecord { silent_us: 0, ..base };
+        assert_eq!(plain.waiting_since(), Nanos(10_000));
+        assert_eq!(base.waiting_since(), Nanos(12_000), "its client was silent for 2 µs");
+        let queued = LendRecord { waited_before_accept_us: 3, ..plain };
+        assert_eq!(queued.waiting_since(), Nanos(7_000));
+        let longer = LendRecord { waited_before_accept_us: 30, ..plain };
+        assert_eq!(longer.waiting_since(), Nanos(0));
+        assert_eq!(base.lent_at(), Some(Nanos(14_000)));
+        assert_eq!(LendRecord { lent_after_us: 0, ..base }.lent_at(), None);
     }
 
     fn to_worker() -> Vec<ToWorker> {

@@ -76,6 +76,7 @@ pub mod connection;
 pub mod error;
 pub mod event;
 mod fields;
+pub mod forwarded;
 pub mod head;
 pub mod response;
 mod scan;

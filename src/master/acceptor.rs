@@ -17,6 +17,7 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 use tracing::{error, info, warn};
 
+use crate::account::{AcceptError, KernelQueue};
 use crate::config::{
     ACCEPT_PAUSE, ACCEPT_RETRIES_MAX, Accept, Arm, BLOCKING_ACCEPT_MAX, Bind, LOG_REPEAT_AFTER,
     ListenOptions, Queues,
@@ -38,6 +39,7 @@ pub(crate) struct Acceptor {
     next: usize,
     paused_until: Option<Nanos>,
     logged_at: Option<Nanos>,
+    failures: Vec<AcceptError>,
     registry: Registry,
     accept: Accept,
     options: ListenOptions,
@@ -89,6 +91,7 @@ impl Acceptor {
             next: 0,
             paused_until: None,
             logged_at: None,
+            failures: Vec::new(),
             registry,
             accept,
             options: *options,
@@ -302,6 +305,11 @@ impl Acceptor {
         }
     }
 
+    /// What accept(2) has failed with since this was last asked: as often as it is tried again at most.
+    pub(crate) fn take_failures(&mut self) -> Vec<AcceptError> {
+        std::mem::take(&mut self.failures)
+    }
+
     /// Accepts up to `budget` connections and hands each to `seat`.
     pub(crate) fn accept(
         &mut self,
@@ -328,14 +336,19 @@ impl Acceptor {
                     listener.ready = false;
                     self.next = place + 1;
                 }
-                Accepted::Retry if retries < ACCEPT_RETRIES_MAX => retries += 1,
-                Accepted::Retry => return Stopped::Budget,
-                Accepted::OutOfDescriptors => return Stopped::OutOfDescriptors,
-                Accepted::OutOfMemory(cause) => {
-                    self.pause(now, &cause);
-                    return Stopped::Paused;
+                Accepted::Retry(cause) => {
+                    self.failures.push(AcceptError::of(cause.raw_os_error()));
+                    if retries == ACCEPT_RETRIES_MAX {
+                        return Stopped::Budget;
+                    }
+                    retries += 1;
                 }
-                Accepted::Fatal(cause) => {
+                Accepted::OutOfDescriptors => {
+                    self.failures.push(AcceptError::OutOfDescriptors);
+                    return Stopped::OutOfDescriptors;
+                }
+                Accepted::OutOfMemory(cause) | Accepted::Fatal(cause) => {
+                    self.failures.push(AcceptError::of(cause.raw_os_error()));
                     self.pause(now, &cause);
                     return Stopped::Paused;
                 }
@@ -356,6 +369,16 @@ impl Acceptor {
         }
         self.watch_all();
         sum
+    }
+
+    /// What waits in the kernel's queues, those together that can say; none if none can.
+    pub(crate) fn kernel_queue(&self) -> Option<KernelQueue> {
+        let queues = self.listeners.iter().flat_map(Listener::all).filter_map(listener::queue);
+        queues.fold(None, |sum, (length, limit)| {
+            let KernelQueue { length: waiting, limit: most } = sum.unwrap_or_default();
+            let (length, limit) = (waiting.saturating_add(length), most.saturating_add(limit));
+            Some(KernelQueue { length, limit })
+        })
     }
 
     /// Stops accepting for a while: trying again at once would only spin.

@@ -35,6 +35,8 @@ pub(crate) struct Connection {
     pub(crate) idle_deadline: Nanos,
     /// Microseconds in the kernel's queue; `u32::MAX` where nobody asked or the kernel cannot say.
     waited_before_accept_us: u32,
+    /// Microseconds after accept in which its client had said nothing.
+    silent_us: u32,
     /// What its last worker left for the next; most leave nothing.
     context: Option<Box<[u8; CONTEXT_SIZE]>>,
     place: Place,
@@ -111,6 +113,7 @@ impl Connections {
             seated: false,
             registered: false,
             watched: false,
+            silent_us: 0,
         };
         self.here.queued += 1;
         // Each holds a descriptor, and RLIMIT_NOFILE cannot pass 2^31.
@@ -208,6 +211,7 @@ impl Connection {
             seated: state.seated,
             registered: false,
             watched: false,
+            silent_us: state.silent_us,
         })
     }
 
@@ -224,12 +228,15 @@ impl Connection {
             requests_served: self.requests_served,
             context: self.context.as_deref().map(|context| context.to_vec()),
             seated: self.seated,
+            silent_us: self.silent_us,
             place,
         }
     }
 
     /// What its next worker is told with the descriptor.
-    pub(crate) fn record(&self, loan: LoanId) -> LendRecord {
+    pub(crate) fn record(&self, loan: LoanId, lent_at: Nanos) -> LendRecord {
+        // Seventy minutes fit; whoever is lent again after more has a hand-off that nobody measures.
+        let lent_after_us = u32::try_from(lent_at.since(self.accepted_at).as_micros());
         LendRecord {
             loan,
             listener: self.listener,
@@ -238,7 +245,22 @@ impl Connection {
             idle_deadline: self.idle_deadline,
             requests_served: self.requests_served,
             waited_before_accept_us: self.waited_before_accept_us,
+            lent_after_us: lent_after_us.ok().and_then(|us| us.checked_add(1)).unwrap_or(0),
+            silent_us: self.silent_us,
             context: self.context.as_deref().copied().unwrap_or([0; CONTEXT_SIZE]),
+        }
+    }
+
+    /// Its client has spoken, after a while in which there was nothing to serve it for. What is before
+    /// the first request is not the server's delay, and neither is the time for which the kernel had
+    /// kept it back for saying nothing (`TCP_DEFER_ACCEPT`).
+    pub(crate) fn note_spoken(&mut self, now: Nanos) {
+        if self.requests_served == 0 && !self.seated {
+            let silent = now.since(self.accepted_at).as_micros();
+            self.silent_us = u32::try_from(silent).unwrap_or(u32::MAX);
+            if self.waited_before_accept_us != u32::MAX {
+                self.waited_before_accept_us = 0;
+            }
         }
     }
 
@@ -299,5 +321,44 @@ impl Connection {
 
     pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
         self.descriptor.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a client that connects early and speaks late has had to wait was taken for the server's
+    /// delay, its silence included.
+    #[test]
+    fn silence_before_the_first_request_is_not_a_wait() {
+        let accepted = |waited_before_accept_us| Accepted {
+            descriptor: std::fs::File::open("/dev/null").unwrap().into(),
+            peer: PeerAddress::Local,
+            listener: ListenerId(0),
+            accepted_at: Nanos(1_000_000),
+            waited_before_accept_us,
+            idle_deadline: Nanos::NEVER,
+        };
+        let loan = LoanId { index: 0, sequence: 0 };
+        let mut connections = Connections::new(false);
+        let id = connections.insert(accepted(900));
+        let connection = connections.get_mut(id).unwrap();
+        assert_eq!(connection.record(loan, Nanos(1_000_000)).waiting_since(), Nanos(100_000));
+        connection.note_spoken(Nanos(7_000_000));
+        let record = connection.record(loan, Nanos(7_005_000));
+        assert_eq!(record.waiting_since(), Nanos(7_000_000));
+        assert_eq!(record.lent_at(), Some(Nanos(7_005_000)));
+        // Between two requests there is nobody who waits either, and nothing is told anew.
+        connection.requests_served = 1;
+        connection.note_spoken(Nanos(9_000_000));
+        assert_eq!(connection.record(loan, Nanos(9_000_000)).silent_us, 6_000);
+        // A kernel that cannot say does not become one that can.
+        let id = connections.insert(accepted(u32::MAX));
+        let connection = connections.get_mut(id).unwrap();
+        connection.note_spoken(Nanos(2_000_000));
+        let record = connection.record(loan, Nanos(2_000_000));
+        assert_eq!(record.waited_before_accept_us, u32::MAX);
+        assert_eq!(record.waiting_since(), Nanos(2_000_000));
     }
 }

@@ -12,6 +12,7 @@ use crate::handoff::LendRecord;
 use crate::ident::{ConnectionId, Slot};
 use crate::master::Master;
 use crate::master::connections::Place;
+use crate::sys::clock;
 
 /// How sending a packet went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,8 +45,12 @@ impl Master {
                     Effect::Lend { connection, slot } => self.put_into_outbox(connection, slot),
                     Effect::Recall { slot, count } => self.recall(slot, count),
                     Effect::Rescue { slot, count } => self.rescue(slot, count),
-                    Effect::Watch(slot) => self.watch(slot),
+                    Effect::Watch(slot) => {
+                        self.note_stuck(slot);
+                        self.watch(slot);
+                    }
                     Effect::Unwatch(slot) => {
+                        self.note_moving(slot);
                         if let Some(place) = self.roster.serving(slot) {
                             self.unwatch(place);
                         }
@@ -108,10 +113,12 @@ impl Master {
         let Some(member) = self.roster.get_mut(place) else { return Packet::Full };
         let mut records: Vec<LendRecord> = Vec::with_capacity(packet.len());
         let mut descriptors: Vec<BorrowedFd<'_>> = Vec::with_capacity(packet.len());
+        // Whoever measures hand-offs means from here; the turn may have begun some time ago.
+        let lent_at = if self.meters.is_some() { clock::now() } else { self.now };
         for id in packet {
             let Some(connection) = self.connections.get(*id) else { continue };
             let Some(loan) = member.page.lend(*id, &connection.terms()) else { break };
-            records.push(connection.record(loan));
+            records.push(connection.record(loan, lent_at));
             descriptors.push(connection.descriptor());
         }
         let rescues = self.settings.rebalance == Rebalance::Auto;

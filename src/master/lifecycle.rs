@@ -3,6 +3,7 @@
 //! Not here: the decisions (`supervise`, `stopping`).
 
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use signal_hook::consts::signal::{
 };
 use tracing::{debug, error, info, warn};
 
-use crate::account::{Outcome, Phase};
+use crate::account::{HappenedKind, Outcome, Phase};
 use crate::config::{App, Rebalance};
 use crate::dispatch::Shape;
 use crate::exit::{self, RunError};
@@ -23,10 +24,12 @@ use crate::master::looking::busy_since;
 use crate::master::naming;
 use crate::master::roster::{Member, Stage};
 use crate::observe::lossy;
+use crate::observe::sink::LogFile;
 use crate::supervise::flood::{FloodJudge, Noise};
 use crate::supervise::{Breach, Effect, Exit, Reload, ReloadReport, StartFailure};
 use crate::sys::inherit::{CONFIG_PATH_VARIABLE, CONFIG_TEXT_VARIABLE};
 use crate::sys::notify;
+use crate::sys::privileges;
 use crate::sys::process::{self, Change, ChildSignal};
 
 /// The signals that the master answers.
@@ -41,16 +44,14 @@ impl Master {
             let signal = *signal;
             match signal {
                 SIGCHLD => self.hear_children(),
-                SIGHUP => self.reload(),
-                SIGTTIN => self.scale(1),
-                SIGTTOU => self.scale(-1),
+                // It has said why, if it was not.
+                SIGHUP => drop(self.reload()),
+                SIGTTIN => drop(self.scale(1)),
+                SIGTTOU => drop(self.scale(-1)),
                 SIGTERM => self.stop(self.settings.lifecycle.drain_delay),
                 SIGINT => self.stop(Duration::ZERO),
                 SIGQUIT => self.stop_fast(),
-                SIGUSR1 => {
-                    lossy::reopen_all();
-                    self.tell_all(&ToWorker::Reopen);
-                }
+                SIGUSR1 => self.reopen_logs(),
                 SIGUSR2 => self.begin_upgrade(),
                 _ => {}
             }
@@ -100,10 +101,12 @@ impl Master {
         for place in self.roster.places() {
             self.hear_process(place);
         }
+        self.hear_helpers();
         if self.adopts_orphans {
             let ours = |pid| {
                 self.roster.iter().any(|(_, member)| member.child.pid() == pid)
                     || self.upgrade.is_asking(pid)
+                    || self.admin.is_child(pid)
             };
             let reaped = process::reap_strangers(ours);
             if reaped > 0 {
@@ -138,10 +141,11 @@ impl Master {
                     let Some(place) = self.roster.place_of(who) else { continue };
                     info!(worker = who.slot.0, gen = who.generation.0, %cause, "worker killed");
                     self.isolate(place);
-                    if let Some(member) = self.roster.get(place)
-                        && let Err(cause) = member.child.signal(ChildSignal::KILL)
-                    {
-                        error!(%cause, "killing a worker");
+                    if let Some(member) = self.roster.get_mut(place) {
+                        member.killed_for = Some(cause);
+                        if let Err(cause) = member.child.signal(ChildSignal::KILL) {
+                            error!(%cause, "killing a worker");
+                        }
                     }
                 }
                 Effect::GivenAgain(who) => warn!(
@@ -151,6 +155,10 @@ impl Master {
                 Effect::ReloadEnded(report) => {
                     self.counters.reloads_failed += u64::from(report.state == Reload::Failed);
                     log_reload(&report);
+                    let ReloadReport { replaced, of, .. } = report;
+                    let how = if report.failure.is_some() { "failed" } else { "done" };
+                    let text = format!("{how}: {replaced} of {of} workers replaced");
+                    self.happened(HappenedKind::Reload, None, &text);
                     self.log_account();
                     self.service.reloaded();
                 }
@@ -178,6 +186,9 @@ impl Master {
             worker = member.who.slot.0, gen = member.who.generation.0, pid = member.child.pid(),
             boot_ms = self.now.since(member.started_at).as_millis() as u64, "worker is ready"
         );
+        let worker = (member.who, member.child.pid());
+        let text = format!("after {:.3} s", self.now.since(member.started_at).as_secs_f64());
+        self.happened(HappenedKind::Ready, Some(worker), &text);
     }
 
     /// This member serves its slot from now on.
@@ -191,7 +202,9 @@ impl Master {
             self.unwatch(before);
         }
         if self.acceptor.lends() {
-            self.dispatcher.handle_worker_ready(slot, shape);
+            if !self.admin.is_drained(slot) {
+                self.dispatcher.handle_worker_ready(slot, shape);
+            }
             self.want_alarms();
         }
         if self.stopping.is_stopping() {
@@ -279,14 +292,20 @@ impl Master {
         let flood = FloodJudge::new(self.settings.stall_after, self.now);
         let registry = self.poll.registry();
         let listeners = self.acceptor.inherited_by(who.slot).map_err(io::Error::other);
-        let started = listeners
-            .and_then(|listeners| self.roster.start(registry, command?, who, &listeners, flood));
+        let started = listeners.and_then(|listeners| {
+            let meters = self.meters.as_ref().map(|meters| meters.as_fd());
+            self.roster.start(registry, command?, who, &listeners, meters, flood)
+        });
         self.reserve.refill();
         match started {
-            Ok(pid) => info!(worker = who.slot.0, gen = who.generation.0, pid, "worker started"),
+            Ok(pid) => {
+                info!(worker = who.slot.0, gen = who.generation.0, pid, "worker started");
+                self.happened(HappenedKind::Started, Some((who, pid)), "started");
+            }
             Err(cause) => {
                 error!(worker = who.slot.0, gen = who.generation.0, %cause, "starting a worker");
-                self.supervisor.handle_spawn_failed(who, self.now);
+                let restart = self.supervisor.handle_spawn_failed(who, self.now);
+                self.counters.count_restart(restart);
             }
         }
     }
@@ -320,6 +339,21 @@ impl Master {
         if self.supervisor.is_spoken_for(who) {
             command.env("MAITRED_QUIET_START", "1");
         }
+        self.set_surroundings(&mut command);
+        if let Some(rebalance) = self.admin.rebalance()
+            && !matches!(self.settings.app, App::Command(_))
+        {
+            // Of a flag that is typed twice the last one counts.
+            command.args(["--rebalance", rebalance.name()]);
+        }
+        command.stdin(Stdio::null());
+        let privileges = &self.settings.privileges;
+        privileges::confine(&mut command, privileges, self.settings.chdir.as_deref())?;
+        Ok(command)
+    }
+
+    /// What every child is told of its surroundings, and what none is.
+    pub(super) fn set_surroundings(&self, command: &mut Command) {
         // The sockets that systemd passed are this process's alone (sd_listen_fds(3)).
         let systemd = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
         for variable in systemd.into_iter().chain(notify::VARIABLES) {
@@ -328,20 +362,32 @@ impl Master {
         if let Some(config) = &self.settings.config {
             command.env(CONFIG_PATH_VARIABLE, &config.path).env(CONFIG_TEXT_VARIABLE, &config.text);
         }
-        command.stdin(Stdio::null());
-        if let Some(directory) = &self.settings.chdir {
-            command.current_dir(directory);
-        }
-        Ok(command)
     }
 
-    pub(super) fn scale(&mut self, by: i32) {
+    /// So many more slots, or fewer. How many there are then.
+    pub(super) fn scale(&mut self, by: i32) -> u16 {
         let workers = self.supervisor.scale(by, self.now);
         info!(workers, "scaled");
+        self.settle_drained(workers);
+        self.happened(HappenedKind::Scale, None, &format!("{workers} workers are wanted"));
+        workers
+    }
+
+    /// USR1: whoever writes a log file opens it again.
+    pub(super) fn reopen_logs(&mut self) {
+        lossy::reopen_all();
+        // Workers may not be allowed to create theirs: it is there when they look.
+        let access = self.settings.access_log.as_ref();
+        if let Some(path) = access.and_then(|options| options.to.file())
+            && let Err(cause) = LogFile::open(path, self.settings.privileges.files_owner())
+        {
+            warn!(path = %path.display(), %cause, "opening the access log again");
+        }
+        self.tell_all(&ToWorker::Reopen);
     }
 
     /// A graceful end; a second request is a fast one.
-    fn stop(&mut self, delay: Duration) {
+    pub(super) fn stop(&mut self, delay: Duration) {
         let graceful = self.settings.lifecycle.graceful_timeout;
         if !self.stopping.begin(self.now, delay, graceful) {
             return self.stop_fast();
@@ -352,10 +398,14 @@ impl Master {
         self.acceptor.stop_deferring();
         let frame = self.finish_frame();
         self.tell_all(&frame);
+        self.happened(HappenedKind::Stop, None, "the server was told to end");
+        // Whoever asks whether it is ready hears of it from now on.
+        self.publish_now(self.phase());
     }
 
-    fn stop_fast(&mut self) {
+    pub(super) fn stop_fast(&mut self) {
         info!("stopping at once");
+        self.happened(HappenedKind::Stop, None, "the server was told to end at once");
         self.service.stopping();
         self.stopping = super::Stopping::Leaving;
         self.acceptor.close();

@@ -9,6 +9,7 @@
 //! Not here: decisions (`dispatch`, `supervise`, `stopping`), HTTP (`worker`).
 
 mod acceptor;
+mod admin;
 mod connections;
 pub(crate) mod env_file;
 mod hearing;
@@ -17,6 +18,7 @@ mod lending;
 mod lifecycle;
 mod lingering;
 mod looking;
+mod metering;
 mod naming;
 mod parked;
 mod pid_file;
@@ -38,6 +40,7 @@ pub mod upgrade;
 mod watching;
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mio::{Events, Poll};
@@ -53,6 +56,7 @@ use crate::dispatch::Dispatcher;
 use crate::exit::{Exit, RunError};
 use crate::ident::ConnectionId;
 use crate::master::acceptor::{Acceptor, Stopped};
+use crate::master::admin::Admin;
 use crate::master::connections::{Connection, Connections, Place};
 use crate::master::lingering::{LastAnswer, Linger, Lingering};
 use crate::master::parked::Parked;
@@ -71,6 +75,7 @@ use crate::supervise::hang::HangJudge;
 use crate::supervise::recycling::Recycling;
 use crate::sys::alarm::Alarm;
 use crate::sys::launch::LaunchCommand;
+use crate::sys::shm::SharedMemory;
 use crate::sys::upgrade::StateFile;
 use crate::sys::{clock, limits, stream};
 use crate::time::Nanos;
@@ -101,6 +106,8 @@ pub struct Hooks {
     pub flush_log: Box<dyn Fn()>,
     /// The settings as they would be now, or everything that is wrong with them, a line each.
     pub settings_again: Box<dyn Fn() -> Result<Settings, String>>,
+    /// Sets what is worth a line of the log; or says why it stays as it is.
+    pub set_log_level: Box<dyn Fn(&str) -> Result<(), String>>,
 }
 
 struct Master {
@@ -128,8 +135,11 @@ struct Master {
     adopts_orphans: bool,
     stopping: Stopping,
     counters: Counters,
-    /// The status file, if there is one.
-    publisher: Option<Publisher>,
+    /// What the workers add up, where somebody reads it.
+    meters: Option<Arc<SharedMemory>>,
+    /// Where the status is written, if anywhere.
+    publisher: Publisher,
+    admin: Admin,
     shed_log: ShedLog,
     reserve: Reserve,
     /// When this turn began.
@@ -202,6 +212,7 @@ impl Master {
                 Some(Source::Alarm(place)) => self.hear_noise(place, Noise::Alarm),
                 Some(Source::Bell(place)) => self.hear_noise(place, Noise::Bell),
                 Some(Source::Look) => {}
+                Some(Source::Admin) => self.hear_helper(),
                 None => {}
             }
         }
@@ -218,6 +229,7 @@ impl Master {
             self.ended.clear();
         }
         self.watches_missing = self.watch_more();
+        self.tend_admin();
         if cfg!(debug_assertions) {
             self.check_invariants();
         }
@@ -266,6 +278,8 @@ impl Master {
             self.next_report(),
             (owes || self.uncalled).then(|| self.now + DEBTS_PAUSE),
             self.next_leaver(),
+            self.admin.next_deadline(self.now, self.publisher.may_be_asked_at()),
+            self.next_stuck(),
             self.next_refused(),
             self.looks_at_own().then(|| self.now + OWN_LOOK),
         ];
@@ -275,7 +289,7 @@ impl Master {
     /// Whether somebody counts on what workers say of the connections that they accept themselves:
     /// those wake nobody here.
     fn looks_at_own(&self) -> bool {
-        !self.acceptor.lends() && (self.publisher.is_some() || self.recycling.is_some())
+        !self.acceptor.lends() && (self.publisher.is_on() || self.recycling.is_some())
     }
 
     /// A connection without a request may be kept until then at the most, whatever its worker says.

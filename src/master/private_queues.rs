@@ -120,7 +120,7 @@ mod tests {
     use crate::sys::listener::queue_length;
 
     const OPTIONS: ListenOptions =
-        ListenOptions { backlog: 256, defer_accept_s: 0, unix_mode: 0o600 };
+        ListenOptions { backlog: 256, defer_accept_s: 0, unix_mode: 0o600, unix_owner: None };
 
     fn first() -> (OwnedFd, SocketAddr) {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));

@@ -1,7 +1,8 @@
-//! The status file: the account and the workers, for other processes to read.
+//! The status page: the account and the workers, for other processes to read.
 //!
-//! The master opens no socket for operators and answers nobody. It writes one small file in place
-//! (`sys::locked_file` says why not through a mapping), when it has had a turn and
+//! The master answers nobody. It writes one small page in place, to the status file, to memory that
+//! the helper process of `--admin` reads, or to both (`sys::locked_file` says why not through a
+//! mapping), when it has had a turn and
 //! [`STATUS_INTERVAL`] has passed since it last did; what has happened before that is written when
 //! it has passed, for which the loop wakes up once. So a turn costs one comparison, a busy second
 //! twenty writes, and an idle server writes nothing and sleeps on.
@@ -23,21 +24,25 @@ use thiserror::Error;
 use tracing::{debug, warn};
 
 use crate::account::page::{self, Stamp};
-use crate::account::{Phase, ReloadState, ReloadStatus, Status, WorkerStage, WorkerStatus};
-use crate::config::{LOG_REPEAT_AFTER, STATUS_INTERVAL, STATUS_WORKERS_MAX};
+use crate::account::{
+    Phase, Policy, ReloadState, ReloadStatus, Scaling, Status, WorkerStage, WorkerStatus,
+};
+use crate::config::{LOG_REPEAT_AFTER, STATUS_ASKED_INTERVAL, STATUS_INTERVAL, STATUS_WORKERS_MAX};
 use crate::master::Master;
 use crate::master::roster::{Member, Stage};
 use crate::supervise::Reload;
 use crate::sys::locked_file::{LockedFile, LockedFileError};
+use crate::sys::memory_file::MemoryFile;
 use crate::time::Nanos;
 
 /// Whoever may read it learns numbers and process ids, no client's data; the group is for scrapers.
 const MODE: u32 = 0o640;
 
-/// The file, and what stands in it.
+/// Where the page is written, and what stands there. Of the two places either may be missing; with
+/// neither, nothing is looked at.
 pub(super) struct Publisher {
-    file: LockedFile,
-    path: PathBuf,
+    file: Option<(LockedFile, PathBuf)>,
+    memory: Option<MemoryFile>,
     started_at_ms: u64,
     looked_at: Option<Nanos>,
     sequence: u64,
@@ -61,6 +66,20 @@ pub(super) enum PublishError {
 }
 
 impl Publisher {
+    /// One that has nowhere to write.
+    pub(super) fn nowhere() -> Self {
+        Publisher {
+            file: None,
+            memory: None,
+            started_at_ms: wall_clock_ms(),
+            looked_at: None,
+            sequence: 0,
+            written: None,
+            page: Vec::new(),
+            complained_at: None,
+        }
+    }
+
     /// Takes a file for this master alone.
     ///
     /// # Errors
@@ -70,16 +89,24 @@ impl Publisher {
         if !page::may_replace(&file.beginning(page::MAGIC.len())?) {
             return Err(PublishError::Foreign);
         }
-        Ok(Publisher {
-            file,
-            path: path.to_owned(),
-            started_at_ms: wall_clock_ms(),
-            looked_at: None,
-            sequence: 0,
-            written: None,
-            page: Vec::new(),
-            complained_at: None,
-        })
+        Ok(Publisher { file: Some((file, path.to_owned())), ..Publisher::nowhere() })
+    }
+
+    /// From now on the page stands in this memory too; or in none.
+    pub(super) fn set_memory(&mut self, memory: Option<MemoryFile>) {
+        self.memory = memory;
+        self.written = None;
+        self.looked_at = None;
+    }
+
+    /// The memory that the page stands in.
+    pub(super) fn memory(&self) -> Option<&MemoryFile> {
+        self.memory.as_ref()
+    }
+
+    /// Whether there is anywhere to write.
+    pub(super) fn is_on(&self) -> bool {
+        self.file.is_some() || self.memory.is_some()
     }
 
     /// When the server began, by the clock on the wall.
@@ -90,6 +117,11 @@ impl Publisher {
     /// The server began in another image of this process.
     pub(super) fn resume(&mut self, started_at_ms: u64) {
         self.started_at_ms = started_at_ms;
+    }
+
+    /// When it may be written for somebody who asks.
+    pub(super) fn may_be_asked_at(&self) -> Nanos {
+        self.looked_at.map_or(Nanos(0), |at| at + STATUS_ASKED_INTERVAL)
     }
 
     /// How long the next look is to wait; none if it is due.
@@ -107,17 +139,18 @@ impl Publisher {
         }
         let stamp = Stamp { sequence: self.sequence + 1, written_at_ms: wall_clock_ms() };
         page::encode(&status, stamp, &mut self.page);
-        match self.file.write(&self.page) {
-            Ok(()) => {
-                self.sequence = stamp.sequence;
-                self.written = Some(status);
-            }
+        self.sequence = stamp.sequence;
+        let to_memory = self.memory.as_ref().map_or(Ok(()), |memory| memory.write(&self.page));
+        let to_file = self.file.as_ref().map_or(Ok(()), |(file, _)| file.write(&self.page));
+        match to_memory.and(to_file) {
+            Ok(()) => self.written = Some(status),
             Err(cause) => {
                 // Serving goes on. A full disk may have room again by the next look.
                 self.written = None;
                 if self.complained_at.is_none_or(|at| now.since(at) >= LOG_REPEAT_AFTER) {
                     self.complained_at = Some(now);
-                    warn!(path = %self.path.display(), %cause, "writing the status file");
+                    let path = self.file.as_ref().map(|(_, path)| path.display());
+                    warn!(path = path.map(tracing::field::display), %cause, "writing the status");
                 }
             }
         }
@@ -128,22 +161,21 @@ impl Master {
     /// Writes the status file if it is time, and says how long the loop may rest: it wakes up once
     /// more for what has happened too soon after the last look.
     pub(super) fn publish(&mut self, rest: Option<Duration>) -> Option<Duration> {
-        let Some(publisher) = &self.publisher else { return rest };
-        if let Some(wait) = publisher.due_in(self.now) {
+        if !self.publisher.is_on() {
+            return rest;
+        }
+        if let Some(wait) = self.publisher.due_in(self.now) {
             return Some(rest.map_or(wait, |rest| rest.min(wait)));
         }
         self.publish_now(self.phase());
         rest
     }
 
-    /// Writes the status file whatever the time is.
+    /// Writes the status whatever the time is.
     pub(super) fn publish_now(&mut self, phase: Phase) {
-        if self.publisher.is_none() {
-            return;
-        }
-        let status = self.status(phase);
-        if let Some(publisher) = &mut self.publisher {
-            publisher.write(status, self.now);
+        if self.publisher.is_on() {
+            let status = self.status(phase);
+            self.publisher.write(status, self.now);
         }
     }
 
@@ -152,7 +184,7 @@ impl Master {
         debug!(account = %self.account(), "account");
     }
 
-    fn phase(&self) -> Phase {
+    pub(super) fn phase(&self) -> Phase {
         match (self.stopping.is_stopping(), self.announced) {
             (true, _) => Phase::Stopping,
             (false, true) => Phase::Serving,
@@ -173,10 +205,28 @@ impl Master {
             accept: self.settings.accept.arm,
             reload: self.reload_status(),
             generation: self.supervisor.generation().0,
+            policy: self.policy_status(),
+            scaling: self.scaling_status(),
+            kernel_queue: self.acceptor.kernel_queue(),
             account: self.account(),
             workers_in_all,
             workers,
         }
+    }
+
+    fn policy_status(&self) -> Policy {
+        let settings = &self.settings;
+        Policy {
+            balance: settings.balance,
+            rebalance: settings.rebalance,
+            credit: settings.credit,
+            stall_after: settings.stall_after,
+        }
+    }
+
+    fn scaling_status(&self) -> Scaling {
+        let wanted = self.supervisor.workers();
+        Scaling { wanted, min: wanted, max: wanted }
     }
 
     fn reload_status(&self) -> ReloadStatus {
@@ -193,10 +243,10 @@ impl Master {
     }
 
     fn worker_status(&self, member: &Member) -> WorkerStatus {
+        let report = member.page.report();
         let (started, finished, errors) = match &member.reported {
             Some(report) => (report.started, report.finished, report.errors),
             None => {
-                let report = member.page.report();
                 // A claim that no answer followed is in both, and most were the end of a
                 // connection: no request.
                 let requests = |claims: u64| claims.saturating_sub(report.claims_empty);
@@ -204,7 +254,10 @@ impl Master {
                 (requests(started), requests(finished), report.errors)
             }
         };
-        let report = member.page.report();
+        let (queued, threads_busy, busy_ns) = match &member.reported {
+            Some(report) => (report.queued, report.busy, report.busy_ns),
+            None => (report.requests_queued, report.threads_busy, report.busy_ns),
+        };
         let (own_accepted, own_open) = (report.own_accepted, report.own_open());
         let serves = member.stage == Stage::Serving;
         let candidate = self.dispatcher.candidate(member.who.slot).filter(|_| serves);
@@ -216,8 +269,14 @@ impl Master {
                 Stage::Serving => WorkerStage::Serving,
                 Stage::Leaving | Stage::Ending => WorkerStage::Leaving,
             },
+            started_at: member.started_at,
             on_loan: member.page.on_loan(),
             waiting: member.unclaimed.len() as u32,
+            queued,
+            threads: member.shape.map_or(0, |shape| shape.threads),
+            threads_busy,
+            busy_ns,
+            stalls: member.stalls,
             requests_started: started,
             requests_finished: finished,
             errors,
@@ -225,11 +284,12 @@ impl Master {
             own_open,
             is_stuck: candidate.is_some_and(|candidate| candidate.stuck),
             is_stopped: member.stopped_at.is_some(),
+            is_drained: self.admin.is_drained(member.who.slot),
         }
     }
 }
 
-fn wall_clock_ms() -> u64 {
+pub(super) fn wall_clock_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
@@ -256,6 +316,23 @@ mod tests {
         publisher.write(Status { generation: 2, ..Status::default() }, Nanos(9));
         let (status, stamp) = read(&path);
         assert_eq!((status.generation, stamp.sequence), (2, 2));
+    }
+
+    #[test]
+    fn two_places_hold_the_same_and_either_may_be_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("status");
+        let mut publisher = Publisher::open(&path).unwrap();
+        let memory = MemoryFile::create("status").unwrap();
+        let reader = memory.reader().unwrap();
+        publisher.write(Status::default(), Nanos(7));
+        publisher.set_memory(Some(memory));
+        assert_eq!(publisher.due_in(Nanos(7)), None, "a new reader waits for no interval");
+        publisher.write(Status::default(), Nanos(7));
+        let in_memory = reader.read_beginning(page::SIZE_MAX).unwrap();
+        assert_eq!(page::decode(&in_memory).unwrap(), read(&path));
+        publisher.set_memory(None);
+        assert!(publisher.is_on() && !Publisher::nowhere().is_on());
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 use tracing::{error, info, warn};
 
+use crate::account::HappenedKind;
 use crate::config::{App, Settings};
 use crate::master::Master;
 use crate::supervise::hang::HangJudge;
@@ -14,7 +15,10 @@ use crate::supervise::recycling::Recycling;
 
 impl Master {
     /// HUP: takes over what has changed, and replaces the workers.
-    pub(super) fn reload(&mut self) {
+    ///
+    /// # Errors
+    /// Nothing was done, and why: it is in the log.
+    pub(super) fn reload(&mut self) -> Result<(), String> {
         let settings = (self.hooks.settings_again)();
         let settings = settings.and_then(|new| match impossible(&self.settings, &new) {
             Some(fault) => Err(fault.to_owned()),
@@ -26,14 +30,23 @@ impl Master {
                 for fault in faults.lines() {
                     error!("not reloaded, the settings stay as they are: {fault}");
                 }
-                return;
+                let text = format!("refused: {faults}");
+                self.happened(HappenedKind::Reload, None, &text);
+                return Err(faults);
             }
         }
+        self.replace_workers();
+        Ok(())
+    }
+
+    /// A round of replacements begins.
+    pub(super) fn replace_workers(&mut self) {
         let parallel = self.settings.lifecycle.reload_parallel;
         info!(parallel, "reloading: workers are replaced");
         if self.supervisor.reload(self.now) {
             self.service.reloading(self.now);
             self.counters.reloads += 1;
+            self.happened(HappenedKind::Reload, None, "workers are being replaced");
         }
     }
 
@@ -46,16 +59,24 @@ impl Master {
         }
         let old = &self.settings;
         let policy_changed = (old.balance, &old.weights) != (new.balance, &new.weights);
+        let rebalance_changed = new.rebalance != old.rebalance;
         let more = i32::from(new.workers) - i32::from(old.workers);
         if policy_changed {
             let seed = new.seed.unwrap_or_else(|| fastrand::u64(..));
             self.dispatcher.switch_policy(new.balance, &new.weights, seed);
             info!(balance = ?new.balance, "another policy");
+            let text = format!("--balance {}", new.balance);
+            self.happened(HappenedKind::Policy, None, &text);
         }
-        if new.rebalance != old.rebalance {
+        if rebalance_changed {
             self.dispatcher.switch_rebalance(new.rebalance);
             info!(rebalance = ?new.rebalance, "another way of rebalancing");
+            let text = format!("--rebalance {}", new.rebalance);
+            self.happened(HappenedKind::Policy, None, &text);
         }
+        self.admin.forget_rebalance();
+        self.settle_admin(&new.admin);
+        let old = &self.settings;
         if new.lifecycle != old.lifecycle {
             self.supervisor.set_lifecycle(new.lifecycle);
             let timeout = new.lifecycle.timeout;
@@ -78,6 +99,7 @@ impl Master {
             reload: old.reload.clone(),
             ..new
         };
+        self.settle_meters();
         self.want_alarms();
         // Slots that somebody has added or taken away by a signal stay so, unless the number changes.
         if more != 0 {
@@ -102,7 +124,7 @@ fn impossible(old: &Settings, new: &Settings) -> Option<&'static str> {
 fn kept(old: &Settings, new: &Settings) -> Vec<&'static str> {
     let changed = [
         ("bind", old.binds != new.binds),
-        ("backlog, defer-accept, unix-mode", old.listen != new.listen),
+        ("backlog, defer-accept, unix-mode, unix-owner", old.listen != new.listen),
         ("credit", old.credit != new.credit),
         ("queue-timeout", old.queue_timeout != new.queue_timeout),
         ("max-queue", old.max_queue != new.max_queue),

@@ -23,8 +23,8 @@ use crate::loan::LoanState;
 use crate::master::tokens::Source;
 use crate::master::upgrade::state::MemberState;
 use crate::master::watching::IdleWatch;
-use crate::supervise::Breach;
 use crate::supervise::flood::FloodJudge;
+use crate::supervise::{Breach, Cause};
 use crate::sys::alarm::Alarm;
 use crate::sys::bell::Bell;
 use crate::sys::clock;
@@ -32,7 +32,7 @@ use crate::sys::epoll;
 use crate::sys::fdpass;
 use crate::sys::inherit::{
     ALARM_VARIABLE, BELL_VARIABLE, CHANNEL_VARIABLE, GENERATION_VARIABLE, LISTENERS_VARIABLE,
-    PAGE_VARIABLE, SLOT_VARIABLE, listeners_value,
+    METERS_VARIABLE, PAGE_VARIABLE, SLOT_VARIABLE, listeners_value,
 };
 use crate::sys::process::Child;
 use crate::sys::shm::SharedMemory;
@@ -70,6 +70,14 @@ pub(crate) struct Member {
     pub(crate) frames_owed: VecDeque<ToWorker>,
     /// Since when it is stopped by a signal (SIGSTOP, a debugger).
     pub(crate) stopped_at: Option<Nanos>,
+    /// How often it was found stuck.
+    pub(crate) stalls: u64,
+    /// Since when it is.
+    pub(crate) stuck_since: Option<Nanos>,
+    /// That was worth a word.
+    pub(crate) stuck_told: bool,
+    /// Why it was killed.
+    pub(crate) killed_for: Option<Cause>,
     /// What it was asked to ring for, and has not rung for.
     pub(crate) call: Call,
     /// How its idle loans are watched while it is stuck.
@@ -137,18 +145,20 @@ impl Roster {
         mut command: Command,
         who: Incarnation,
         listeners: &[(ListenerId, BorrowedFd<'_>)],
+        meters: Option<BorrowedFd<'_>>,
         flood: FloodJudge,
     ) -> io::Result<u32> {
         let (ours, theirs) = fdpass::socketpair()?;
         let memory = Arc::new(SharedMemory::create(page_bytes(LOANS_MAX))?);
         let page = MasterPage::new(Arc::clone(&memory), LOANS_MAX).map_err(io::Error::other)?;
         let (alarm, bell) = (Alarm::create()?, Bell::create()?);
-        let inherited = [
+        let mut inherited = vec![
             (CHANNEL_VARIABLE, theirs.as_fd()),
             (PAGE_VARIABLE, memory.as_fd()),
             (ALARM_VARIABLE, alarm.as_fd()),
             (BELL_VARIABLE, bell.as_fd()),
         ];
+        inherited.extend(meters.map(|meters| (METERS_VARIABLE, meters)));
         command
             .env(SLOT_VARIABLE, who.slot.to_string())
             .env(GENERATION_VARIABLE, who.generation.to_string());
@@ -177,6 +187,10 @@ impl Roster {
             recalls_owed: VecDeque::new(),
             frames_owed: VecDeque::new(),
             stopped_at: None,
+            stalls: 0,
+            stuck_since: None,
+            stuck_told: false,
+            killed_for: None,
             call: Call::NOTHING,
             idle: IdleWatch::new()?,
             alarm,
@@ -328,6 +342,10 @@ impl Member {
             recalls_owed: state.recalls_owed.into(),
             frames_owed: frames.collect::<Result<_, _>>().map_err(io::Error::other)?,
             stopped_at: state.stopped_at,
+            stalls: state.stalls,
+            stuck_since: None,
+            stuck_told: false,
+            killed_for: None,
             call: Call::NOTHING,
             idle: IdleWatch::new()?,
             alarm: Alarm::adopt(adopter.adopt(state.alarm)?)?,

@@ -7,16 +7,18 @@
 //!
 //! Not here: the rules (`loan::settle`), when a worker is to leave (`supervise`).
 
+use std::fmt;
+
 use tracing::{info, warn};
 
-use crate::account::Outcome;
+use crate::account::{HappenedKind, Outcome};
 use crate::board::Settled;
 use crate::handoff::{DrainMode, ToWorker};
 use crate::loan::{ResetReason, Settlement};
 use crate::master::Master;
 use crate::master::lingering::LastAnswer;
 use crate::master::naming;
-use crate::supervise::Exit;
+use crate::supervise::{Cause, Exit};
 use crate::sys::stream;
 
 /// The answer to a request whose worker died with it. No Date: an origin server without a clock may
@@ -27,6 +29,32 @@ const BAD_GATEWAY: LastAnswer = LastAnswer {
         The worker that had this request ended meanwhile\n",
     outcome: Outcome::DiedUnanswered,
 };
+
+/// How a worker has ended, in a sentence.
+struct Died {
+    how: Exit,
+    /// Why the master killed it.
+    cause: Option<Cause>,
+    /// Requests without an answer.
+    lost: u32,
+    running: Option<String>,
+}
+
+impl fmt::Display for Died {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.how.fmt(f)?;
+        if let Some(cause) = self.cause {
+            write!(f, ", killed: {cause}")?;
+        }
+        if self.lost > 0 {
+            write!(f, ", {} requests lost", self.lost)?;
+        }
+        match &self.running {
+            Some(running) => write!(f, ", in {running}"),
+            None => Ok(()),
+        }
+    }
+}
 
 impl Master {
     /// A worker's process has ended, and is reaped.
@@ -59,14 +87,19 @@ impl Master {
         }
         info!(
             worker = who.slot.0, gen = who.generation.0, pid = member.child.pid(),
-            %how, loans = settled.len(), unfinished = lost_to_it, running, "worker ended"
+            %how, loans = settled.len(), unfinished = lost_to_it, running = running.as_deref(),
+            "worker ended"
         );
         if member.breach.is_some() {
             // It was not read to its end.
             member.channel.dispose();
         }
+        let died = Died { how, cause: member.killed_for, lost: lost_to_it, running };
+        let kind = if how == Exit::Code(0) { HappenedKind::Ended } else { HappenedKind::Died };
+        self.happened(kind, Some((who, member.child.pid())), &died.to_string());
         self.log_account();
-        self.supervisor.handle_exited(who, how, self.now);
+        let restart = self.supervisor.handle_exited(who, how, self.now);
+        self.counters.count_restart(restart);
     }
 
     /// Settles one loan; true if its client loses an answer by it.

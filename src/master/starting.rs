@@ -10,11 +10,12 @@ use mio::{Interest, Poll};
 use signal_hook_mio::v1_0::Signals;
 use tracing::{debug, error, info};
 
-use crate::account::Counters;
-use crate::config::{App, PARKED_SHARE, RING_LOOK_MAX, Settings};
+use crate::account::{Counters, HappenedKind};
+use crate::config::{App, Owner, PARKED_SHARE, RING_LOOK_MAX, Settings};
 use crate::dispatch::{DispatchSettings, Dispatcher};
 use crate::exit::{Chain, RunError};
 use crate::master::acceptor::Acceptor;
+use crate::master::admin::Admin;
 use crate::master::connections::Connections;
 use crate::master::lingering::Lingering;
 use crate::master::parked::Parked;
@@ -28,14 +29,14 @@ use crate::master::stopping::Stopping;
 use crate::master::tokens::Source;
 use crate::master::upgrade::Upgrade;
 use crate::master::upgrade::state::State;
-use crate::master::{Hooks, Master, lifecycle, system};
+use crate::master::{Hooks, Master, lifecycle, metering, system};
 use crate::supervise::hang::HangJudge;
 use crate::supervise::recycling::Recycling;
 use crate::supervise::{SuperviseSettings, Supervisor};
 use crate::sys::alarm::Alarm;
 use crate::sys::launch::LaunchCommand;
 use crate::sys::upgrade::{Adopter, unblock_signals};
-use crate::sys::{clock, epoll, limits, process};
+use crate::sys::{clock, epoll, limits, privileges, process};
 use crate::time::Nanos;
 
 impl Master {
@@ -49,8 +50,10 @@ impl Master {
     ) -> Result<Self, RunError> {
         // Before anything is listened on: the file's lock keeps a second server from starting.
         let goes_on = left.is_some();
-        let publisher = settings.status_file.as_deref().map(open_status_file);
+        let readers = settings.privileges.identity.as_ref().map(|identity| identity.gid);
+        let publisher = settings.status_file.as_deref().map(|path| open_status_file(path, readers));
         let publisher = essential_at_start(publisher.transpose(), goes_on)?;
+        let publisher = publisher.unwrap_or_else(Publisher::nowhere);
         let poll = Poll::new().map_err(system("creating an epoll instance"))?;
         let mut signals = Signals::new(lifecycle::SIGNALS).map_err(system("catching signals"))?;
         poll.registry()
@@ -68,15 +71,19 @@ impl Master {
             }
         };
         let acceptor = acceptor.map_err(|error| RunError::Listen(Box::new(error)))?;
+        let seed = settings.seed.unwrap_or_else(|| fastrand::u64(..));
+        debug!(seed, "seed of random choices");
+        let admin_left = left.as_ref().and_then(|left| left.admin.as_ref());
+        let admin = Admin::open(&settings.admin, admin_left, &mut adopter, seed)?;
         // After the listeners: whoever reads it finds a server that can be reached.
         let pid_file = settings.pid_file.as_deref().map(write_pid_file);
         let pid_file = essential_at_start(pid_file.transpose(), goes_on)?;
+        let left_meters = left.as_ref().and_then(|left| left.meters);
+        let meters = metering::open(&settings, left_meters, &mut adopter);
         let look = Alarm::create().map_err(system("creating a timer"))?;
         epoll::watch_edge(poll.registry(), look.as_fd(), Source::Look.token())
             .map_err(system("watching a timer"))?;
         let now = clock::now();
-        let seed = settings.seed.unwrap_or_else(|| fastrand::u64(..));
-        debug!(seed, "seed of random choices");
         let mut dispatcher = Dispatcher::new(&DispatchSettings {
             balance: settings.balance,
             weights: settings.weights.clone(),
@@ -122,7 +129,9 @@ impl Master {
             adopts_orphans: process::adopts_orphans(),
             stopping: Stopping::default(),
             counters: Counters::default(),
+            meters,
             publisher,
+            admin,
             shed_log: ShedLog::default(),
             reserve: Reserve::default(),
             now,
@@ -150,6 +159,8 @@ impl Master {
                     connections = master.connections.len(),
                     "upgraded: workers are replaced now"
                 );
+                let text = format!("from {from} to {}", env!("CARGO_PKG_VERSION"));
+                master.happened(HappenedKind::Upgrade, None, &text);
                 master.counters.reloads += u64::from(master.supervisor.reload(now));
             }
         }
@@ -172,9 +183,20 @@ fn essential_at_start<T>(
     }
 }
 
-fn open_status_file(path: &Path) -> Result<Publisher, RunError> {
+/// The master's own, and to be read by the workers' group, which may not write it: what it says of
+/// them is not theirs to change. (The pid file stays the master's alone: whoever stops a server by
+/// it does so as root.)
+fn open_status_file(path: &Path, readers: Option<u32>) -> Result<Publisher, RunError> {
     let doing = format!("opening the status file {}", path.display());
-    Publisher::open(path).map_err(|cause| RunError::System { doing, source: cause.into() })
+    let opened = Publisher::open(path);
+    let publisher =
+        opened.map_err(|cause| RunError::System { doing: doing.clone(), source: cause.into() })?;
+    if readers.is_some() {
+        let owner = Owner { uid: None, gid: readers };
+        privileges::give(path, owner)
+            .map_err(|cause| RunError::System { doing, source: cause.into() })?;
+    }
+    Ok(publisher)
 }
 
 /// How many connections may be parked, of so many descriptors.

@@ -48,9 +48,11 @@ impl Master {
         let mut silent = Vec::new();
         let stopped = self.acceptor.accept(budget, self.now, |listener, descriptor, peer| {
             // It costs 0.6 µs. Asked of each one if each is logged, or may be turned away for it; for
-            // another program, which may want to know, of the first of a batch, which has waited
-            // longest.
-            let of_first = waited_us.is_none() && matches!(self.settings.app, App::Command(_));
+            // another program, which may want to know, and for the meters of the first of a batch,
+            // which has waited longest.
+            let somebody_asks =
+                self.meters.is_some() || matches!(self.settings.app, App::Command(_));
+            let of_first = waited_us.is_none() && somebody_asks;
             if of_first || self.settings.logs_requests() || self.dispatcher.sheds() {
                 let waited = stream::waited_before_accept(descriptor.as_fd());
                 waited_us = Some(waited.map_or(u32::MAX, |waited| waited.as_micros() as u32));
@@ -75,6 +77,9 @@ impl Master {
                 silent.push(id);
             }
         });
+        for failure in self.acceptor.take_failures() {
+            self.counters.count_accept_error(failure);
+        }
         for id in silent {
             self.park(id);
         }
@@ -102,9 +107,10 @@ impl Master {
             return;
         }
         self.parked.remove_reported(&mut self.connections, id);
-        let Some(connection) = self.connections.get(id) else { return };
+        let Some(connection) = self.connections.get_mut(id) else { return };
         // A client may send and then end its side: only an end with nothing before it is one.
         if !may_be_over || stream::bytes_readable(connection.descriptor()).unwrap_or(0) > 0 {
+            connection.note_spoken(self.now);
             let affinity = connection.affinity();
             self.dispatcher.handle_readable(id, affinity);
         } else {

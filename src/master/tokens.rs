@@ -31,6 +31,8 @@ pub(crate) enum Source {
     Preflight,
     /// A worker has rung its bell: it has room, or has given loans back; by its place in the roster.
     Bell(u32),
+    /// The helper has sent frames, or is gone.
+    Admin,
 }
 
 const KIND_SHIFT: u32 = 32;
@@ -50,6 +52,7 @@ impl Source {
             Source::Look => (8, 0),
             Source::Preflight => (10, 0),
             Source::Bell(place) => (9, place),
+            Source::Admin => (11, 0),
         };
         Token((kind << KIND_SHIFT) | number as usize)
     }
@@ -69,6 +72,7 @@ impl Source {
             8 => Some(Source::Look),
             10 => Some(Source::Preflight),
             9 => Some(Source::Bell(number)),
+            11 => Some(Source::Admin),
             _ => None,
         }
     }
@@ -92,10 +96,11 @@ mod tests {
             Source::Look,
             Source::Preflight,
             Source::Bell(u32::MAX),
+            Source::Admin,
         ];
         for source in sources {
             assert_eq!(Source::of(source.token()), Some(source));
         }
-        assert_eq!(Source::of(Token(11 << KIND_SHIFT)), None);
+        assert_eq!(Source::of(Token(12 << KIND_SHIFT)), None);
     }
 }

@@ -20,10 +20,19 @@ use crate::config::{Facility, LOG_DATAGRAM_PATIENCE, LogTag};
 use crate::observe::sink::{Batch, Lost, Severity, Sink};
 
 /// Where syslog daemons listen (syslog(3)).
-const SYSLOG: &str = "/dev/log";
+pub(super) const SYSLOG: &str = "/dev/log";
 
 /// Where the journal listens.
-const JOURNAL: &str = "/run/systemd/journal/socket";
+pub(super) const JOURNAL: &str = "/run/systemd/journal/socket";
+
+/// Whether somebody listens there.
+///
+/// # Errors
+/// Nobody does.
+pub(super) fn check(path: &str) -> io::Result<()> {
+    let named = |cause: io::Error| io::Error::new(cause.kind(), format!("{path}: {cause}"));
+    UnixDatagram::unbound()?.connect(path).map_err(named)
+}
 
 /// The socket that datagrams leave by, and where they go.
 struct Sender {
@@ -36,10 +45,6 @@ struct Sender {
 impl Sender {
     fn open(path: &Path) -> io::Result<Self> {
         let socket = UnixDatagram::unbound()?;
-        // Whether somebody listens, asked with a socket that is then forgotten.
-        let named =
-            |cause: io::Error| io::Error::new(cause.kind(), format!("{}: {cause}", path.display()));
-        UnixDatagram::unbound()?.connect(path).map_err(named)?;
         socket.set_write_timeout(Some(LOG_DATAGRAM_PATIENCE))?;
         Ok(Sender { socket, path: path.to_owned(), message: Vec::new() })
     }
@@ -84,7 +89,7 @@ impl Syslog {
     /// The one of this machine.
     ///
     /// # Errors
-    /// Nobody listens.
+    /// There is no socket to be had.
     pub fn open(facility: Facility, tag: &LogTag) -> io::Result<Self> {
         Syslog::at(Path::new(SYSLOG), facility, tag)
     }
@@ -127,7 +132,7 @@ impl Journal {
     /// The one of this machine.
     ///
     /// # Errors
-    /// Nobody listens.
+    /// There is no socket to be had.
     pub fn open(tag: &LogTag) -> io::Result<Self> {
         Journal::at(Path::new(JOURNAL), tag)
     }
@@ -174,8 +179,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         let (local3, tag) = ("local3".parse().unwrap(), "site".parse().unwrap());
-        assert!(Syslog::at(&path, local3, &tag).is_err(), "nobody listens");
+        assert!(check(path.to_str().unwrap()).is_err(), "nobody listens");
         let listener = UnixDatagram::bind(&path).unwrap();
+        assert!(check(path.to_str().unwrap()).is_ok());
         let mut syslog = Syslog::at(&path, local3, &tag).unwrap();
         syslog.write(&batch()).unwrap();
         let pid = std::process::id();

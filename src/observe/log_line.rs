@@ -138,6 +138,7 @@ impl Line {
                 text.push_str(&spans);
                 let _ = match process {
                     Some(Process::Master { pid }) => write!(text, " master={pid}"),
+                    Some(Process::Helper { pid }) => write!(text, " helper={pid}"),
                     Some(Process::Worker { incarnation, pid }) => write!(
                         text,
                         " worker={} gen={} pid={pid}",
@@ -151,6 +152,7 @@ impl Line {
             Format::Json => {
                 let _ = match process {
                     Some(Process::Master { pid }) => write!(text, ",\"master\":{pid}"),
+                    Some(Process::Helper { pid }) => write!(text, ",\"helper\":{pid}"),
                     Some(Process::Worker { incarnation, pid }) => write!(
                         text,
                         ",\"worker\":{},\"gen\":{},\"pid\":{pid}",

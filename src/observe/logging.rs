@@ -32,10 +32,11 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, SubscriberExt};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::registry::{LookupSpan, Registry};
+use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::config::{LOG_BUFFER_SIZE_MAX, LOG_FLUSH_MAX, LogDestination};
+use crate::config::{LOG_BUFFER_SIZE_MAX, LOG_FLUSH_MAX, LogDestination, Owner};
 use crate::ident::Incarnation;
 use crate::observe::log_line::{Fields, Form, Line};
 use crate::observe::lossy::{Habits, LossyWriter};
@@ -81,6 +82,11 @@ pub enum Process {
         /// Its process id.
         pid: u32,
     },
+    /// The helper that operators talk to, by its pid.
+    Helper {
+        /// Its process id.
+        pid: u32,
+    },
     /// A worker.
     Worker {
         /// Its slot and generation.
@@ -95,7 +101,13 @@ pub enum Process {
 #[derive(Debug)]
 pub struct Log {
     writer: LossyWriter,
+    /// None where an embedding program has a subscriber of its own.
+    filter: Option<FilterHandle>,
 }
+
+/// By what the filter of a log is changed while it is in use, from any thread.
+#[derive(Clone, Debug)]
+pub struct FilterHandle(reload::Handle<Targets, Registry>);
 
 impl Filter {
     /// `warn`, or directives: `warn,maitred::master=debug`. The message names the levels.
@@ -121,6 +133,16 @@ impl Filter {
     }
 }
 
+impl FilterHandle {
+    /// From now on other events are worth a line.
+    ///
+    /// # Errors
+    /// Why it stays as it is.
+    pub fn set(&self, filter: Filter) -> Result<(), String> {
+        self.0.reload(filter.0).map_err(|error| error.to_string())
+    }
+}
+
 impl Default for Filter {
     fn default() -> Self {
         Filter(Targets::new().with_default(LevelFilter::INFO))
@@ -131,6 +153,11 @@ impl Log {
     /// Lines dropped because the reader of stderr was too slow.
     pub fn dropped(&self) -> u64 {
         self.writer.dropped()
+    }
+
+    /// What changes its filter; none where an embedding program has a subscriber of its own.
+    pub fn filter(&self) -> Option<FilterHandle> {
+        self.filter.clone()
     }
 
     /// Waits for the lines so far, for a bounded time; says whether they are written.
@@ -149,7 +176,7 @@ impl Drop for Log {
 /// installed a subscriber of its own keeps it.
 ///
 /// Call it once, after everything that must come before the first thread.
-pub fn start(options: Options, process: Process) -> io::Result<Log> {
+pub fn start(options: Options, owner: Owner, process: Process) -> io::Result<Log> {
     let is_terminal = match &options.to {
         LogDestination::Stderr => io::stderr().is_terminal(),
         LogDestination::Stdout => io::stdout().is_terminal(),
@@ -162,15 +189,17 @@ pub fn start(options: Options, process: Process) -> io::Result<Log> {
         && std::env::var_os("TERM").is_none_or(|terminal| terminal != "dumb");
     let timed =
         !matches!(options.to, LogDestination::Syslog { .. } | LogDestination::Journald { .. });
-    let writer = LossyWriter::start_with(habits(options.format), sink::open(&options.to)?)?;
+    let sink = sink::open(&options.to, owner)?;
+    let writer = LossyWriter::start_with(habits(options.format), sink)?;
     let form = Form { format: options.format, color, timed };
     let layer = LineLayer { form, process, writer: writer.clone() };
-    let installed =
-        tracing_subscriber::registry().with(layer.with_filter(options.filter.0)).try_init();
+    let (filter, handle) = reload::Layer::new(options.filter.0);
+    let installed = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init();
     if installed.is_ok() {
         panic::set_hook(Box::new(log_panic));
     }
-    Ok(Log { writer })
+    let filter = installed.is_ok().then_some(FilterHandle(handle));
+    Ok(Log { writer, filter })
 }
 
 fn habits(format: Format) -> Habits {

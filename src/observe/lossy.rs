@@ -14,6 +14,8 @@
 //! Not here: what a line looks like (`logging`, `access`), where it ends (`sink`).
 
 use std::io::{self, Write};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -61,6 +63,8 @@ struct Shared {
     /// The thread has written all it had taken.
     emptied: Condvar,
     size_max: usize,
+    /// Beside the lock: it is asked after each line.
+    dropped: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -75,7 +79,6 @@ struct State {
     /// The sink is to be opened again, behind the lines so far.
     reopen: bool,
     writers: usize,
-    dropped: u64,
     dropped_untold: u64,
 }
 
@@ -118,6 +121,7 @@ impl LossyWriter {
             filled: Condvar::new(),
             emptied: Condvar::new(),
             size_max: habits.size_max,
+            dropped: AtomicU64::new(0),
         });
         let theirs = Arc::clone(&shared);
         let named = thread::Builder::new().name(habits.name.to_owned());
@@ -133,7 +137,7 @@ impl LossyWriter {
         let mut state = self.shared.lock();
         let size = state.waiting.size();
         if size + line.len() > self.shared.size_max {
-            state.dropped += 1;
+            self.shared.dropped.fetch_add(1, Relaxed);
             state.dropped_untold += 1;
             return;
         }
@@ -170,7 +174,7 @@ impl LossyWriter {
 
     /// Lines dropped so far: there was no room, or the sink did not take them.
     pub fn dropped(&self) -> u64 {
-        self.shared.lock().dropped
+        self.shared.dropped.load(Relaxed)
     }
 }
 
@@ -265,7 +269,7 @@ impl Draining {
             batch.clear(KEPT_SIZE_MAX);
             let (lost, untold) = self.count(lost);
             state = shared.lock();
-            state.dropped += lost;
+            shared.dropped.fetch_add(lost, Relaxed);
             state.dropped_untold += untold;
             state.writing = false;
             state = shared.rest(state, self.habits.rest);

@@ -17,6 +17,8 @@ pub struct RequestLog {
     access: Option<AccessLog>,
     slow: Option<SlowLog>,
     fields: WantedFields,
+    /// Lost lines that [`RequestLog::newly_dropped`] has told of.
+    dropped_told: u64,
 }
 
 impl RequestLog {
@@ -32,7 +34,7 @@ impl RequestLog {
             return Ok(None);
         }
         let fields = options.map(|options| options.format.fields().clone()).unwrap_or_default();
-        Ok(Some(RequestLog { access, slow, fields }))
+        Ok(Some(RequestLog { access, slow, fields, dropped_told: 0 }))
     }
 
     /// Which fields are to be kept of a request and its response.
@@ -50,9 +52,10 @@ impl RequestLog {
         }
     }
 
-    /// Lines of the access log that this process has lost so far: no room, or no reader.
-    pub fn dropped(&self) -> u64 {
-        self.access.as_ref().map_or(0, AccessLog::dropped)
+    /// Lines of the access log that were lost since it was last asked: no room, or no reader.
+    pub fn newly_dropped(&mut self) -> u64 {
+        let dropped = self.access.as_ref().map_or(0, AccessLog::dropped);
+        dropped - std::mem::replace(&mut self.dropped_told, dropped)
     }
 
     /// The process is about to end: the last lines are waited for, for a bounded time.

@@ -8,7 +8,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -16,8 +16,10 @@ use std::time::Duration;
 use nix::libc::{O_NOCTTY, O_NONBLOCK};
 use nix::unistd::{AccessFlags, access};
 
-use crate::config::{LOG_FILE_MODE, LOG_FILE_WRITE_SIZE_MAX, LogDestination, PIPE_WRITE_SIZE_MAX};
-use crate::observe::datagram::{Journal, Syslog};
+use crate::config::{
+    LOG_FILE_MODE, LOG_FILE_WRITE_SIZE_MAX, LogDestination, Owner, PIPE_WRITE_SIZE_MAX,
+};
+use crate::observe::datagram::{self, Journal, Syslog};
 
 /// How much it matters: syslog's numbers (RFC 5424 section 6.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,11 +141,11 @@ impl Lost {
     }
 }
 
-/// Opens a destination.
+/// Opens a destination. A file that is created is this one's.
 ///
 /// # Errors
-/// The file cannot be opened; nobody listens where syslog or the journal should.
-pub fn open(to: &LogDestination) -> io::Result<Box<dyn Sink>> {
+/// The file cannot be opened.
+pub fn open(to: &LogDestination, owner: Owner) -> io::Result<Box<dyn Sink>> {
     // Copies of descriptors: std's own handles would look for newlines again.
     Ok(match to {
         LogDestination::Stdout => {
@@ -152,7 +154,7 @@ pub fn open(to: &LogDestination) -> io::Result<Box<dyn Sink>> {
         LogDestination::Stderr => {
             Box::new(Stream(File::from(io::stderr().as_fd().try_clone_to_owned()?)))
         }
-        LogDestination::File(path) => Box::new(LogFile::open(path)?),
+        LogDestination::File(path) => Box::new(LogFile::open(path, owner)?),
         LogDestination::Syslog { facility, tag } => Box::new(Syslog::open(*facility, tag)?),
         LogDestination::Journald { tag } => Box::new(Journal::open(tag)?),
     })
@@ -161,11 +163,15 @@ pub fn open(to: &LogDestination) -> io::Result<Box<dyn Sink>> {
 /// Whether a destination could be opened, without creating anything.
 ///
 /// # Errors
-/// It could not.
-pub fn check(to: &LogDestination, directory: &Path) -> io::Result<()> {
-    let Some(path) = to.file() else { return open(to).map(|_| ()) };
-    let path = directory.join(path);
-    match appending().open(&path) {
+/// The file could not; nobody listens where syslog or the journal should.
+pub fn check(to: &LogDestination) -> io::Result<()> {
+    let path = match to {
+        LogDestination::Stdout | LogDestination::Stderr => return Ok(()),
+        LogDestination::Syslog { .. } => return datagram::check(datagram::SYSLOG),
+        LogDestination::Journald { .. } => return datagram::check(datagram::JOURNAL),
+        LogDestination::File(path) => path,
+    };
+    match appending().open(path) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -189,19 +195,27 @@ impl<W: Write + Send> Sink for Stream<W> {
 /// A file of ours.
 pub struct LogFile {
     path: PathBuf,
+    owner: Owner,
     file: File,
 }
 
 impl LogFile {
-    /// Opens it for appending, and creates it if it is not there.
+    /// Opens it for appending, and creates it for this owner if it is not there.
     ///
     /// # Errors
     /// The system refuses.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        // The application may change its directory before the file is opened again.
-        let path = std::path::absolute(path)?;
-        let file = appending().create(true).mode(LOG_FILE_MODE).open(&path)?;
-        Ok(LogFile { path, file })
+    pub fn open(path: &Path, owner: Owner) -> io::Result<Self> {
+        let file = match appending().open(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let file = appending().create(true).mode(LOG_FILE_MODE).open(path)?;
+                if owner != Owner::default() {
+                    fchown(&file, owner.uid, owner.gid)?;
+                }
+                file
+            }
+            opened => opened?,
+        };
+        Ok(LogFile { path: path.to_owned(), owner, file })
     }
 }
 
@@ -211,7 +225,7 @@ impl Sink for LogFile {
     }
 
     fn reopen(&mut self) -> io::Result<bool> {
-        let opened = LogFile::open(&self.path).map_err(|cause| {
+        let opened = LogFile::open(&self.path, self.owner).map_err(|cause| {
             let what = format!("opening {} again: {cause}", self.path.display());
             io::Error::new(cause.kind(), what)
         })?;
@@ -311,7 +325,7 @@ mod tests {
     fn a_rotated_file_is_opened_again_and_a_broken_path_keeps_the_old_one() {
         let folder = tempfile::tempdir().unwrap();
         let (path, rotated) = (folder.path().join("log"), folder.path().join("log.1"));
-        let mut file = LogFile::open(&path).unwrap();
+        let mut file = LogFile::open(&path, Owner::default()).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777 & !0o640, 0);
         file.write(&batch(&[b"one\n"])).unwrap();
         fs::rename(&path, &rotated).unwrap();
@@ -330,14 +344,14 @@ mod tests {
     #[test]
     fn a_check_creates_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let to = |name: &str| LogDestination::File(name.into());
-        assert!(check(&to("new"), folder.path()).is_ok());
+        let to = |name: &str| LogDestination::File(folder.path().join(name));
+        assert!(check(&to("new")).is_ok());
         assert!(!folder.path().join("new").exists());
         fs::write(folder.path().join("old"), "kept\n").unwrap();
-        assert!(check(&to("old"), folder.path()).is_ok());
+        assert!(check(&to("old")).is_ok());
         assert_eq!(fs::read_to_string(folder.path().join("old")).unwrap(), "kept\n");
-        assert_eq!(check(&to("a/b"), folder.path()).unwrap_err().kind(), ErrorKind::NotFound);
-        assert!(check(&to("."), folder.path()).is_err());
+        assert_eq!(check(&to("a/b")).unwrap_err().kind(), ErrorKind::NotFound);
+        assert!(check(&to(".")).is_err());
     }
 
     #[test]
@@ -345,6 +359,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("fifo");
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert!(LogFile::open(&path).is_err());
+        assert!(LogFile::open(&path, Owner::default()).is_err());
     }
 }

@@ -63,7 +63,7 @@ pub struct View {
     pub slots: Vec<SlotView>,
     /// Upper bounds of the buckets of every histogram, in seconds; one more bucket has none.
     pub histogram_bounds: Vec<f64>,
-    /// Jain's fairness index of the requests that each slot has begun: 1 is even, 1/n is one for all.
+    /// Jain's fairness index of the requests that each slot has answered: 1 is even, 1/n is one for all.
     pub jain: Option<f64>,
     /// The last things that people ask about, oldest first.
     pub happened: Vec<HappenedView>,
@@ -206,7 +206,21 @@ pub struct SlotView {
     pub starts: u64,
     /// Responses by class: `1xx` to `5xx`.
     pub responses: Numbers,
-    /// From accept to the first claim of each connection.
+    /// Bytes read from clients, and written to them.
+    pub received_bytes: u64,
+    /// The same.
+    pub sent_bytes: u64,
+    /// Requests refused before a handler, by why.
+    pub refused: Numbers,
+    /// Requests that ended badly.
+    pub errors: u64,
+    /// Seconds spent in handlers, all threads together.
+    pub busy_seconds: f64,
+    /// Requests that took as long as the slow log asks for.
+    pub slow_requests: u64,
+    /// Lines of the access log that its reader was too slow for.
+    pub log_lines_dropped: u64,
+    /// From when a connection could have been served to its first claim.
     pub queue_wait: HistogramView,
     /// From a request's claim to the end of its response.
     pub service: HistogramView,

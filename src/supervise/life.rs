@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::DEADLINE_LATE_MAX;
 use crate::ident::{Incarnation, Slot};
 use crate::supervise::backoff::Backoff;
-use crate::supervise::reason::Cause;
+use crate::supervise::reason::{Cause, Exit, Restart};
 use crate::time::Nanos;
 
 /// Where a worker is in its life (the diagram in `supervise`).
@@ -24,6 +24,8 @@ pub(super) enum Stage {
     },
     Draining {
         kill_at: Nanos,
+        #[serde(default)]
+        why: Leave,
     },
     Withdrawn {
         kill_at: Nanos,
@@ -34,6 +36,18 @@ pub(super) enum Stage {
         was: Was,
         cause: Cause,
     },
+}
+
+/// Why a worker that served well is to leave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Leave {
+    /// A reload has replaced it.
+    #[default]
+    Reloaded,
+    /// It has served for long enough, or has asked for leave.
+    Recycled,
+    /// Its slot is not wanted any more, or nobody's is.
+    NotWanted,
 }
 
 /// What a worker was before it was killed: that decides what follows its end.
@@ -74,11 +88,34 @@ pub(super) struct Place {
     pub(super) recycle_at: Nanos,
 }
 
+/// Why another is started in the place of a worker that has ended so; none where none is, for it.
+pub(super) fn restart(stage: Stage, how: Exit) -> Option<Restart> {
+    match stage {
+        Stage::Starting { .. } => Some(Restart::StartFailed),
+        Stage::Serving { .. } => Some(match how {
+            Exit::Signal(_) => Restart::Killed,
+            Exit::Code(_) | Exit::NeverStarted => Restart::Exited,
+        }),
+        Stage::Draining { why, .. } => match why {
+            Leave::Reloaded => Some(Restart::Reloaded),
+            Leave::Recycled => Some(Restart::Recycled),
+            Leave::NotWanted => None,
+        },
+        Stage::Withdrawn { cause, .. } | Stage::Ending { cause, .. } => match cause {
+            Cause::BootTimeout => Some(Restart::BootTimeout),
+            Cause::GracefulTimeout => Some(Restart::GracefulTimeout),
+            Cause::Hung => Some(Restart::Hung),
+            Cause::Misbehaved => Some(Restart::Misbehaved),
+            Cause::Stop | Cause::ReloadFailed => None,
+        },
+    }
+}
+
 /// When a worker in this stage is killed, if nothing else happens.
 pub(super) fn kill_at(stage: Stage) -> Option<Nanos> {
     match stage {
         Stage::Starting { kill_at }
-        | Stage::Draining { kill_at }
+        | Stage::Draining { kill_at, .. }
         | Stage::Withdrawn { kill_at, .. } => Some(kill_at),
         Stage::Serving { .. } | Stage::Ending { .. } => None,
     }

@@ -26,6 +26,7 @@ mod backoff;
 mod breach;
 pub mod flood;
 pub mod hang;
+mod helper;
 mod life;
 mod reason;
 pub mod recycling;
@@ -38,13 +39,14 @@ use std::time::Duration;
 use crate::config::{Lifecycle, START_FAILURES_MAX, WORKERS_MAX};
 use crate::ident::{Generation, Incarnation, Slot};
 use crate::supervise::backoff::Backoff;
-use crate::supervise::life::{Life, Place, Stage, Was, due, kill_at};
+use crate::supervise::life::{Leave, Life, Place, Stage, Was, due, kill_at, restart};
 use crate::supervise::reload::Round;
 use crate::time::Nanos;
 
 pub use breach::Breach;
+pub use helper::HelperLife;
 pub use life::is_late;
-pub use reason::{Cause, Exit, StartFailure};
+pub use reason::{Cause, Exit, Restart, StartFailure};
 pub use reload::{Reload, ReloadFailure, ReloadReport};
 pub use state::SupervisorState;
 
@@ -208,7 +210,7 @@ impl Supervisor {
     pub fn drain_all(&mut self, now: Nanos) {
         self.stop();
         for who in self.incarnations() {
-            self.drain(who, now);
+            self.drain(who, Leave::NotWanted, now);
         }
         self.check_finished();
     }
@@ -223,8 +225,8 @@ impl Supervisor {
     }
 
     /// The process could not be started.
-    pub fn handle_spawn_failed(&mut self, who: Incarnation, now: Nanos) {
-        self.handle_exited(who, Exit::NeverStarted, now);
+    pub fn handle_spawn_failed(&mut self, who: Incarnation, now: Nanos) -> Option<Restart> {
+        self.handle_exited(who, Exit::NeverStarted, now)
     }
 
     /// The worker can serve. What served its slot before drains now.
@@ -244,10 +246,12 @@ impl Supervisor {
             .filter(|life| matches!(life.stage, Stage::Serving { .. }))
             .map(|life| life.who)
             .collect();
-        for old in older {
-            self.drain(old, now);
-        }
         let is_new = self.round.includes(who);
+        let reloads = self.places.iter().any(|place| place.slot == who.slot && place.reload);
+        let why = if is_new && reloads { Leave::Reloaded } else { Leave::Recycled };
+        for old in older {
+            self.drain(old, why, now);
+        }
         let mut replaced = false;
         if let Some(place) = self.place_mut(who.slot) {
             replaced = place.reload && is_new;
@@ -256,16 +260,17 @@ impl Supervisor {
             place.replacing = Backoff::default();
         } else {
             // Its slot was scaled away while it started.
-            self.drain(who, now);
+            self.drain(who, Leave::NotWanted, now);
         }
         self.round.report.replaced += u16::from(replaced);
         self.go_on_reloading(now);
     }
 
-    /// The process has ended and is reaped.
-    pub fn handle_exited(&mut self, who: Incarnation, how: Exit, now: Nanos) {
-        let Some(at) = self.lives.iter().position(|life| life.who == who) else { return };
+    /// The process has ended and is reaped. Says why another is started in its place, or has been.
+    pub fn handle_exited(&mut self, who: Incarnation, how: Exit, now: Nanos) -> Option<Restart> {
+        let at = self.lives.iter().position(|life| life.who == who)?;
         let life = self.lives.remove(at);
+        let restart = restart(life.stage, how).filter(|_| self.phase == Phase::Running);
         match life.stage {
             Stage::Starting { .. } => self.start_failed(life, how, None, now),
             Stage::Ending { was: Was::Starting, cause } => {
@@ -279,6 +284,7 @@ impl Supervisor {
         }
         self.go_on_reloading(now);
         self.check_finished();
+        restart
     }
 
     /// The worker has produced nothing for `--timeout`: it gets nothing more, what else it holds
@@ -424,17 +430,17 @@ impl Supervisor {
         let here: Vec<_> =
             self.lives.iter().filter(|life| life.who.slot == slot).map(|life| life.who).collect();
         for who in here {
-            self.drain(who, now);
+            self.drain(who, Leave::NotWanted, now);
         }
         self.go_on_reloading(now);
     }
 
-    fn drain(&mut self, who: Incarnation, now: Nanos) {
+    fn drain(&mut self, who: Incarnation, why: Leave, now: Nanos) {
         let kill_at = now + self.settings.lifecycle.graceful_timeout;
         let Some(life) = self.life_mut(who) else { return };
         match life.stage {
             Stage::Serving { .. } => {
-                life.stage = Stage::Draining { kill_at };
+                life.stage = Stage::Draining { kill_at, why };
                 life.given_again = false;
                 self.effects.push_back(Effect::Drain(who));
             }
@@ -505,7 +511,7 @@ impl Supervisor {
         }
         match &mut life.stage {
             Stage::Starting { kill_at } => *kill_at = now + lifecycle.boot_timeout,
-            Stage::Draining { kill_at } | Stage::Withdrawn { kill_at, .. } => {
+            Stage::Draining { kill_at, .. } | Stage::Withdrawn { kill_at, .. } => {
                 *kill_at = now + lifecycle.graceful_timeout;
             }
             Stage::Serving { .. } | Stage::Ending { .. } => return false,

@@ -34,6 +34,60 @@ pub enum Cause {
     ReloadFailed,
 }
 
+/// Why a slot got another process after one had been started in it: what is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Restart {
+    /// It exited by itself while it served.
+    Exited,
+    /// A signal that was not the master's killed it while it served.
+    Killed,
+    /// It ended, or could not be executed, before it was ready.
+    StartFailed,
+    /// It was not ready in time.
+    BootTimeout,
+    /// It produced nothing for too long.
+    Hung,
+    /// It broke the protocol.
+    Misbehaved,
+    /// It was replaced, and had not finished in time.
+    GracefulTimeout,
+    /// A reload or an upgrade replaced it.
+    Reloaded,
+    /// It had served for long enough, or asked for leave.
+    Recycled,
+}
+
+impl Restart {
+    /// Every reason, in order of its number.
+    pub const ALL: [Restart; 9] = [
+        Restart::Exited,
+        Restart::Killed,
+        Restart::StartFailed,
+        Restart::BootTimeout,
+        Restart::Hung,
+        Restart::Misbehaved,
+        Restart::GracefulTimeout,
+        Restart::Reloaded,
+        Restart::Recycled,
+    ];
+
+    /// Its stable name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Restart::Exited => "restart_exited",
+            Restart::Killed => "restart_killed",
+            Restart::StartFailed => "restart_start_failed",
+            Restart::BootTimeout => "restart_boot_timeout",
+            Restart::Hung => "restart_hung",
+            Restart::Misbehaved => "restart_misbehaved",
+            Restart::GracefulTimeout => "restart_graceful_timeout",
+            Restart::Reloaded => "restart_reloaded",
+            Restart::Recycled => "restart_recycled",
+        }
+    }
+}
+
 /// Why the server cannot begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StartFailure {

@@ -20,7 +20,7 @@ pub enum Accepted {
     Empty,
     /// That connection is gone before it was accepted; there may be others. Linux passes a new
     /// socket's pending network errors on here, to be treated like EAGAIN (accept(2)).
-    Retry,
+    Retry(io::Error),
     /// This process has no descriptor left (EMFILE).
     OutOfDescriptors,
     /// The system has none, or no memory (ENFILE, ENOBUFS, ENOMEM).
@@ -52,7 +52,7 @@ fn classify(error: Errno) -> Accepted {
             Accepted::Fatal(error.into())
         }
         // ECONNABORTED, EINTR, EPROTO, EPERM (a firewall), and the network errors of accept(2).
-        _ => Accepted::Retry,
+        _ => Accepted::Retry(error.into()),
     }
 }
 
@@ -68,7 +68,7 @@ mod tests {
             assert!(matches!(classify(error), Accepted::OutOfMemory(_)));
         }
         for error in [Errno::CONNABORTED, Errno::INTR, Errno::PROTO, Errno::PERM, Errno::NETDOWN] {
-            assert!(matches!(classify(error), Accepted::Retry));
+            assert!(matches!(classify(error), Accepted::Retry(_)));
         }
         assert!(matches!(classify(Errno::INVAL), Accepted::Fatal(_)));
     }

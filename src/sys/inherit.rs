@@ -22,6 +22,7 @@ use crate::config::LISTENERS_MAX;
 use crate::ident::{Generation, Incarnation, ListenerId, Slot};
 use crate::sys::alarm::Alarm;
 use crate::sys::bell::Bell;
+use crate::sys::memory_file::MemoryReader;
 
 /// Names of the variables, as docs/architecture.md lists them.
 pub const CHANNEL_VARIABLE: &str = "MAITRED_CHANNEL_FD";
@@ -31,6 +32,8 @@ pub const PAGE_VARIABLE: &str = "MAITRED_PAGE_FD";
 pub const ALARM_VARIABLE: &str = "MAITRED_ALARM_FD";
 /// The bell's descriptor.
 pub const BELL_VARIABLE: &str = "MAITRED_BELL_FD";
+/// The meters' descriptor, where somebody reads them.
+pub const METERS_VARIABLE: &str = "MAITRED_METERS_FD";
 /// The listeners that this worker accepts from, if it does: `LISTENER:DESCRIPTOR`, between commas.
 pub const LISTENERS_VARIABLE: &str = "MAITRED_LISTENER_FDS";
 /// The slot.
@@ -38,20 +41,28 @@ pub const SLOT_VARIABLE: &str = "MAITRED_SLOT";
 /// The generation.
 pub const GENERATION_VARIABLE: &str = "MAITRED_GENERATION";
 
+/// The helper's end of its channel.
+pub const ADMIN_VARIABLE: &str = "MAITRED_ADMIN_FD";
+/// The memory in which the master writes its status for the helper.
+pub const STATUS_VARIABLE: &str = "MAITRED_STATUS_FD";
+
 /// Where the configuration file was that the master goes by.
 pub const CONFIG_PATH_VARIABLE: &str = "MAITRED_CONFIG_PATH";
 /// What it said.
 pub const CONFIG_TEXT_VARIABLE: &str = "MAITRED_CONFIG_TEXT";
 
 /// All of them.
-pub const VARIABLES: [&str; 9] = [
+pub const VARIABLES: [&str; 12] = [
     CHANNEL_VARIABLE,
     PAGE_VARIABLE,
     ALARM_VARIABLE,
     BELL_VARIABLE,
+    METERS_VARIABLE,
     LISTENERS_VARIABLE,
     SLOT_VARIABLE,
     GENERATION_VARIABLE,
+    ADMIN_VARIABLE,
+    STATUS_VARIABLE,
     CONFIG_PATH_VARIABLE,
     CONFIG_TEXT_VARIABLE,
 ];
@@ -67,10 +78,25 @@ pub struct Inheritance {
     pub alarm: Option<Alarm>,
     /// The bell by which it wakes its master.
     pub bell: Option<Bell>,
+    /// The memfd of the server's meters; none where nobody reads them.
+    pub meters: Option<OwnedFd>,
     /// The listeners that it accepts from; none where the master accepts.
     pub listeners: Vec<(ListenerId, OwnedFd)>,
     /// Who it is.
     pub incarnation: Incarnation,
+}
+
+/// What the helper process has from its master.
+#[derive(Debug)]
+pub struct HelperInheritance {
+    /// Its end of the channel.
+    pub channel: OwnedFd,
+    /// What the master writes of itself.
+    pub status: MemoryReader,
+    /// The memfd of the server's meters; none where the master could not make it.
+    pub meters: Option<OwnedFd>,
+    /// Where operators connect to.
+    pub listeners: Vec<(ListenerId, OwnedFd)>,
 }
 
 /// Why this process is no worker.
@@ -100,7 +126,7 @@ impl Inheritance {
     pub fn take() -> Result<Self, InheritError> {
         let channel = number(CHANNEL_VARIABLE)?;
         let (page, alarm) = (optional(PAGE_VARIABLE)?, optional(ALARM_VARIABLE)?);
-        let bell = optional(BELL_VARIABLE)?;
+        let (bell, meters) = (optional(BELL_VARIABLE)?, optional(METERS_VARIABLE)?);
         let listeners = numbered_listeners()?;
         let slot = u16::try_from(number(SLOT_VARIABLE)?).unwrap_or(u16::MAX);
         let generation = number(GENERATION_VARIABLE)?.cast_unsigned();
@@ -109,18 +135,12 @@ impl Inheritance {
             page: page.map(|page| own(PAGE_VARIABLE, page)).transpose()?,
             alarm: alarm.map(own_alarm).transpose()?,
             bell: bell.map(|bell| own(BELL_VARIABLE, bell).map(Bell::adopt)).transpose()?,
-            listeners: listeners
-                .into_iter()
-                .map(|(listener, number)| Ok((listener, own_listener(number)?)))
-                .collect::<Result<_, InheritError>>()?,
+            meters: meters.map(|meters| own(METERS_VARIABLE, meters)).transpose()?,
+            listeners: own_listeners(listeners)?,
             incarnation: Incarnation { slot: Slot(slot), generation: Generation(generation) },
         };
         inheritance.check(channel, page)?;
-        for variable in VARIABLES {
-            // SAFETY: called at start, before this process has a second thread (documented above),
-            // so nobody reads the environment meanwhile.
-            unsafe { env::remove_var(variable) };
-        }
+        remove_variables();
         Ok(inheritance)
     }
 
@@ -135,6 +155,37 @@ impl Inheritance {
             }
         }
         Ok(())
+    }
+}
+
+impl HelperInheritance {
+    /// Takes over what the master passed. To be called once, at start, before any other thread.
+    ///
+    /// # Errors
+    /// This process was not started as a helper.
+    pub fn take() -> Result<Self, InheritError> {
+        let (channel, status) = (number(ADMIN_VARIABLE)?, number(STATUS_VARIABLE)?);
+        let (meters, listeners) = (optional(METERS_VARIABLE)?, numbered_listeners()?);
+        let inheritance = HelperInheritance {
+            channel: own(ADMIN_VARIABLE, channel)?,
+            status: MemoryReader::adopt(own(STATUS_VARIABLE, status)?),
+            meters: meters.map(|meters| own(METERS_VARIABLE, meters)).transpose()?,
+            listeners: own_listeners(listeners)?,
+        };
+        if sockopt::socket_type(&inheritance.channel) != Ok(SocketType::SEQPACKET) {
+            return Err(invalid(ADMIN_VARIABLE, channel));
+        }
+        remove_variables();
+        Ok(inheritance)
+    }
+}
+
+/// To be called at start, before this process has a second thread.
+fn remove_variables() {
+    for variable in VARIABLES {
+        // SAFETY: before this process has a second thread (documented above and at the callers), so
+        // nobody reads the environment meanwhile.
+        unsafe { env::remove_var(variable) };
     }
 }
 
@@ -176,6 +227,12 @@ fn read_listeners(value: &str) -> Option<Vec<(ListenerId, RawFd)>> {
     // Each is owned by one alone.
     let fits = listeners.len() <= LISTENERS_MAX && numbers.len() == listeners.len();
     fits.then_some(listeners)
+}
+
+fn own_listeners(
+    listeners: Vec<(ListenerId, RawFd)>,
+) -> Result<Vec<(ListenerId, OwnedFd)>, InheritError> {
+    listeners.into_iter().map(|(listener, number)| Ok((listener, own_listener(number)?))).collect()
 }
 
 fn own_listener(number: RawFd) -> Result<OwnedFd, InheritError> {

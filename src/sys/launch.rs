@@ -68,11 +68,20 @@ impl LaunchCommand {
 
     /// The same program as a worker: `worker` in the place of `serve`, the same arguments behind.
     pub fn worker_command(&self) -> Command {
+        self.command_as("worker")
+    }
+
+    /// The same program as the helper that operators talk to.
+    pub fn helper_command(&self) -> Command {
+        self.command_as("admin")
+    }
+
+    fn command_as(&self, role: &str) -> Command {
         let mut command = Command::new(&self.program);
         let mut arguments = self.arguments.iter();
         let serve = self.arguments.iter().position(|argument| argument == "serve");
         command.args(arguments.by_ref().take(serve.unwrap_or(0)));
-        command.arg("worker");
+        command.arg(role);
         command.args(arguments.skip(usize::from(serve.is_some())));
         command
     }

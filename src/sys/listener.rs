@@ -20,6 +20,7 @@ use socket2::{Domain, Protocol, SockAddr, SockFilter, SockRef, Socket, Type};
 use thiserror::Error;
 
 use crate::config::ListenOptions;
+use crate::sys::privileges;
 
 /// Why an address cannot be listened on.
 #[derive(Debug, Error)]
@@ -152,6 +153,9 @@ pub fn open_unix(
         let file = UnixSocketFile { path: path.to_owned(), identity };
         // Nobody can connect before listen(2), so there is no moment with the wrong mode.
         fs::set_permissions(path, fs::Permissions::from_mode(options.unix_mode))?;
+        if let Some(owner) = options.unix_owner {
+            privileges::give(path, owner)?;
+        }
         socket.listen(backlog(options))?;
         Ok((socket.into(), file))
     };
@@ -284,7 +288,12 @@ pub fn refuse_handshakes(listener: BorrowedFd<'_>) -> io::Result<()> {
 /// means something else for a listener (`tcp_get_info`, net/ipv4/tcp.c; `tcpi_sacked` is the
 /// backlog). `None` on other sockets.
 pub fn queue_length(listener: BorrowedFd<'_>) -> Option<u32> {
-    tcp_info(listener).map(|info| info.tcpi_unacked)
+    queue(listener).map(|(length, _)| length)
+}
+
+/// The same, and how many there may be.
+pub fn queue(listener: BorrowedFd<'_>) -> Option<(u32, u32)> {
+    tcp_info(listener).map(|info| (info.tcpi_unacked, info.tcpi_sacked))
 }
 
 /// What the kernel knows of a TCP socket; `None` on other sockets.
@@ -335,7 +344,7 @@ mod tests {
     }
 
     fn options() -> ListenOptions {
-        ListenOptions { backlog: 16, defer_accept_s: 0, unix_mode: 0o600 }
+        ListenOptions { backlog: 16, defer_accept_s: 0, unix_mode: 0o600, unix_owner: None }
     }
 
     fn any_port() -> SocketAddr {

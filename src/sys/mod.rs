@@ -18,15 +18,20 @@
 //! | `locked_file` | a file that one process writes, and whose lock says that it lives |
 //! | `process` | children, by pidfd |
 //! | `launch` | how this process was started |
+//! | `accounts` | users and groups by name |
+//! | `privileges` | what a child is before it executes anything |
+//! | `sandbox` | what a process gives up for good |
 //! | `inherit` | what a worker was started with |
 //! | `upgrade` | another program image in this process, and what it is left |
 //! | `limits` | the kernel's version and this process's limits |
 //! | `memory` | how much memory a process has |
+//! | `memory_file` | a file in memory that one process writes and another reads |
 //! | `notify` | the service manager's socket |
 //!
 //! Not here: what any of it is for (`master`, `worker`).
 
 pub mod accept;
+pub mod accounts;
 pub mod alarm;
 pub mod bell;
 pub mod clock;
@@ -38,9 +43,12 @@ pub mod limits;
 pub mod listener;
 pub mod locked_file;
 pub mod memory;
+pub mod memory_file;
 pub mod notify;
+pub mod privileges;
 pub mod process;
 pub mod reuseport;
+pub mod sandbox;
 pub mod shm;
 pub mod stream;
 pub mod upgrade;

@@ -149,6 +149,11 @@ pub fn end_with_this_thread(command: &mut Command) {
     }
 }
 
+/// The process that has started this one, or that it was left to.
+pub fn parent() -> u32 {
+    getppid().as_raw().cast_unsigned()
+}
+
 /// Whether orphans become children of this process: it is the first of its PID namespace (a
 /// container's only program), or was made a subreaper (PR_SET_CHILD_SUBREAPER(2const)).
 pub fn adopts_orphans() -> bool {

@@ -97,7 +97,8 @@ mod tests {
     use super::*;
 
     fn group(count: usize) -> (Vec<OwnedFd>, SocketAddr) {
-        let options = ListenOptions { backlog: 256, defer_accept_s: 0, unix_mode: 0o600 };
+        let options =
+            ListenOptions { backlog: 256, defer_accept_s: 0, unix_mode: 0o600, unix_owner: None };
         let mut address = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut listeners = Vec::new();
         for _ in 0..count {
@@ -142,7 +143,8 @@ mod tests {
 
     #[test]
     fn a_listener_that_shares_its_address_with_nobody_has_no_program() {
-        let options = ListenOptions { backlog: 1, defer_accept_s: 0, unix_mode: 0o600 };
+        let options =
+            ListenOptions { backlog: 1, defer_accept_s: 0, unix_mode: 0o600, unix_owner: None };
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let alone = listener::open_tcp(any, &options).unwrap();
         assert!(select_among(alone.as_fd(), Selector::Random, 1).is_err());

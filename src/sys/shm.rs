@@ -4,14 +4,14 @@
 //! readers by SIGBUS; and against further seals, so that nobody can make it read-only either
 //! (memfd_create(2), F_ADD_SEALS in fcntl(2)).
 //!
-//! Not here: what the words mean (`board`).
+//! Not here: what the words mean (`board`, `meters`).
 #![allow(unsafe_code)]
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::slice;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{
     MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, ftruncate, memfd_create,
@@ -19,7 +19,7 @@ use rustix::fs::{
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 #[cfg(not(loom))]
-use crate::board::Words;
+use crate::board::{Readable, Words};
 
 const WORD_BYTES: usize = size_of::<AtomicU64>();
 
@@ -47,7 +47,7 @@ impl SharedMemory {
             memfd_create("maitred-page", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
         ftruncate(&descriptor, bytes as u64)?;
         fcntl_add_seals(&descriptor, seals())?;
-        SharedMemory::map(descriptor, bytes)
+        SharedMemory::map(descriptor, bytes, ProtFlags::READ | ProtFlags::WRITE)
     }
 
     /// Maps memory that another process created: its size and its seals are checked.
@@ -55,13 +55,8 @@ impl SharedMemory {
     /// # Errors
     /// It is shorter than `bytes`, not sealed, or cannot be mapped.
     pub fn adopt(descriptor: OwnedFd, bytes: usize) -> io::Result<Self> {
-        let is_sealed = fcntl_get_seals(&descriptor)?.contains(seals());
-        let is_long_enough =
-            u64::try_from(fstat(&descriptor)?.st_size).is_ok_and(|size| size >= bytes as u64);
-        if !is_sealed || !is_long_enough {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "not a sealed page of ours"));
-        }
-        SharedMemory::map(descriptor, bytes)
+        check(&descriptor, bytes)?;
+        SharedMemory::map(descriptor, bytes, ProtFlags::READ | ProtFlags::WRITE)
     }
 
     /// The memory as words.
@@ -72,9 +67,8 @@ impl SharedMemory {
         unsafe { slice::from_raw_parts(self.start.as_ptr(), self.words) }
     }
 
-    fn map(descriptor: OwnedFd, bytes: usize) -> io::Result<Self> {
+    fn map(descriptor: OwnedFd, bytes: usize, prot: ProtFlags) -> io::Result<Self> {
         let words = bytes / WORD_BYTES;
-        let prot = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a fresh mapping at an address of the kernel's choice replaces nothing.
         let start =
             unsafe { mmap(std::ptr::null_mut(), bytes, prot, MapFlags::SHARED, &descriptor, 0)? };
@@ -87,6 +81,33 @@ impl SharedMemory {
 impl Words for SharedMemory {
     fn words(&self) -> &[AtomicU64] {
         SharedMemory::words(self)
+    }
+}
+
+/// A sealed memfd of another process, mapped to be read: a store into it would end this one.
+#[derive(Debug)]
+pub struct ReadMemory(SharedMemory);
+
+impl ReadMemory {
+    /// Maps memory that another process created: its size and its seals are checked.
+    ///
+    /// # Errors
+    /// As [`SharedMemory::adopt`].
+    pub fn adopt(descriptor: OwnedFd, bytes: usize) -> io::Result<Self> {
+        check(&descriptor, bytes)?;
+        SharedMemory::map(descriptor, bytes, ProtFlags::READ).map(ReadMemory)
+    }
+}
+
+#[cfg(not(loom))]
+impl Readable for ReadMemory {
+    fn words_in_all(&self) -> usize {
+        self.0.words
+    }
+
+    fn load(&self, at: usize) -> u64 {
+        // Never more than a load: an atomic one of this size needs no memory that can be written.
+        self.0.words().get(at).map_or(0, |word| word.load(Ordering::Relaxed))
     }
 }
 
@@ -104,14 +125,23 @@ impl Drop for SharedMemory {
     }
 }
 
+fn check(descriptor: &OwnedFd, bytes: usize) -> io::Result<()> {
+    let is_sealed = fcntl_get_seals(descriptor)?.contains(seals());
+    let is_long_enough =
+        u64::try_from(fstat(descriptor)?.st_size).is_ok_and(|size| size >= bytes as u64);
+    if is_sealed && is_long_enough {
+        Ok(())
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidData, "not a sealed page of ours"))
+    }
+}
+
 fn seals() -> SealFlags {
     SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::Ordering;
-
     use super::*;
 
     #[test]
@@ -123,6 +153,15 @@ mod tests {
         assert_eq!(ours.words()[511].load(Ordering::Relaxed), 7);
         assert!(ftruncate(&ours, 0).is_err());
         assert!(ftruncate(&ours, 8192).is_err());
+    }
+
+    #[test]
+    fn what_is_mapped_to_be_read_follows_what_is_written() {
+        let ours = SharedMemory::create(4096).unwrap();
+        let descriptor = ours.as_fd().try_clone_to_owned().unwrap();
+        let theirs = ReadMemory::adopt(descriptor, 4096).unwrap();
+        ours.words()[3].store(7, Ordering::Relaxed);
+        assert_eq!((theirs.load(3), theirs.load(512), theirs.words_in_all()), (7, 0, 512));
     }
 
     #[test]

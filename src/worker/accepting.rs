@@ -112,8 +112,8 @@ impl Accepting {
                 }
                 // With `blocking`: it has waited for long enough, or a signal has come.
                 Accepted::Empty => listener.ready = false,
-                Accepted::Retry if self.accept.arm == Arm::Blocking => return None,
-                Accepted::Retry => {}
+                Accepted::Retry(_) if self.accept.arm == Arm::Blocking => return None,
+                Accepted::Retry(_) => {}
                 Accepted::OutOfDescriptors => {
                     self.pause(now, &io::Error::from_raw_os_error(nix::libc::EMFILE));
                 }
@@ -207,6 +207,11 @@ impl Accepting {
         }
     }
 
+    /// Connections that may be open here at the same time.
+    pub(crate) fn open_max(&self) -> u32 {
+        self.accept.open_max
+    }
+
     /// Whether connections are taken that no thread is free for.
     pub(crate) fn is_eager(&self) -> bool {
         self.accept.eager || self.is_emptying()
@@ -290,7 +295,8 @@ mod tests {
     const NOW: Nanos = Nanos(1_000_000_000);
 
     fn listener() -> (OwnedFd, SocketAddr) {
-        let options = ListenOptions { backlog: 64, defer_accept_s: 0, unix_mode: 0o600 };
+        let options =
+            ListenOptions { backlog: 64, defer_accept_s: 0, unix_mode: 0o600, unix_owner: None };
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let listener = listener::open_tcp(any, &options).unwrap();
         let name = listener::local_address(listener.as_fd()).unwrap();

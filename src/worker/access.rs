@@ -12,6 +12,8 @@ use http::{HeaderMap, HeaderName, Method, StatusCode, Version};
 
 use crate::config::SPARE_NOTES_MAX;
 use crate::http::{RequestHead, Target};
+use crate::ident::PeerAddress;
+use crate::meters::{Counter, Histogram};
 use crate::observe::access::{AccessRecord, FieldValues, Parts, RequestLine};
 use crate::sys::clock;
 use crate::time::Nanos;
@@ -22,6 +24,8 @@ use crate::worker::shell::Shell;
 pub(crate) struct AccessNote {
     line: Option<(Method, Target, Version)>,
     fields: Fields,
+    request_id: Option<HeaderValue>,
+    client: Option<PeerAddress>,
     began_at: Nanos,
     time: SystemTime,
     /// When its handler was called, and had answered.
@@ -59,6 +63,8 @@ impl AccessNote {
         AccessNote {
             line: None,
             fields: Fields::default(),
+            request_id: None,
+            client: None,
             began_at: Nanos(0),
             time: SystemTime::UNIX_EPOCH,
             called_at: None,
@@ -72,6 +78,7 @@ impl AccessNote {
     fn begin(&mut self, began_at: Nanos, now: Nanos) {
         self.line = None;
         self.fields.clear();
+        (self.request_id, self.client) = (None, None);
         self.began_at = began_at;
         let time = SystemTime::now();
         self.time = time.checked_sub(now.since(began_at)).unwrap_or(time);
@@ -94,6 +101,8 @@ impl Session {
         let Some(log) = &shell.request_log else { return };
         note.line = Some((head.method.clone(), head.target.clone(), head.version));
         keep(&head.headers, &log.fields().request, &mut note.fields.request);
+        note.request_id.clone_from(&self.request_id);
+        note.client = Some(self.origin.client);
         self.note = Some(note);
     }
 
@@ -112,6 +121,7 @@ impl Session {
         bytes: u64,
         shell: &mut Shell,
     ) {
+        self.status = status.as_u16();
         if self.note.is_none() {
             self.note = self.new_note(shell);
         }
@@ -139,6 +149,14 @@ impl Session {
         }
     }
 
+    /// The response has left: it is counted and measured.
+    pub(super) fn meter_response(&self, shell: &Shell) {
+        if let Some(meters) = &shell.meters {
+            meters.count_response(self.status);
+            meters.measure(Histogram::Service, clock::now().since(self.claimed_at));
+        }
+    }
+
     /// The response has left; or as much of it as ever will.
     pub(super) fn log_access(&mut self, complete: bool, shell: &mut Shell) {
         let Some(note) = self.note.take() else { return };
@@ -159,19 +177,24 @@ impl Session {
             sending: now.since(answered_at),
         });
         let record = AccessRecord {
-            peer: self.origin.peer,
+            peer: note.client.unwrap_or(self.origin.peer),
             time: note.time,
             request,
             status: note.status,
             bytes: note.bytes,
             complete,
             fields: &note.fields,
+            request_id: note.request_id.as_ref().map(HeaderValue::as_bytes),
             worker: self.origin.worker,
             queue_time: self.queue_time.take(),
             duration: now.since(note.began_at),
             parts,
         };
         log.write(&record, now);
+        let lost = log.newly_dropped();
+        if lost > 0 {
+            shell.count(Counter::LogLinesDropped, lost);
+        }
         if shell.spare_notes.len() < SPARE_NOTES_MAX {
             shell.spare_notes.push(note);
         }

@@ -16,7 +16,9 @@ use tracing::{debug, error};
 use crate::app::{Body, Pieces, Reason, WithoutDate};
 use crate::config::{BODY_COPIED_MAX, PIECES_PER_TURN_MAX};
 use crate::http::{BodyLength, Framing, Next, ResponseError, ResponseHead};
+use crate::meters::Counter;
 use crate::sys::stream::{self, Sent};
+use crate::worker::introducing::X_REQUEST_ID;
 use crate::worker::outgoing::{Flushed, Outgoing};
 use crate::worker::pipe::{Pipe, Taken};
 use crate::worker::pool::Answer;
@@ -159,7 +161,9 @@ impl Session {
     pub(super) fn go_on_answering(&mut self, key: SessionKey, shell: &mut Shell) -> Verdict {
         let Some(mut answering) = self.answering.take() else { return Verdict::Stay };
         for _ in 0..PIECES_PER_TURN_MAX {
-            match answering.outgoing.flush(self.socket()) {
+            let flushed = answering.outgoing.flush(self.socket());
+            shell.count(Counter::SentBytes, answering.outgoing.take_sent());
+            match flushed {
                 Ok(Flushed::All) => answering.stuck = false,
                 Ok(Flushed::Blocked(sent)) => {
                     if sent > 0 || !std::mem::replace(&mut answering.stuck, true) {
@@ -226,6 +230,9 @@ impl Session {
     ) -> Verdict {
         if shell.settings.worker_header {
             parts.headers.insert("x-maitred-worker", HeaderValue::from(shell.who.slot.0));
+        }
+        if let Some(id) = self.request_id.take() {
+            parts.headers.insert(X_REQUEST_ID, id);
         }
         let close = shell.finishing;
         let mut out = std::mem::take(&mut shell.out);
@@ -335,7 +342,10 @@ impl Session {
         let is_last = self.answering.is_none() && self.http.next() == Next::Close;
         let send = if is_last { stream::send_before_end } else { stream::send };
         let sent = match send(self.socket(), out) {
-            Ok(Sent::Bytes(count)) => count,
+            Ok(Sent::Bytes(count)) => {
+                shell.count(Counter::SentBytes, count as u64);
+                count
+            }
             Ok(Sent::Full) => 0,
             Err(cause) => {
                 debug!(peer = %self.origin.peer, %cause, "a client was gone before its answer");
@@ -357,6 +367,7 @@ impl Session {
         if let Some(arriving) = self.arriving.take() {
             arriving.abandon();
         }
+        self.meter_response(shell);
         self.log_access(true, shell);
         match self.http.next() {
             Next::KeepAlive => self.between_requests(key, shell),

@@ -145,7 +145,7 @@ impl Intake {
                 warn!(loan = %record.loan, "a loan beyond the page");
                 continue;
             }
-            let origin = Origin { peer: record.peer, listener: record.listener, worker: shell.who };
+            let origin = Origin::of_peer(record.peer, record.listener, shell.who);
             let http = Connection::new(Arc::clone(&shell.limits));
             let session = Session::new(Arrival::lent(record), socket, http, origin);
             let key = sessions.insert(session);

@@ -10,21 +10,24 @@
 mod accepting;
 mod access;
 pub mod alarm;
+pub mod alone;
 mod answering;
 mod baton;
 pub mod deadlines;
 mod intake;
+mod introducing;
 mod outgoing;
 mod own;
 mod pipe;
 mod pool;
 mod reading;
+pub mod request_ids;
 mod session;
 pub mod sessions;
 mod shell;
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +43,8 @@ use crate::app::Handler;
 use crate::board::{PageError, WorkerPage, page_bytes};
 use crate::config::{DEBTS_PAUSE, EVENTS_PER_TURN_MAX, LOANS_MAX, Settings, TURNS_PER_WAIT_MAX};
 use crate::handoff::{DrainMode, PROTOCOL_VERSION, ReadyRecord, ToMaster, WorkerEnd};
+use crate::ident::Slot;
+use crate::meters::{METERS_BYTES, SlotMeters};
 use crate::observe::lossy;
 use crate::observe::requests::RequestLog;
 use crate::sys::bell::Bell;
@@ -160,7 +165,9 @@ impl Worker {
             pid: std::process::id(),
         }));
         let alarm = AlarmClock::new(inheritance.alarm);
-        let shared = Shared { who: inheritance.incarnation, page, alarm };
+        let who = inheritance.incarnation;
+        let meters = inheritance.meters.and_then(|meters| attach_meters(meters, who.slot));
+        let shared = Shared { who, page, alarm, meters };
         let shell = Shell::new(settings, shared, registry, handler, pool, request_log);
         let (sessions, bell) = (Sessions::new(), inheritance.bell);
         Ok(Worker {
@@ -509,6 +516,20 @@ impl Worker {
             && self.accepting.is_over()
             && (threads_are_free || self.shell.now >= leave_by)
     }
+}
+
+/// The meters of a slot. What is said of a server is not worth a worker: without them it serves too.
+pub fn attach_meters(memory: OwnedFd, slot: Slot) -> Option<SlotMeters<Arc<SharedMemory>>> {
+    let memory = match SharedMemory::adopt(memory, METERS_BYTES) {
+        Ok(memory) => Arc::new(memory),
+        Err(cause) => {
+            warn!(%cause, "mapping the meters");
+            return None;
+        }
+    };
+    SlotMeters::attach(memory, slot)
+        .inspect_err(|cause| warn!(%cause, "attaching to the meters"))
+        .ok()
 }
 
 /// INT and the master's own signals are caught and left to the master; TERM asks it for leave.

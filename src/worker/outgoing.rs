@@ -19,6 +19,8 @@ use crate::sys::stream::{self, Sent};
 #[derive(Debug, Default)]
 pub(crate) struct Outgoing {
     parts: VecDeque<Part>,
+    /// Bytes that have gone since somebody asked.
+    sent: u64,
 }
 
 #[derive(Debug)]
@@ -87,11 +89,17 @@ impl Outgoing {
             match sent {
                 Sent::Bytes(count) => {
                     total += count as u64;
+                    self.sent += count as u64;
                     self.advance(count);
                 }
                 Sent::Full => return Ok(Flushed::Blocked(total)),
             }
         }
+    }
+
+    /// Bytes that have gone since this was last asked, whatever came behind them.
+    pub(crate) fn take_sent(&mut self) -> u64 {
+        std::mem::take(&mut self.sent)
     }
 
     fn send_bytes(&self, socket: BorrowedFd<'_>) -> io::Result<Sent> {

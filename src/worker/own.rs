@@ -13,11 +13,11 @@ use std::time::Duration;
 use mio::Events;
 
 use crate::app::Origin;
-use crate::config::LOANS_MAX;
 use crate::http::Connection;
 use crate::sys::stream;
+use crate::time::Nanos;
 use crate::worker::accepting::Taken;
-use crate::worker::session::{Arrival, Session, Tenure};
+use crate::worker::session::{Arrival, Session, Tenure, Waiting};
 use crate::worker::{Worker, WorkerError};
 
 impl Worker {
@@ -78,7 +78,7 @@ impl Worker {
 
     /// Whether a connection that waits in the kernel may be this worker's now.
     fn may_accept(&self) -> bool {
-        let has_place = self.shell.open < LOANS_MAX;
+        let has_place = self.shell.open < self.accepting.open_max();
         // Where it blocks, it accepts in one place alone.
         let in_turn = !self.accepting.blocks();
         has_place && in_turn && (self.accepting.is_eager() || self.shell.may_claim())
@@ -87,17 +87,20 @@ impl Worker {
     fn begin_own(&mut self, taken: Taken) {
         let Taken { listener, descriptor, peer } = taken;
         let shell = &mut self.shell;
-        let waited = shell.request_log.is_some().then(|| {
-            let waited = stream::waited_before_accept(descriptor.as_fd());
-            waited.map_or(u32::MAX, |waited| waited.as_micros() as u32)
-        });
-        let origin = Origin { peer, listener, worker: shell.who };
+        let is_asked = shell.request_log.is_some() || shell.meters.is_some();
+        let waited = is_asked.then(|| stream::waited_before_accept(descriptor.as_fd())).flatten();
+        let origin = Origin::of_peer(peer, listener, shell.who);
         let http = Connection::new(Arc::clone(&shell.limits));
         let deadline = shell.now + shell.settings.http.header_timeout;
         let arrival = Arrival {
             tenure: Tenure::Own,
-            accepted_at: shell.now,
-            waited_before_accept_us: waited.unwrap_or(u32::MAX),
+            waiting: Waiting {
+                since: Nanos(
+                    shell.now.0.saturating_sub(waited.map_or(0, |waited| waited.as_nanos() as u64)),
+                ),
+                kernel_has_said: waited.is_some(),
+                lent_at: None,
+            },
             requests_served: 0,
             context: None,
         };

@@ -5,7 +5,8 @@
 //! before a handler thread is taken; a longer one takes a thread and arrives through a pipe, and
 //! the socket is read only while the pipe has room.
 //!
-//! Not here: what the bytes may say (`http`), the answer (`answering`).
+//! Not here: what the bytes may say (`http`), who they are from (`introducing`), the answer
+//! (`answering`).
 
 use std::io::{self, Read};
 
@@ -14,6 +15,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use crate::app::{Request, RequestBody};
 use crate::config::{BODY_RATE_MIN, READS_PER_TURN_MAX};
 use crate::http::{Awaits, BodyKind, Event, HttpError, RequestHead};
+use crate::meters::Counter;
 use crate::sys::stream::{self, Received};
 use crate::time::Nanos;
 use crate::worker::pipe::Pipe;
@@ -117,11 +119,24 @@ impl Session {
 
     /// The client took too long over a request.
     pub(super) fn handle_too_slow(&mut self, key: SessionKey, shell: &mut Shell) -> Verdict {
-        if self.carry.is_empty() && self.arriving.is_none() {
+        if (self.carry.is_empty() && self.arriving.is_none()) || self.flags.header_due {
             // Claimed, but not a byte of a request: there is nothing to answer.
             return Verdict::End(Ending::Orderly);
         }
-        self.refuse(key, shell, http::StatusCode::REQUEST_TIMEOUT)
+        self.refuse_unheard(key, shell, http::StatusCode::REQUEST_TIMEOUT)
+    }
+
+    /// Refuses what no handler has seen.
+    fn refuse_unheard(
+        &mut self,
+        key: SessionKey,
+        shell: &mut Shell,
+        status: http::StatusCode,
+    ) -> Verdict {
+        if let Some(meters) = &shell.meters {
+            meters.count_refused(status.as_u16());
+        }
+        self.refuse(key, shell, status)
     }
 
     fn receive_into(
@@ -141,6 +156,7 @@ impl Session {
                 Err(_) => return Some(Verdict::End(Ending::Reset)),
             };
             anything = true;
+            shell.count(Counter::ReceivedBytes, count as u64);
             let verdict = self.take_in(&scratch[..count], key, shell);
             if verdict != Verdict::Stay {
                 return Some(verdict);
@@ -166,6 +182,8 @@ impl Session {
             Stage::Between if self.http.is_idle() && self.carry.is_empty() => {
                 self.go_idle(key, shell)
             }
+            // Its header alone: anybody may have what comes next.
+            Stage::Reading if self.has_only_said_who_it_is() => self.unclaim(key, shell),
             Stage::Between => {
                 // The rest of a body that nobody wants is still thrown away.
                 self.set_deadline(key, shell, shell.settings.http.body_timeout);
@@ -235,6 +253,13 @@ impl Session {
     /// Bytes to events to requests, until the bytes are used up or a response must come first.
     fn parse(&mut self, input: &[u8], key: SessionKey, shell: &mut Shell) -> (usize, Verdict) {
         let mut used = 0;
+        if self.flags.header_due {
+            match self.take_header(input, shell) {
+                Ok(Some(size)) => used = size,
+                Ok(None) => return (0, Verdict::Stay),
+                Err(()) => return (input.len(), Verdict::End(Ending::Orderly)),
+            }
+        }
         loop {
             if !self.takes_bytes() {
                 return (used, Verdict::Stay);
@@ -273,6 +298,7 @@ impl Session {
     /// Bytes of a request are here: after a response, the claim word says so again.
     fn next_has_begun(&mut self, shell: &mut Shell) {
         if self.stage == Stage::Between {
+            self.claimed_at = shell.now;
             shell.active_again(self.tenure);
             self.stage = Stage::Reading;
         }
@@ -285,19 +311,24 @@ impl Session {
 
     fn handle_head(
         &mut self,
-        head: RequestHead,
+        mut head: RequestHead,
         body: &BodyKind,
         key: SessionKey,
         shell: &mut Shell,
     ) -> Verdict {
         self.next_has_begun(shell);
         self.flags.head_began = false;
+        self.identify(&mut head, shell);
         self.note_request(&head, shell);
         self.arriving = Some(Box::new(Arriving::new(head, shell.now)));
         let mut interim = Vec::new();
         self.http.respond_continue(&mut interim);
-        if !interim.is_empty() && stream::send(self.socket(), &interim).is_err() {
-            return Verdict::End(Ending::Reset);
+        if !interim.is_empty() {
+            if stream::send(self.socket(), &interim).is_err() {
+                return Verdict::End(Ending::Reset);
+            }
+            shell.count(Counter::Responses1xx, 1);
+            shell.count(Counter::SentBytes, interim.len() as u64);
         }
         match body {
             BodyKind::Length(length) if *length > shell.settings.http.buffer_request as u64 => {
@@ -347,7 +378,7 @@ impl Session {
     fn hand_over(&mut self, key: SessionKey, shell: &mut Shell) -> Verdict {
         let Some(progress) = shell.progress_of(key) else {
             // On the loop nothing may wait; the limit on bodies keeps such requests out.
-            return self.refuse(key, shell, http::StatusCode::PAYLOAD_TOO_LARGE);
+            return self.refuse_unheard(key, shell, http::StatusCode::PAYLOAD_TOO_LARGE);
         };
         let Some(arriving) = self.arriving.as_deref_mut() else { return Verdict::Stay };
         let pipe = Pipe::new(shell.settings.http.buffer_request);
@@ -420,7 +451,7 @@ impl Session {
             // Bad bytes in the body of a request that a handler already has.
             return self.fail_body(io::ErrorKind::InvalidData);
         }
-        self.refuse(key, shell, error.status())
+        self.refuse_unheard(key, shell, error.status())
     }
 }
 

@@ -21,13 +21,15 @@ use std::time::Duration;
 use mio::Interest;
 use mio::unix::SourceFd;
 
-use crate::app::Origin;
+use crate::app::{HeaderValue, Origin};
 use crate::board::Terms;
 use crate::config::{CONTEXT_SIZE, LINGER_BYTES_MAX, LINGER_FOR};
 use crate::handoff::LendRecord;
 use crate::http::Connection;
 use crate::ident::LoanId;
 use crate::loan::LoanState;
+use crate::meters::Histogram;
+use crate::sys::clock;
 use crate::sys::stream::{self, Received};
 use crate::time::Nanos;
 use crate::worker::access::AccessNote;
@@ -58,10 +60,15 @@ pub(crate) struct Session {
     pub(super) note: Option<Box<AccessNote>>,
     /// When the first bytes of a request came whose head is not complete.
     pub(super) head_began_at: Option<Nanos>,
+    /// The id of the request that is here, for its response; none without `--request-id`.
+    pub(super) request_id: Option<HeaderValue>,
     /// How long it waited for a worker, for its first request.
     pub(super) queue_time: Option<Duration>,
-    accepted_at: Nanos,
-    waited_before_accept_us: u32,
+    /// When the request that is here was claimed.
+    pub(super) claimed_at: Nanos,
+    /// The status of its response, once that has begun.
+    pub(super) status: u16,
+    waiting: Waiting,
 }
 
 /// By which right a connection is here.
@@ -73,12 +80,22 @@ pub(crate) enum Tenure {
     Own,
 }
 
+/// What is known of how long a connection has waited when it arrives.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waiting {
+    /// Since when it could have been served.
+    pub(crate) since: Nanos,
+    /// That counts its time in the kernel's queue.
+    pub(crate) kernel_has_said: bool,
+    /// When the master handed it off.
+    pub(crate) lent_at: Option<Nanos>,
+}
+
 /// What is known of a connection when it arrives.
 #[derive(Debug)]
 pub(crate) struct Arrival {
     pub(crate) tenure: Tenure,
-    pub(crate) accepted_at: Nanos,
-    pub(crate) waited_before_accept_us: u32,
+    pub(crate) waiting: Waiting,
     pub(crate) requests_served: u32,
     pub(crate) context: Option<Box<[u8; CONTEXT_SIZE]>>,
 }
@@ -89,8 +106,11 @@ impl Arrival {
         let has_context = record.context.iter().any(|byte| *byte != 0);
         Arrival {
             tenure: Tenure::Lent(record.loan),
-            accepted_at: record.accepted_at,
-            waited_before_accept_us: record.waited_before_accept_us,
+            waiting: Waiting {
+                since: record.waiting_since(),
+                kernel_has_said: record.waited_before_accept_us != u32::MAX,
+                lent_at: record.lent_at(),
+            },
             requests_served: record.requests_served,
             context: has_context.then(|| Box::new(record.context)),
         }
@@ -154,6 +174,8 @@ pub(super) struct Flags {
     /// The kernel has said that the client sends no more (RDHUP): a short read does not mean
     /// drained any more.
     pub(super) hung_up: bool,
+    /// A PROXY header comes before anything else, and has not come yet.
+    pub(super) header_due: bool,
 }
 
 /// What becomes of a session after it was given a turn.
@@ -194,9 +216,11 @@ impl Session {
             flags: Flags::default(),
             note: None,
             head_began_at: None,
+            request_id: None,
             queue_time: None,
-            accepted_at: arrival.accepted_at,
-            waited_before_accept_us: arrival.waited_before_accept_us,
+            claimed_at: Nanos(0),
+            status: 0,
+            waiting: arrival.waiting,
         }
     }
 
@@ -249,10 +273,9 @@ impl Session {
         self.stage = Stage::Reading;
         self.flags.unread = false;
         self.flags.queued = false;
-        if from == Unclaimed::Unread && shell.request_log.is_some() && self.requests_served == 0 {
-            let waited = Duration::from_micros(u64::from(self.waited_before_accept_us));
-            let known = self.waited_before_accept_us != u32::MAX;
-            self.queue_time = known.then(|| waited + shell.now.since(self.accepted_at));
+        self.claimed_at = shell.now;
+        if from == Unclaimed::Unread {
+            self.note_first_claim(shell);
         }
         match self.receive_some(key, shell) {
             Some(verdict) => verdict,
@@ -418,6 +441,18 @@ impl Session {
         // a session that waits.
         self.stage = Stage::Waiting(Unclaimed::Idle);
         shell.idle(self);
+        self.rest(key, shell)
+    }
+
+    /// It was claimed, and nothing of a request came: its word says IDLE again, on the deadline
+    /// that it has.
+    pub(super) fn unclaim(&mut self, key: SessionKey, shell: &mut Shell) -> Verdict {
+        self.stage = Stage::Waiting(Unclaimed::Idle);
+        shell.claim_was_empty(self);
+        self.rest(key, shell)
+    }
+
+    fn rest(&mut self, key: SessionKey, shell: &mut Shell) -> Verdict {
         if shell.gives_back_idle() {
             let verdict = self.give_back(shell);
             if verdict != Verdict::Stay {
@@ -536,9 +571,27 @@ impl Session {
     }
 
     fn arrive(&mut self, key: SessionKey, shell: &mut Shell, idle_deadline: Nanos) {
+        self.expect_header(shell);
         shell.deadlines.set(key, &mut self.deadline, idle_deadline);
         shell.unread += 1;
         shell.open += 1;
+    }
+
+    /// Claimed for the first time here: how long it had waited, for whoever wants to know.
+    fn note_first_claim(&mut self, shell: &Shell) {
+        let is_first = self.requests_served == 0;
+        if is_first && shell.request_log.is_some() && self.waiting.kernel_has_said {
+            self.queue_time = Some(shell.now.since(self.waiting.since));
+        }
+        let Some(meters) = &shell.meters else { return };
+        // A turn's one reading of the clock may be older than what arrived in it.
+        let now = clock::now();
+        if is_first {
+            meters.measure(Histogram::QueueWait, now.since(self.waiting.since));
+        }
+        if let Some(lent_at) = self.waiting.lent_at {
+            meters.measure(Histogram::Handoff, now.since(lent_at));
+        }
     }
 
     /// Ends an unclaimed connection, if it is this worker's to end.
@@ -594,6 +647,8 @@ mod tests {
             idle_deadline: Nanos::NEVER,
             requests_served: 0,
             waited_before_accept_us: u32::MAX,
+            lent_after_us: 0,
+            silent_us: 0,
             context: [0; CONTEXT_SIZE],
         }
     }
@@ -605,7 +660,8 @@ mod tests {
         let memory = Arc::new(SharedMemory::create(page_bytes(8)).unwrap());
         let mut master = MasterPage::new(Arc::clone(&memory), 8).unwrap();
         let page = WorkerPage::attach(memory).unwrap();
-        let shared = Shared { who: Incarnation::default(), page, alarm: AlarmClock::new(None) };
+        let (who, alarm) = (Incarnation::default(), AlarmClock::new(None));
+        let shared = Shared { who, page, alarm, meters: None };
         let registry = Poll::new().unwrap().registry().try_clone().unwrap();
         let handler = Arc::new(|_: Request| Response::new(crate::app::Body::Empty));
         let settings = Arc::new(Settings::default());
@@ -615,8 +671,7 @@ mod tests {
         for number in 0..3 {
             let loan = master.lend(ConnectionId(number), &Terms::new(Nanos::NEVER)).unwrap();
             let http = Connection::new(Arc::clone(&shell.limits));
-            let origin =
-                Origin { peer: PeerAddress::Local, listener: ListenerId(0), worker: shell.who };
+            let origin = Origin::of_peer(PeerAddress::Local, ListenerId(0), shell.who);
             let socket = UnixStream::pair().unwrap().0.into();
             let arrival = Arrival::lent(&record(loan));
             let mut session = Session::new(arrival, socket, http, origin);

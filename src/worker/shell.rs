@@ -17,6 +17,7 @@ use crate::board::{DoingEntry, WorkerPage};
 use crate::config::{HttpLimits, READ_BUFFER_SIZE, Rebalance, Settings};
 use crate::ident::{Incarnation, LoanId};
 use crate::loan::LoanState;
+use crate::meters::{Counter, SlotMeters};
 use crate::observe::requests::RequestLog;
 use crate::sys::clock;
 use crate::sys::shm::SharedMemory;
@@ -26,6 +27,7 @@ use crate::worker::alarm::AlarmClock;
 use crate::worker::deadlines::Deadlines;
 use crate::worker::pipe::Pipe;
 use crate::worker::pool::{self, Answer, Doing, Pool, Progress};
+use crate::worker::request_ids::RequestIds;
 use crate::worker::session::{Session, Tenure, Unclaimed};
 use crate::worker::sessions::SessionKey;
 
@@ -65,6 +67,12 @@ pub(crate) struct Shell {
         reason = "a note stays in its box: a session holds one, or a pointer"
     )]
     pub(crate) spare_notes: Vec<Box<AccessNote>>,
+    /// What is added up for this worker's slot; none where nobody reads it.
+    pub(crate) meters: Option<SlotMeters<Arc<SharedMemory>>>,
+    /// Makes ids of requests; none without `--request-id`.
+    pub(crate) request_ids: Option<RequestIds>,
+    /// When a connection was last said to be refused for its PROXY header.
+    pub(crate) header_refusal_logged_at: Option<Nanos>,
     handler: Arc<dyn Handler>,
     page: WorkerPage<Arc<SharedMemory>>,
     doing: Doing,
@@ -77,6 +85,7 @@ pub(crate) struct Shared {
     pub(crate) who: Incarnation,
     pub(crate) page: WorkerPage<Arc<SharedMemory>>,
     pub(crate) alarm: AlarmClock,
+    pub(crate) meters: Option<SlotMeters<Arc<SharedMemory>>>,
 }
 
 impl Shell {
@@ -95,7 +104,8 @@ impl Shell {
             limits.body_max = Some(limits.body_max.map_or(buffer, |most| most.min(buffer)));
         }
         let limits = Arc::new(limits);
-        let Shared { who, page, alarm } = shared;
+        let Shared { who, page, alarm, meters } = shared;
+        let request_ids = settings.request_id.then(|| RequestIds::new(settings.seed, who));
         Shell {
             settings,
             who,
@@ -115,6 +125,9 @@ impl Shell {
             limits,
             request_log,
             spare_notes: Vec::new(),
+            meters,
+            request_ids,
+            header_refusal_logged_at: None,
             handler,
             doing: page.doing(),
             page,
@@ -204,6 +217,14 @@ impl Shell {
 
     pub(crate) fn count_error(&self) {
         self.page.count_error();
+        self.count(Counter::Errors, 1);
+    }
+
+    /// Adds to what is counted of this worker's slot, if anybody reads it.
+    pub(crate) fn count(&self, counter: Counter, more: u64) {
+        if let Some(meters) = &self.meters {
+            meters.add(counter, more);
+        }
     }
 
     /// Puts the load report right for whoever looks while this worker is busy or asleep.
@@ -263,7 +284,7 @@ impl Shell {
         // session's turn, which is judged on its own.
         self.doing.end(DoingEntry::LOOP);
         self.enter_turn();
-        self.page.add_service(self.now.since(began));
+        self.add_service(self.now.since(began));
         Some(answer)
     }
 
@@ -277,6 +298,9 @@ impl Shell {
     /// A thread has had a handler for so long.
     pub(crate) fn add_service(&self, service: std::time::Duration) {
         self.page.add_service(service);
+        if let Some(meters) = &self.meters {
+            meters.add_busy(service);
+        }
     }
 
     /// Whether a session that becomes idle is given back to the master.

@@ -67,11 +67,16 @@ impl Client {
     /// Connects to a Unix socket, or fails the test.
     #[track_caller]
     pub(crate) fn connect_unix(path: &Path) -> Client {
-        let stream = UnixStream::connect(path).expect("the Unix socket accepts");
+        Client::try_connect_unix(path).expect("the Unix socket accepts")
+    }
+
+    /// Connects to a Unix socket, if somebody listens there.
+    pub(crate) fn try_connect_unix(path: &Path) -> Result<Client, Failure> {
+        let stream = UnixStream::connect(path).map_err(|error| Failure::of(error, false))?;
         stream.set_read_timeout(Some(DEADLINE)).expect("a deadline can be set");
         stream.set_write_timeout(Some(DEADLINE)).expect("a deadline can be set");
         let entry = Entry::connected(format!("unix:{}", path.display()));
-        Client { stream: Box::new(stream), buffer: Vec::new(), entry }
+        Ok(Client { stream: Box::new(stream), buffer: Vec::new(), entry })
     }
 
     /// Connects; every read and write then has this deadline.

@@ -49,6 +49,7 @@ pub(crate) fn run(input: &[u8]) {
         bytes: number,
         complete: !is_odd,
         fields: &fields,
+        request_id: None,
         worker: Incarnation { slot: Slot(number as u16), generation: Generation(number as u32) },
         queue_time: is_odd.then_some(Duration::from_nanos(number)),
         duration: Duration::from_nanos(number),
@@ -163,5 +164,5 @@ fn check_object(record: &AccessRecord<'_>) {
     assert_eq!(read["queue"].is_null(), record.queue_time.is_none());
     assert_eq!(read["handler"].is_null(), record.parts.is_none());
     let keys = read.as_object().map_or(0, serde_json::Map::len);
-    assert_eq!(keys, 21, "{read}");
+    assert_eq!(keys, 22, "{read}");
 }

@@ -23,7 +23,7 @@ pub(crate) fn run(input: &[u8]) {
 }
 
 /// Words of a page without slots and workers.
-const SHORTEST: usize = 15 + 38 + 4 + 1;
+const SHORTEST: usize = 24 + 39 + 4 + 1;
 
 fn check(bytes: &[u8]) -> Result<(), PageError> {
     let (status, stamp) = decode(bytes)?;

@@ -368,6 +368,8 @@ fn record(loan: LoanId, terms: &Terms) -> LendRecord {
         idle_deadline: terms.idle_deadline,
         requests_served: terms.requests_served,
         waited_before_accept_us: u32::MAX,
+        lent_after_us: 0,
+        silent_us: 0,
         context: terms.context,
     }
 }

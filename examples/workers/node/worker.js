@@ -37,7 +37,8 @@ const send = libc.func("intptr_t send(int, const void *, size_t, int)");
 const shutdown = libc.func("int shutdown(int, int)");
 
 // A program that this one starts is no worker.
-const [channel, , , , slot] = ["CHANNEL_FD", "PAGE_FD", "ALARM_FD", "BELL_FD", "SLOT", "GENERATION"]
+const names = ["CHANNEL_FD", "SLOT", "GENERATION", "PAGE_FD", "ALARM_FD", "BELL_FD", "METERS_FD"];
+const [channel, slot] = names
   .map((name) => {
     const number = Number(process.env[`MAITRED_${name}`] ?? Number.NaN);
     delete process.env[`MAITRED_${name}`];

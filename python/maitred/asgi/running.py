@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from maitred.asgi import dependencies, logs
 from maitred.asgi.access import Logged
 from maitred.asgi.dependencies import MissingDependencyError
+from maitred.asgi.identity import Identified
 from maitred.asgi.refusals import BodyLimit
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class Options:
     log_level: str
     logs_requests: bool
     worker_header: bool
+    request_id: bool
     body_max: int | None
     graceful_timeout: float
     drain_delay: float
@@ -257,6 +259,8 @@ class Serving:
         application: Any = self.worker.application(self.config.loaded_app)
         if self.options.body_max is not None:
             application = BodyLimit(application, self.options.body_max)
+        if self.options.request_id:
+            application = Identified(application, self.worker)
         self.config.loaded_app = application
         websockets = self.config.ws_protocol_class
         if websockets is not None:

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderName, StatusCode, Version};
 use maitred::ident::PeerAddress;
+use maitred::meters::Counter;
 use maitred::observe::access::{AccessRecord, FieldValues, Parts, RequestLine};
 use maitred::sys::clock;
 use pyo3::prelude::*;
@@ -71,8 +72,11 @@ pub(super) fn log(shared: &Shared, answered: &Answered<'_>) {
         request: found(&answered.headers, &wanted.request),
         response: found(&answered.response_headers, &wanted.response),
     };
+    // The request that the application has seen; without the flag the field is a client's, which
+    // names nothing.
+    let request_id = found(&answered.headers, &[HeaderName::from_static("x-request-id")]).remove(0);
     let mut core = shared.core();
-    let worker = core.who;
+    let (worker, has_ids) = (core.who, core.request_ids.is_some());
     let Some(log) = &mut core.request_log else { return };
     let record = AccessRecord {
         peer: client.unwrap_or(PeerAddress::Local),
@@ -88,6 +92,7 @@ pub(super) fn log(shared: &Shared, answered: &Answered<'_>) {
         bytes: answered.bytes,
         complete: answered.complete,
         fields: &fields,
+        request_id: request_id.as_deref().filter(|_| has_ids),
         worker,
         queue_time: answered.queue_seconds.map(seconds),
         duration,
@@ -98,6 +103,10 @@ pub(super) fn log(shared: &Shared, answered: &Answered<'_>) {
         }),
     };
     log.write(&record, clock::now());
+    let lost = log.newly_dropped();
+    if lost > 0 {
+        core.count(Counter::LogLinesDropped, lost);
+    }
 }
 
 fn seconds(number: f64) -> Duration {

@@ -18,10 +18,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use maitred::board::{DoingTable, WorkerPage, page_bytes};
-use maitred::config::{EVENTS_PER_TURN_MAX, LOANS_MAX, READ_BUFFER_SIZE, Settings};
+use maitred::config::{
+    EVENTS_PER_TURN_MAX, LOANS_MAX, LOG_REPEAT_AFTER, READ_BUFFER_SIZE, Settings,
+};
 use maitred::handoff::{DrainMode, ToMaster};
-use maitred::ident::Incarnation;
+use maitred::ident::{Incarnation, PeerAddress};
 use maitred::loan::LoanState;
+use maitred::meters::{Counter, SlotMeters};
 use maitred::observe::requests::RequestLog;
 use maitred::sys::alarm::Alarm;
 use maitred::sys::bell::Bell;
@@ -29,10 +32,11 @@ use maitred::sys::inherit::Inheritance;
 use maitred::sys::shm::SharedMemory;
 use maitred::sys::{clock, epoll, stream, usage};
 use maitred::time::Nanos;
-use maitred::worker::WorkerError;
 use maitred::worker::alarm::AlarmClock;
 use maitred::worker::deadlines::Deadlines;
+use maitred::worker::request_ids::RequestIds;
 use maitred::worker::sessions::{SessionKey, Sessions};
+use maitred::worker::{WorkerError, attach_meters};
 use mio::{Events, Poll, Token};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -95,6 +99,8 @@ pub(super) struct Core {
     pub(super) deadlines: Deadlines,
     pub(super) effects: VecDeque<Effect>,
     pub(super) request_log: Option<RequestLog>,
+    /// What is added up for this worker's slot; none where nobody reads it.
+    pub(super) meters: Option<SlotMeters<Arc<SharedMemory>>>,
     /// When this turn began, or what is being done.
     pub(super) now: Nanos,
     pub(super) pace: Pace,
@@ -116,6 +122,9 @@ pub(super) struct Core {
     pub(super) unread: u32,
     /// Idle connections go back to the master.
     pub(super) handing_over: bool,
+    /// Makes ids of requests; none without `--request-id`.
+    pub(super) request_ids: Option<RequestIds>,
+    header_refusal_logged_at: Option<Nanos>,
     alarm: AlarmClock,
     bell: Option<Bell>,
     events: Option<Events>,
@@ -146,11 +155,17 @@ impl Core {
         let timer = Alarm::create().map_err(WorkerError::Start)?;
         epoll::watch_edge(poll.registry(), timer.as_fd(), TIMER).map_err(WorkerError::Start)?;
         let request_log = RequestLog::open(&settings).map_err(WorkerError::AccessLog)?;
+        let who = inheritance.incarnation;
+        let meters = inheritance.meters.and_then(|meters| attach_meters(meters, who.slot));
         Ok(Core {
             pace: Pace::new(settings.stall_after),
             usual: Usual::default(),
+            request_ids: settings
+                .request_id
+                .then(|| RequestIds::new(settings.seed, inheritance.incarnation)),
+            header_refusal_logged_at: None,
             settings,
-            who: inheritance.incarnation,
+            who,
             doing: page.doing(),
             page,
             poll,
@@ -159,6 +174,7 @@ impl Core {
             deadlines: Deadlines::default(),
             effects: VecDeque::new(),
             request_log,
+            meters,
             now: clock::now(),
             scratch: vec![0; READ_BUFFER_SIZE],
             unclaimed: VecDeque::new(),
@@ -303,12 +319,28 @@ impl Core {
         let took = self.now.since(began);
         if let Some(spent) = spent {
             self.page.add_service(spent + took);
+            if let Some(meters) = &self.meters {
+                meters.add_busy(spent + took);
+            }
             self.usual.learn(spent + took, self.settings.stall_after);
         }
         if failed {
-            self.page.count_error();
+            self.count_error();
         }
         took
+    }
+
+    /// A request has ended badly.
+    pub(super) fn count_error(&self) {
+        self.page.count_error();
+        self.count(Counter::Errors, 1);
+    }
+
+    /// Adds to what is counted of this worker's slot, if anybody reads it.
+    pub(super) fn count(&self, counter: Counter, more: u64) {
+        if let Some(meters) = &self.meters {
+            meters.add(counter, more);
+        }
     }
 
     /// Something has happened that the next turn must look at.
@@ -390,6 +422,17 @@ impl Core {
             }
             None if !self.intake.owes_bell() => self.intake.send(ToMaster::Bell),
             None => {}
+        }
+    }
+
+    /// A connection ends for what it began with: worth a line now and then, and not one for each.
+    pub(super) fn note_header_refused(&mut self, peer: PeerAddress, refusal: &str) {
+        self.page.count_error();
+        let logged = self.header_refusal_logged_at;
+        if logged.is_none_or(|at| self.now.since(at) >= LOG_REPEAT_AFTER) {
+            self.header_refusal_logged_at = Some(self.now);
+            let (worker, generation) = (self.who.slot.0, self.who.generation.0);
+            warn!(worker, gen = generation, %peer, refusal, "--proxy-protocol: connection closed");
         }
     }
 
@@ -489,6 +532,10 @@ impl Core {
             Stage::Active | Stage::Answering | Stage::Pinned if !session.out.is_empty() => {
                 let cause = io::ErrorKind::TimedOut.into();
                 self.finish(key, Ending::Reset, Some(cause));
+            }
+            // Its PROXY header has not come whole: nobody is there to be answered.
+            Stage::Active if session.protocol.is_none() => {
+                self.finish(key, Ending::Orderly, None);
             }
             Stage::Active | Stage::Answering => {
                 let slow = matches!(

@@ -148,6 +148,9 @@ impl Core {
             }
             let mut session = Session::lent(record, socket);
             session.flags.queued = true;
+            if self.settings.proxy_protocol.is_some() {
+                session.expect_header();
+            }
             let key = self.sessions.insert(session);
             self.intake.remember(record.loan, key);
             self.set_deadline(key, record.idle_deadline);

@@ -19,6 +19,7 @@ use maitred::config::CONTEXT_SIZE;
 use maitred::handoff::LendRecord;
 use maitred::ident::{LoanId, PeerAddress};
 use maitred::loan::LoanState;
+use maitred::proxy_protocol::{self, Announced, Parsed, ProxyHeaderError};
 use maitred::time::Nanos;
 use maitred::worker::deadlines::Deadline;
 use pyo3::prelude::*;
@@ -39,6 +40,8 @@ pub(super) struct Session {
     pub(super) deadline: Deadline,
     pub(super) requests_served: u32,
     context: Option<Box<[u8; CONTEXT_SIZE]>>,
+    /// Its PROXY header, as far as it has come.
+    header: Vec<u8>,
     /// Made with the first bytes: a connection that is taken back before costs Python nothing.
     pub(super) protocol: Option<Py<PyAny>>,
     pub(super) out: Outgoing,
@@ -51,8 +54,14 @@ pub(super) struct Session {
     pub(super) water: (usize, usize),
     /// How long it waited for a worker, for its first request.
     pub(super) queue_time: Option<Duration>,
-    waited_before_accept_us: u32,
-    accepted_at: Nanos,
+    /// Since when the request that is here is, or the time that goes to the next one.
+    pub(super) claimed_at: Nanos,
+    /// The status of a response that has begun and is not complete.
+    pub(super) status: Option<u16>,
+    waiting_since: Nanos,
+    kernel_has_said: bool,
+    /// When the master handed it off.
+    pub(super) lent_at: Option<Nanos>,
 }
 
 /// Where a session stands.
@@ -140,6 +149,8 @@ pub(super) struct Flags {
     pub(super) head_began: bool,
     /// The end of input has been told.
     pub(super) ended: bool,
+    /// A PROXY header comes before anything else, and has not come yet.
+    pub(super) header_due: bool,
 }
 
 /// How a connection leaves this worker.
@@ -165,6 +176,7 @@ impl Session {
             deadline: Deadline::default(),
             requests_served: record.requests_served,
             context: has_context.then(|| Box::new(record.context)),
+            header: Vec::new(),
             protocol: None,
             out: Outgoing::default(),
             flags: Flags::default(),
@@ -174,18 +186,68 @@ impl Session {
             began_at: Nanos(0),
             water: (HIGH_WATER, LOW_WATER),
             queue_time: None,
-            waited_before_accept_us: record.waited_before_accept_us,
-            accepted_at: record.accepted_at,
+            claimed_at: Nanos(0),
+            status: None,
+            waiting_since: record.waiting_since(),
+            kernel_has_said: record.waited_before_accept_us != u32::MAX,
+            lent_at: record.lent_at(),
+        }
+    }
+
+    /// It has arrived where connections begin with a PROXY header: one is to come, or another
+    /// worker has left word of what it said.
+    pub(super) fn expect_header(&mut self) {
+        match self.context.as_deref().and_then(Announced::of_context) {
+            Some(announced) => self.peer = announced.client_of(self.peer),
+            None => self.flags.header_due = self.requests_served == 0,
+        }
+    }
+
+    /// More of its header; what stands behind it, once it is whole.
+    ///
+    /// # Errors
+    /// It is none.
+    pub(super) fn take_header(
+        &mut self,
+        bytes: &[u8],
+    ) -> Result<Option<Vec<u8>>, ProxyHeaderError> {
+        self.header.extend_from_slice(bytes);
+        match proxy_protocol::parse(&self.header)? {
+            Parsed::Partial => Ok(None),
+            Parsed::Header { size, announced } => {
+                self.flags.header_due = false;
+                self.context = Some(Box::new(announced.context()));
+                self.peer = announced.client_of(self.peer);
+                let mut header = std::mem::take(&mut self.header);
+                Ok(Some(header.split_off(size)))
+            }
         }
     }
 
     /// Its first claim here; how long it had waited, where that is known.
     pub(super) fn note_claim(&mut self, from: LoanState, now: Nanos) {
-        let known = self.waited_before_accept_us != u32::MAX;
-        if from == LoanState::Lent && self.requests_served == 0 && known {
-            let waited = Duration::from_micros(self.waited_before_accept_us.into());
-            self.queue_time = Some(waited + now.since(self.accepted_at));
+        if from == LoanState::Lent && self.requests_served == 0 && self.kernel_has_said {
+            self.queue_time = Some(now.since(self.waiting_since));
         }
+    }
+
+    /// How long it had waited for its first claim, if this is it.
+    pub(super) fn waited(&self, now: Nanos) -> Option<Duration> {
+        (self.requests_served == 0).then(|| now.since(self.waiting_since))
+    }
+
+    /// A protocol writes: where a response begins, its status. A head comes in one piece, whichever of
+    /// Uvicorn's classes makes it.
+    pub(super) fn note_written(&mut self, bytes: &[u8]) -> Option<u16> {
+        if self.status.is_some() || !bytes.starts_with(b"HTTP/1.") {
+            return None;
+        }
+        let digits = std::str::from_utf8(bytes.get(9..12)?).ok()?;
+        let status = digits.parse().ok()?;
+        if status >= 200 {
+            self.status = Some(status);
+        }
+        Some(status)
     }
 
     /// What the next worker, or the next request here, must know.

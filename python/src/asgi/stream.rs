@@ -14,6 +14,8 @@ use std::os::fd::AsRawFd;
 use maitred::config::{BODY_RATE_MIN, LINGER_BYTES_MAX, LINGER_FOR, Rebalance};
 use maitred::http::head_size_max;
 use maitred::loan::LoanState;
+use maitred::meters::{Counter, Histogram};
+use maitred::sys::clock;
 use maitred::sys::stream::{self, Received, Sent};
 use maitred::time::Nanos;
 use maitred::worker::sessions::SessionKey;
@@ -41,10 +43,23 @@ impl Core {
         if !self.page.claim(session.loan, from) {
             return self.finish(key, Ending::LetGo, None);
         }
+        if let Some(meters) = &self.meters
+            && from == LoanState::Lent
+        {
+            let now = clock::now();
+            if let Some(waited) = session.waited(now) {
+                meters.measure(Histogram::QueueWait, waited);
+            }
+            if let Some(lent_at) = session.lent_at {
+                meters.measure(Histogram::Handoff, now.since(lent_at));
+            }
+        }
         match stream::receive(session.socket(), &mut self.scratch) {
             Ok(Received::Bytes(count)) => {
                 session.stage = Stage::Active;
                 session.began_at = self.now;
+                session.claimed_at = self.now;
+                session.status = None;
                 session.received = 0;
                 session.standing = Standing::Unknown;
                 session.flags.responded = false;
@@ -54,6 +69,7 @@ impl Core {
                 if !std::mem::replace(&mut session.flags.fresh, true) {
                     self.fresh.push(key);
                 }
+                self.count(Counter::ReceivedBytes, count as u64);
                 self.deliver(py, key, count);
             }
             Ok(Received::Empty) => {
@@ -86,7 +102,10 @@ impl Core {
             return;
         }
         match stream::receive(session.socket(), &mut self.scratch) {
-            Ok(Received::Bytes(count)) => self.deliver(py, key, count),
+            Ok(Received::Bytes(count)) => {
+                self.count(Counter::ReceivedBytes, count as u64);
+                self.deliver(py, key, count);
+            }
             Ok(Received::Empty) => {}
             Ok(Received::End) => {
                 session.flags.ended = true;
@@ -130,6 +149,13 @@ impl Core {
             }
         }
         let Some(session) = self.sessions.get_mut(key) else { return };
+        if let Some(meters) = &self.meters
+            && let Some(status) = session.note_written(bytes)
+            && (status < 200 || session.stage == Stage::Pinned)
+        {
+            // An upgrade, its refusal, or 100: nothing is to come of it that would be counted.
+            meters.count_response(status);
+        }
         session.out.push(bytes);
         let is_much = session.out.len() >= session.water.0;
         if !std::mem::replace(&mut session.flags.dirty, true) {
@@ -160,6 +186,9 @@ impl Core {
             match send(session.socket(), session.out.rest()) {
                 Ok(Sent::Bytes(count)) => {
                     progress = true;
+                    if let Some(meters) = &self.meters {
+                        meters.add(Counter::SentBytes, count as u64);
+                    }
                     session.out.advance(count);
                     if session.out.is_empty() {
                         break false;
@@ -234,12 +263,28 @@ impl Core {
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.requests_served = session.requests_served.saturating_add(1);
         session.flags.responded = true;
-        self.now = maitred::sys::clock::now();
+        self.now = clock::now();
+        self.meter_response(key);
         self.flush(py, key);
         self.handle_standing(key, standing);
         if self.gave {
             // What the handler has still to do may take any time: the master hears of it before.
             self.ring();
+        }
+    }
+
+    /// A response is complete: it is counted and measured. What the socket has not taken of it, 64 KiB at
+    /// the most, is not waited for.
+    fn meter_response(&mut self, key: SessionKey) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let claimed_at = std::mem::replace(&mut session.claimed_at, self.now);
+        let Some(status) = session.status.take() else { return };
+        if session.stage == Stage::Pinned {
+            return;
+        }
+        if let Some(meters) = &self.meters {
+            meters.count_response(status);
+            meters.measure(Histogram::Service, self.now.since(claimed_at));
         }
     }
 
@@ -386,8 +431,11 @@ impl Core {
     }
 
     fn deliver(&mut self, py: Python<'_>, key: SessionKey, count: usize) {
-        let bytes = PyBytes::new(py, &self.scratch[..count]).unbind();
         let Some(session) = self.sessions.get_mut(key) else { return };
+        if session.flags.header_due {
+            return self.take_header(py, key, count);
+        }
+        let bytes = PyBytes::new(py, &self.scratch[..count]).unbind();
         session.received += count as u64;
         if (count == self.scratch.len() || session.flags.hung_up)
             && !std::mem::replace(&mut session.flags.queued, true)
@@ -399,6 +447,46 @@ impl Core {
             Some(protocol) => Effect::Data(key, protocol.clone_ref(py), bytes),
             None => Effect::Begin(key, bytes),
         });
+    }
+
+    /// The first bytes of a connection that begins with a PROXY header.
+    fn take_header(&mut self, py: Python<'_>, key: SessionKey, count: usize) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let rules = self.settings.proxy_protocol.as_ref();
+        let peer = session.peer;
+        let taken = if rules.is_some_and(|rules| rules.from.has(peer)) {
+            session.take_header(&self.scratch[..count]).map_err(|error| error.to_string())
+        } else {
+            Err("its peer is not in --proxy-protocol-from".to_owned())
+        };
+        // As much as fits has been read, or the end stands behind it: it is looked at once more.
+        let more = count == self.scratch.len() || session.flags.hung_up;
+        if more && taken.is_ok() && !std::mem::replace(&mut session.flags.queued, true) {
+            self.later.push(key);
+        }
+        match taken {
+            Ok(None) => {}
+            Ok(Some(rest)) if rest.is_empty() && more => {}
+            Ok(Some(rest)) if rest.is_empty() => {
+                // Nothing of a request: anybody may have what comes next.
+                session.stage = Stage::Waiting(LoanState::Idle);
+                self.page.claim_was_empty(session.loan, &session.terms());
+                if self.handing_over || self.settings.rebalance == Rebalance::Always {
+                    return self.give(key, LoanState::Idle);
+                }
+                self.watch(key, false);
+            }
+            Ok(Some(rest)) => {
+                // No more than the last read has brought, which the buffer has held.
+                let size = rest.len().min(self.scratch.len());
+                self.scratch[..size].copy_from_slice(&rest[..size]);
+                self.deliver(py, key, size);
+            }
+            Err(refusal) => {
+                self.note_header_refused(peer, &refusal);
+                self.finish(key, Ending::Orderly, None);
+            }
+        }
     }
 
     /// How long what the client still owes may take.
@@ -431,6 +519,12 @@ impl Core {
         if !session.out.is_empty() {
             return;
         }
+        if session.closing.is_some() && session.status.is_some() {
+            // Closed behind its last byte, before the protocol has said that it is the last.
+            self.now = clock::now();
+            self.meter_response(key);
+        }
+        let Some(session) = self.sessions.get_mut(key) else { return };
         match session.closing {
             None => {}
             Some(Closing::Lingering) if stream::shutdown_write(session.socket()).is_ok() => {

@@ -7,9 +7,12 @@
 //!
 //! Not here: what a turn consists of (`core`), why the worker ends (`maitred.asgi` in Python).
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use maitred::app::HeaderValue;
 use maitred::handoff::{DrainMode, ToMaster};
+use maitred::ident::PeerAddress;
 use maitred::worker::sessions::SessionKey;
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
@@ -105,6 +108,28 @@ impl Worker {
     fn identity(&self) -> (u16, u32) {
         let who = self.shared.core().who;
         (who.slot.0, who.generation.0)
+    }
+
+    /// The id of a request of this client's, which has given it one perhaps; with `--request-id`
+    /// alone.
+    fn request_id<'py>(
+        &self,
+        py: Python<'py>,
+        given: Option<&[u8]>,
+        client: Option<&str>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let peer = match client.and_then(|address| address.parse::<IpAddr>().ok()) {
+            Some(address) => PeerAddress::Inet(SocketAddr::new(address, 0)),
+            None => PeerAddress::Local,
+        };
+        let given = given.and_then(|given| HeaderValue::from_bytes(given).ok());
+        let mut core = self.shared.core();
+        let core = &mut *core;
+        let Some(ids) = &mut core.request_ids else {
+            return Err(PyRuntimeError::new_err("requests have no ids here"));
+        };
+        let id = ids.id_of(given.as_ref(), peer, &core.settings.forwarded.believed);
+        Ok(PyBytes::new(py, id.as_bytes()))
     }
 
     /// A line of the access log, or of the slow log.
@@ -257,7 +282,7 @@ impl Worker {
     /// A protocol has failed: it can say nothing sensible any more.
     fn fail(&self, py: Python<'_>, key: SessionKey, error: &PyErr) -> PyResult<()> {
         self.shared.with(py, |core| {
-            core.page.count_error();
+            core.count_error();
             core.finish(key, Ending::Reset, None);
         })?;
         self.complain(py, "a protocol failed, and its connection was reset", error)

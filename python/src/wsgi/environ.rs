@@ -3,21 +3,22 @@
 //! Most of it is the same for every request of a listener. That part is made once and copied, with
 //! a place for whatever is always set, so that the copy rarely has to grow.
 //!
-//! Not here: names of fields (`names`), whom a proxy speaks for (`forwarded`), the body (`input`).
+//! Not here: names of fields (`names`), whom a proxy speaks for (`maitred::http::forwarded`), the
+//! body (`input`).
 
 use std::borrow::Cow;
 
 use maitred::app::header::{CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, TRANSFER_ENCODING};
 use maitred::app::{HeaderMap, HeaderName, HeaderValue, Method, Origin, RequestBody, Version};
-use maitred::config::{Bind, PythonApp, Settings};
+use maitred::config::{Bind, PeerList, PythonApp, Settings};
 use maitred::http::RequestHead;
+use maitred::http::forwarded::{client_name, is_secure};
 use maitred::ident::PeerAddress;
 use percent_encoding::percent_decode_str;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
 use super::file_wrapper::FileWrapper;
-use super::forwarded::{Trusted, is_secure};
 use super::input::Input;
 use super::names::Names;
 
@@ -29,7 +30,7 @@ pub(super) struct Environs {
     values: Values,
     names: Names,
     /// Whose X-Forwarded fields count; nobody's without `--proxy-headers`.
-    trusted: Option<Trusted>,
+    believed: Option<PeerList>,
     /// `--root-path` without a slash at its end.
     root_path: String,
     /// What a request without a body reads from: one for all, since it is always at its end.
@@ -107,7 +108,7 @@ impl Environs {
             keys,
             values,
             names: Names::default(),
-            trusted: app.proxy_headers.then(|| Trusted::parse(&app.forwarded_allow_ips)),
+            believed: app.proxy_headers.then(|| PeerList::parse(&app.forwarded_allow_ips)),
             root_path,
             no_body,
         };
@@ -233,15 +234,14 @@ impl Environs {
             PeerAddress::Inet(address) => Some(address),
             PeerAddress::Local => None,
         };
-        let is_trusted = |trusted: &&Trusted| trusted.trusts(address.map(|address| address.ip()));
-        if let Some(trusted) = self.trusted.as_ref().filter(is_trusted) {
+        if let Some(believed) = self.believed.as_ref().filter(|list| list.has(origin.peer)) {
             let proto = head.headers.get_all(X_FORWARDED_PROTO).iter().next_back();
             if proto.and_then(|field| is_secure(field.to_str().ok()?)) == Some(true) {
                 environ.set_item(&self.keys.url_scheme, &self.values.https)?;
             }
             let fields = head.headers.get_all(X_FORWARDED_FOR);
             let fields = fields.iter().filter_map(|field| field.to_str().ok());
-            if let Some(client) = trusted.client(fields) {
+            if let Some(client) = client_name(believed, fields) {
                 environ.set_item(&self.keys.remote_addr, PyString::new(py, client))?;
                 // The proxy does not say it.
                 return environ.set_item(&self.keys.remote_port, &self.values.no_port);

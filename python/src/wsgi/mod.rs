@@ -19,7 +19,6 @@ mod body;
 mod environ;
 mod failure;
 mod file_wrapper;
-mod forwarded;
 mod head;
 mod input;
 mod names;

@@ -8,6 +8,7 @@
 //! | `/bytes/N` | N bytes, streamed |
 //! | `/echo` | the request's body |
 //! | `/whoami` | `{"slot":0,"generation":1,"pid":123}`: which process answered |
+//! | `/client` | `{"address":"192.0.2.7","port":4711,"secure":false,"request_id":null}`: who asks, as this server understands it |
 //!
 //! Not here: reading numbers of milliseconds (`amount`), the body back (`app::echo`).
 
@@ -23,6 +24,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::app::{self, Body, Handler, Origin, Request, Response, response};
 use crate::config::STREAM_PIECE_SIZE;
+use crate::ident::PeerAddress;
 
 pub use amount::{Amount, AmountError};
 
@@ -53,6 +55,7 @@ impl Handler for Demo {
             Route::Bytes(text) => bytes(text),
             Route::Echo => app::echo::echo(request),
             Route::WhoAmI => who_am_i(request.origin),
+            Route::Client => client(&request),
             // Only OPTIONS may ask about the server as a whole, and it has been answered.
             Route::Server => app::method_not_allowed(allow),
         }
@@ -68,6 +71,7 @@ enum Route<'path> {
     Bytes(&'path str),
     Echo,
     WhoAmI,
+    Client,
     Server,
 }
 
@@ -77,6 +81,7 @@ impl<'path> Route<'path> {
             "/" => Some(Route::Hello),
             "/echo" => Some(Route::Echo),
             "/whoami" => Some(Route::WhoAmI),
+            "/client" => Some(Route::Client),
             "*" => Some(Route::Server),
             _ => {
                 let (name, argument) = path.strip_prefix('/')?.split_once('/')?;
@@ -93,15 +98,19 @@ impl<'path> Route<'path> {
     fn allow(self) -> &'static str {
         match self {
             Route::Echo | Route::Server => READS_AND_WRITES,
-            Route::Hello | Route::Sleep(_) | Route::Spin(_) | Route::Bytes(_) | Route::WhoAmI => {
-                READS
-            }
+            Route::Hello
+            | Route::Sleep(_)
+            | Route::Spin(_)
+            | Route::Bytes(_)
+            | Route::WhoAmI
+            | Route::Client => READS,
         }
     }
 }
 
 fn not_found() -> Response {
-    const TARGETS: &str = "Not found. There are: / /sleep/MS /spin/MS /bytes/N /echo /whoami\n";
+    const TARGETS: &str = "Not found. There are: / /sleep/MS /spin/MS /bytes/N /echo /whoami \
+                           /client\n";
     app::text(StatusCode::NOT_FOUND, TARGETS)
 }
 
@@ -144,6 +153,20 @@ fn bytes(text: &str) -> Response {
     };
     let body = Body::Stream { length: Some(length), source: Box::new(Filler { left: length }) };
     response::with(Response::new(body), CONTENT_TYPE, OCTETS)
+}
+
+fn client(request: &Request) -> Response {
+    let (address, port) = match request.origin.client {
+        PeerAddress::Inet(client) => (format!("\"{}\"", client.ip()), client.port().to_string()),
+        PeerAddress::Local => ("null".to_owned(), "null".to_owned()),
+    };
+    let is_secure = request.origin.is_secure;
+    let id = request.head.headers.get("x-request-id").and_then(|id| id.to_str().ok());
+    let id = serde_json::to_string(&id).unwrap_or_default();
+    let body = format!(
+        "{{\"address\":{address},\"port\":{port},\"secure\":{is_secure},\"request_id\":{id}}}\n"
+    );
+    app::json(StatusCode::OK, body)
 }
 
 fn who_am_i(origin: Origin) -> Response {
@@ -207,6 +230,10 @@ mod tests {
         assert_eq!(answer("/spin/exp:0.01").0, StatusCode::OK);
         let who = format!("{{\"slot\":3,\"generation\":7,\"pid\":{}}}\n", process::id());
         assert_eq!(answer("/whoami"), (StatusCode::OK, who));
+        let asked = with_field(get("/client"), "x-request-id", "a\"b");
+        let client =
+            "{\"address\":null,\"port\":null,\"secure\":false,\"request_id\":\"a\\\"b\"}\n";
+        assert_eq!(body_text(Demo.handle(asked)), client);
     }
 
     #[test]
@@ -250,7 +277,7 @@ mod tests {
 
     #[test]
     fn other_methods_are_refused_with_those_allowed() {
-        for target in ["/", "/sleep/1", "/spin/1", "/bytes/1", "/whoami"] {
+        for target in ["/", "/sleep/1", "/spin/1", "/bytes/1", "/whoami", "/client"] {
             let response = Demo.handle(request(Method::POST, target));
             assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED, "{target}");
             assert_eq!(response.headers()[ALLOW], READS);

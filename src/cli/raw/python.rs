@@ -64,15 +64,15 @@ pub struct RawPython {
 
     /// Takes the client and the scheme from X-Forwarded-For and -Proto
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
-          default_missing_value = "true", help_heading = "Python")]
+          default_missing_value = "true", help_heading = "Proxies")]
     pub proxy_headers: Option<String>,
 
     /// As in Uvicorn: --proxy-headers=false.
     #[arg(long, hide = true)]
     pub no_proxy_headers: bool,
 
-    /// Whose forwarded fields are believed: addresses and networks, or *
-    #[arg(long, value_name = "LIST", help_heading = "Python")]
+    /// Whose forwarded fields are believed: addresses, networks, unix, or *
+    #[arg(long, value_name = "LIST", help_heading = "Proxies")]
     pub forwarded_allow_ips: Option<String>,
 
     /// A Server field in every response
@@ -159,7 +159,6 @@ pub(super) fn default_of(id: &str) -> Option<String> {
         "reload_exclude" => watch.excludes.join(", "),
         "reload_delay" => show_duration(watch.delay),
         "proxy_headers" => app.proxy_headers.to_string(),
-        "forwarded_allow_ips" => app.forwarded_allow_ips,
         "server_header" => app.server_header.to_string(),
         "date_header" => app.date_header.to_string(),
         "event_loop" => asgi.event_loop.word().to_owned(),

@@ -52,6 +52,7 @@ pub(super) fn accept(
         eager: can_be_eager && eager.is_some_and(|given| given.value),
         batch: batch.filter(|_| batches).map_or(arm.batch_default(), |given| given.value),
         selector: selector.map(|given| given.value).unwrap_or_default(),
+        ..Accept::default()
     }
 }
 

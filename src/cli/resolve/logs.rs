@@ -13,6 +13,7 @@ use crate::cli::raw::RawLogs;
 use crate::cli::values::{self, Refusal};
 use crate::config::{
     self, ATOMS, AccessFormat, AccessLogOptions, Facility, FormatError, LogDestination, LogTag,
+    Sandbox,
 };
 use crate::observe::logging;
 
@@ -59,6 +60,26 @@ pub(super) fn slow_log(raw: &RawLogs, reader: &mut Reader<'_>) -> Option<std::ti
     reader.value_or("--slow-log", raw.slow_log.as_deref(), None, |text| {
         values::duration_or_off(text, config::DEADLINE_MIN..=config::DEADLINE_MAX)
     })
+}
+
+/// A sandboxed worker opens no socket: what goes to a daemon would be lost.
+pub(super) fn refuse_sandboxed(
+    sandbox: Sandbox,
+    access: Option<&AccessLogOptions>,
+    log: &logging::Options,
+    reader: &mut Reader<'_>,
+) {
+    let is_daemon = |to: &LogDestination| {
+        matches!(to, LogDestination::Syslog { .. } | LogDestination::Journald { .. })
+    };
+    let flags = [("--access-log", access.map(|access| &access.to)), ("--log-to", Some(&log.to))];
+    for (flag, to) in flags {
+        if sandbox != Sandbox::Off && to.is_some_and(is_daemon) {
+            let refusal = "cannot be syslog or journald with --sandbox: a worker that is in one \
+                           opens no socket";
+            reader.refuse(flag, None, refusal);
+        }
+    }
 }
 
 /// How a process logs.
@@ -149,7 +170,8 @@ fn with_suggestion(error: &FormatError) -> Refusal {
 }
 
 /// Names that mean an atom without being like it: Granian's, and those of the lines of other formats.
-const MEANT: [(&str, &str); 14] = [
+const MEANT: [(&str, &str); 15] = [
+    ("request_id", "request"),
     ("addr", "h"),
     ("client", "h"),
     ("method", "m"),

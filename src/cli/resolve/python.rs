@@ -43,6 +43,7 @@ pub(super) fn application(
 ) -> PythonApp {
     let python = &raw.python;
     let default = PythonApp::new(target);
+    let (proxy_headers, forwarded_allow_ips) = self::proxy_headers(python, reader);
     let app = PythonApp {
         interface: reader.value_or(
             "--interface",
@@ -59,11 +60,8 @@ pub(super) fn application(
             default.root_path,
             root_path,
         ),
-        proxy_headers: not(
-            python.no_proxy_headers,
-            switch(reader, "--proxy-headers", &python.proxy_headers, default.proxy_headers),
-        ),
-        forwarded_allow_ips: forwarded_allow_ips(python, default.forwarded_allow_ips, reader),
+        proxy_headers,
+        forwarded_allow_ips,
         server_header: not(
             python.no_server_header,
             switch(reader, "--server-header", &python.server_header, default.server_header),
@@ -169,6 +167,16 @@ fn asgi(raw: &RawPython, default: AsgiOptions, reader: &mut Reader<'_>) -> AsgiO
         limit_concurrency: limit_concurrency.map(|given| given.value as u32),
         h11_max_incomplete_event_size: h11_size.map(|given| given.value as u32),
     }
+}
+
+/// Whether forwarded fields are believed, and whose, whatever is served.
+pub(super) fn proxy_headers(raw: &RawPython, reader: &mut Reader<'_>) -> (bool, String) {
+    let default = PythonApp::new("");
+    let is_on = not(
+        raw.no_proxy_headers,
+        switch(reader, "--proxy-headers", &raw.proxy_headers, default.proxy_headers),
+    );
+    (is_on, forwarded_allow_ips(raw, default.forwarded_allow_ips, reader))
 }
 
 /// `--forwarded-allow-ips`, or FORWARDED_ALLOW_IPS, which Gunicorn and Uvicorn read.

@@ -2,6 +2,8 @@
 //!
 //! Not here: the flags of Python applications (`python`), those of logs (`logs`).
 
+mod admin;
+mod guard;
 mod logs;
 mod python;
 
@@ -19,8 +21,11 @@ fn raw_serve(arguments: &[&str]) -> RawServe {
     let arguments = [&["maitred", "serve"], arguments].concat();
     let matches = raw::command("maitred").try_get_matches_from(arguments).unwrap();
     match Raw::from_arg_matches(&matches).unwrap().command {
-        RawCommand::Serve(raw) | RawCommand::Worker(raw) | RawCommand::Check(raw) => *raw,
-        RawCommand::Status(_) => unreachable!("`serve` was typed"),
+        RawCommand::Serve(raw)
+        | RawCommand::Worker(raw)
+        | RawCommand::Admin(raw)
+        | RawCommand::Check(raw) => *raw,
+        RawCommand::Status(_) | RawCommand::Ctl(_) => unreachable!("`serve` was typed"),
         #[cfg(feature = "experiments")]
         RawCommand::Bench(_) => unreachable!("`serve` was typed"),
     }
@@ -46,6 +51,7 @@ fn resolved_with(
             _ => Err(io::Error::other("no such name")),
         },
         config: config.map(|text| ConfigText { path: "m.toml".into(), text: text.to_owned() }),
+        accounts: guard::accounts(),
         cores: 4,
         systemd_sockets: Vec::new(),
     };
@@ -376,6 +382,7 @@ const APART: &[&str] = &[
     "--access-log-format",
     "--slow-log",
     "--log-to",
+    "--admin",
     "--log-format",
     "--log-level",
     "--help",
@@ -387,6 +394,7 @@ fn every_flag_has_a_case() {
         let flag = flag.name.as_str();
         let is_tested = APART.contains(&flag)
             || CASES.iter().any(|case| case.0 == flag)
+            || guard::FLAGS.contains(&flag)
             || python::FLAGS.iter().any(|case| case.0 == flag);
         assert!(is_tested, "{flag}");
     }
@@ -460,6 +468,7 @@ fn workers_follow_the_cores_up_to_a_bound() {
             config: None,
             variables: &|_| None,
             lookup: &|_| Ok(Vec::new()),
+            accounts: guard::accounts(),
             cores,
             systemd_sockets: Vec::new(),
         };

@@ -8,7 +8,7 @@
 
 use crate::dispatch::candidate::Candidate;
 use crate::dispatch::ledger::{Ledger, NOT_ELIGIBLE};
-use crate::dispatch::policy::Policy;
+use crate::dispatch::policy::{BLOCK, Policy};
 
 /// Bits of a rank by latency that tell equals apart by their open connections.
 const OPEN_BITS: u32 = 20;
@@ -49,10 +49,6 @@ impl Policy for ByRank {
         Some(place)
     }
 }
-
-/// Ranks that are compared with each other before the least one so far is looked at: without a
-/// branch between them the processor takes several at a time.
-const BLOCK: usize = 16;
 
 /// The least rank, and where it first stands.
 fn least(ranks: &[u64]) -> (u64, usize) {

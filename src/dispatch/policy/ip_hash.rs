@@ -3,7 +3,7 @@
 //! goes moves only its own clients. Affinity is best effort: nobody waits for its sake.
 
 use crate::dispatch::ledger::{Ledger, NOT_ELIGIBLE};
-use crate::dispatch::policy::Policy;
+use crate::dispatch::policy::{BLOCK, Policy};
 
 /// Rendezvous hashing.
 #[derive(Debug, Default)]
@@ -21,15 +21,32 @@ impl Policy for IpHash {
             self.workers = slots.map(|slot| mix(slot + 1)).collect();
         }
         let client = mix(affinity);
-        let mut best: (u64, Option<usize>) = (0, None);
-        for (place, (worker, rank)) in self.workers.iter().zip(ledger.ranks()).enumerate() {
-            let hash = hash(client ^ worker);
-            if *rank != NOT_ELIGIBLE && (hash > best.0 || best.1.is_none()) {
-                best = (hash, Some(place));
+        let (mut best, mut at) = (NOBODY, 0);
+        let blocks = self.workers.chunks(BLOCK).zip(ledger.ranks().chunks(BLOCK));
+        for (number, block) in blocks.enumerate() {
+            let of_block = worths(client, block).fold(NOBODY, u64::max);
+            if of_block > best {
+                (best, at) = (of_block, number * BLOCK);
             }
         }
-        best.1
+        let block = (self.workers.get(at..)?, ledger.ranks().get(at..)?);
+        let inside = worths(client, block).position(|worth| worth == best && worth != NOBODY)?;
+        Some(at + inside)
     }
+}
+
+/// Less than any worth.
+const NOBODY: u64 = 0;
+
+/// What each worker is worth to a client; [`NOBODY`] where there is no room.
+fn worths<'a>(
+    client: u64,
+    (workers, ranks): (&'a [u64], &'a [u64]),
+) -> impl Iterator<Item = u64> + 'a {
+    workers.iter().zip(ranks).map(move |(worker, rank)| {
+        let worth = hash(client ^ worker) | 1;
+        if *rank == NOT_ELIGIBLE { NOBODY } else { worth }
+    })
 }
 
 /// The output function of SplitMix64 (Steele, Lea & Flood 2014): every bit depends on every bit.

@@ -17,6 +17,10 @@ use crate::config::Balance;
 use crate::dispatch::candidate::Candidate;
 use crate::dispatch::ledger::Ledger;
 
+/// Workers that are compared with each other before the best one so far is looked at: without a
+/// branch between them the processor takes several at a time.
+const BLOCK: usize = 16;
+
 /// A way of choosing.
 pub trait Policy: Send {
     /// The place in the ledger of the one that gets the connection; `None` only if none is eligible.

@@ -3,7 +3,7 @@
 //! so it is owed its turns, up to a bound.
 
 use crate::dispatch::ledger::{Ledger, NOT_ELIGIBLE};
-use crate::dispatch::policy::Policy;
+use crate::dispatch::policy::{BLOCK, Policy};
 use crate::ident::Slot;
 
 /// How many of its own turns a worker without room is owed at the most.
@@ -13,23 +13,21 @@ const TURNS_OWED_MAX: i64 = 2;
 #[derive(Debug)]
 pub(super) struct Weighted {
     weights: Vec<u32>,
-    /// By place: who is here, what it weighs, and what it has earned.
-    accounts: Vec<Account>,
+    /// By place: who is here,
+    slots: Vec<Slot>,
+    /// what it earns each turn,
+    earns: Vec<i64>,
+    /// and what it has.
+    has: Vec<i64>,
     total: i64,
     membership: u64,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Account {
-    slot: Slot,
-    weight: i64,
-    earned: i64,
 }
 
 impl Weighted {
     pub(super) fn new(weights: &[u32]) -> Self {
         let weights = weights.to_vec();
-        Weighted { weights, accounts: Vec::new(), total: 0, membership: 0 }
+        let (slots, earns, has) = (Vec::new(), Vec::new(), Vec::new());
+        Weighted { weights, slots, earns, has, total: 0, membership: 0 }
     }
 
     /// Only who is here earns; who has gone loses what it had.
@@ -38,15 +36,16 @@ impl Weighted {
             return;
         }
         self.membership = ledger.membership();
-        let before = std::mem::take(&mut self.accounts);
-        let account = |slot: Slot| {
-            let weight = self.weights.get(usize::from(slot.0)).copied().unwrap_or(1);
-            let known = before.binary_search_by_key(&slot, |account| account.slot).ok();
-            let earned = known.map_or(0, |place| before[place].earned);
-            Account { slot, weight: i64::from(weight), earned }
+        let weight = |slot: &Slot| self.weights.get(usize::from(slot.0)).copied().unwrap_or(1);
+        let had = |slot: &Slot| {
+            let known = self.slots.binary_search(slot).ok();
+            known.map_or(0, |place| self.has[place])
         };
-        self.accounts = ledger.candidates().iter().map(|one| account(one.slot)).collect();
-        self.total = self.accounts.iter().map(|account| account.weight).sum();
+        let slots: Vec<Slot> = ledger.candidates().iter().map(|one| one.slot).collect();
+        self.has = slots.iter().map(had).collect();
+        self.earns = slots.iter().map(|slot| i64::from(weight(slot))).collect();
+        self.total = self.earns.iter().sum();
+        self.slots = slots;
     }
 }
 
@@ -57,17 +56,39 @@ impl Policy for Weighted {
         }
         self.know(ledger);
         let most_owed = self.total * TURNS_OWED_MAX;
-        let mut best: Option<(i64, usize)> = None;
-        for (place, (account, rank)) in self.accounts.iter_mut().zip(ledger.ranks()).enumerate() {
-            account.earned = (account.earned + account.weight).min(most_owed);
-            // A weight of 0 takes a worker out, unless it is the only one with room.
-            let worth = if account.weight == 0 { i64::MIN } else { account.earned };
-            if *rank != NOT_ELIGIBLE && best.is_none_or(|(most, _)| worth > most) {
-                best = Some((worth, place));
+        for (has, earns) in self.has.iter_mut().zip(&self.earns) {
+            *has = (*has + earns).min(most_owed);
+        }
+        let (mut best, mut at) = (NOBODY, 0);
+        let blocks = self.has.chunks(BLOCK).zip(self.earns.chunks(BLOCK));
+        for (number, (block, ranks)) in blocks.zip(ledger.ranks().chunks(BLOCK)).enumerate() {
+            let of_block = worths(block, ranks).fold(NOBODY, i64::max);
+            if of_block > best {
+                (best, at) = (of_block, number * BLOCK);
             }
         }
-        let (_, place) = best?;
-        self.accounts[place].earned -= self.total;
+        let block = (self.has.get(at..)?, self.earns.get(at..)?);
+        let inside = worths(block, ledger.ranks().get(at..)?).position(|worth| worth == best)?;
+        let place = at + inside;
+        self.has[place] -= self.total;
         Some(place)
     }
+}
+
+/// Less than any worth: of a worker without room.
+const NOBODY: i64 = i64::MIN;
+
+/// A weight of 0 takes a worker out, unless it is the only one with room.
+const LAST: i64 = i64::MIN + 1;
+
+/// What each worker is worth.
+fn worths<'a>(
+    (has, earns): (&'a [i64], &'a [i64]),
+    ranks: &'a [u64],
+) -> impl Iterator<Item = i64> + 'a {
+    has.iter().zip(earns).zip(ranks).map(|((has, earns), rank)| match *earns {
+        _ if *rank == NOT_ELIGIBLE => NOBODY,
+        0 => LAST,
+        _ => *has,
+    })
 }

@@ -2,13 +2,14 @@
 //!
 //! Not here: the format (`state`), the way back (`resuming`).
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use crate::master::Master;
 use crate::master::connections::{Connection, Place};
-use crate::master::publishing::Publisher;
 use crate::master::roster::{Member, Stage};
-use crate::master::upgrade::state::{Header, MemberState, PlaceState, StageState, State};
+use crate::master::upgrade::state::{
+    AdminState, Header, MemberState, PlaceState, StageState, State,
+};
 
 impl Master {
     /// This master, between two turns: what has been decided is done, and no outbox is filled.
@@ -17,7 +18,7 @@ impl Master {
         let slots = self.counters.slots().iter();
         State {
             header: Header::ours(),
-            started_at_ms: self.publisher.as_ref().map(Publisher::started_at_ms),
+            started_at_ms: Some(self.publisher.started_at_ms()),
             listeners: self.acceptor.state(),
             connections: connections
                 .map(|(id, connection)| {
@@ -33,7 +34,9 @@ impl Master {
                 .collect(),
             supervisor: self.supervisor.state(),
             counters: self.counters.list().map(|(name, count)| (name.into(), count)).collect(),
+            meters: self.meters.as_ref().map(|meters| meters.as_fd().as_raw_fd()),
             slots: slots.map(|slot| (slot.seated, slot.starts)).collect(),
+            admin: Some(self.admin.state()).filter(|admin| *admin != AdminState::default()),
         }
     }
 
@@ -41,7 +44,14 @@ impl Master {
     pub(super) fn kept(&self) -> Vec<BorrowedFd<'_>> {
         let connections = self.connections.iter().map(|(_, connection)| connection.descriptor());
         let members = self.roster.iter().flat_map(|(_, member)| member.kept());
-        self.acceptor.descriptors().chain(connections).chain(members).collect()
+        let meters = self.meters.as_ref().map(|meters| meters.as_fd());
+        self.acceptor
+            .descriptors()
+            .chain(connections)
+            .chain(members)
+            .chain(self.admin.kept())
+            .chain(meters)
+            .collect()
     }
 
     fn place_state(&self, id: crate::ident::ConnectionId, connection: &Connection) -> PlaceState {
@@ -87,6 +97,7 @@ fn member_state(place: u32, member: &Member) -> MemberState {
         recalls_owed: member.recalls_owed.iter().copied().collect(),
         frames_owed: frames.collect(),
         stopped_at: member.stopped_at,
+        stalls: member.stalls,
         reported: member.reported,
         breach: member.breach,
         leave_at: member.leave_at,

@@ -65,8 +65,9 @@ pub(super) struct Preflight {
 /// # Errors
 /// It cannot, and why; or nobody listens.
 pub fn answer(state: &mut StateFile, answer: &mut File) -> Result<(), RunError> {
-    read(state)?;
-    answer.write_all(yes().as_bytes()).map_err(system("answering"))
+    // In the words of whoever asks: it knows no later format.
+    let format = read(state)?.header.format;
+    answer.write_all(yes(format).as_bytes()).map_err(system("answering"))
 }
 
 /// Reads the state that was left for this image.
@@ -78,8 +79,8 @@ pub(super) fn read(file: &mut StateFile) -> Result<State, RunError> {
 }
 
 /// What no other program says by chance.
-fn yes() -> String {
-    format!("maitred goes on from state {FORMAT}\n")
+fn yes(format: u32) -> String {
+    format!("maitred goes on from state {format}\n")
 }
 
 impl Upgrade {
@@ -224,7 +225,7 @@ impl Master {
 impl Preflight {
     fn has_said_yes(&mut self) -> bool {
         let mut said = Vec::new();
-        let expected = yes();
+        let expected = yes(FORMAT);
         // The child has ended: everything that it will ever say is in the pipe.
         let _ = (&self.answer).take(expected.len() as u64 + 1).read_to_end(&mut said);
         said == expected.as_bytes()

@@ -84,8 +84,8 @@ impl Master {
         // remains adds up.
         let unknown = u64::try_from(self.account().missing()).unwrap_or(0);
         self.counters.accepted -= unknown;
-        if let (Some(publisher), Some(at)) = (&mut self.publisher, state.started_at_ms) {
-            publisher.resume(at);
+        if let Some(at) = state.started_at_ms {
+            self.publisher.resume(at);
         }
         self.announced = true;
         self.service.resume();

@@ -12,18 +12,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::account::Outcome;
+use crate::account::{Happened, Outcome};
 use crate::board::{PAGE_LAYOUT, PageState};
 use crate::config::{CONTEXT_SIZE, LOANS_MAX};
 use crate::dispatch::Shape;
 use crate::handoff::{PROTOCOL_VERSION, ReportRecord, ToWorker};
-use crate::ident::{ConnectionId, Incarnation, ListenerId, LoanId, PeerAddress};
+use crate::ident::{ConnectionId, Incarnation, ListenerId, LoanId, PeerAddress, Slot};
 use crate::supervise::{Breach, SupervisorState};
 use crate::time::Nanos;
 
 /// The version of this format. A field that older programs may overlook, and that has a default
-/// where it is missing, needs no new one.
-pub(crate) const FORMAT: u32 = 1;
+/// where it is missing, needs no new one. 2: with what serves operators, whose descriptors an older
+/// program would leave open for ever.
+pub(crate) const FORMAT: u32 = 2;
+
+/// The oldest that is read.
+pub(crate) const FORMAT_OLDEST: u32 = 1;
 
 /// What a state says of itself: read before the rest.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -53,12 +57,30 @@ pub(crate) struct State {
     pub(crate) supervisor: SupervisorState,
     /// By name; one that the reader does not know is counted nowhere.
     pub(crate) counters: BTreeMap<String, u64>,
+    /// The memory of the meters, where they are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) meters: Option<i32>,
     /// By slot: connections whose first worker was there, and worker processes started there.
     pub(crate) slots: Vec<(u64, u64)>,
+    /// What operators are served by, if they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) admin: Option<AdminState>,
+}
+
+/// What operators are served by. A helper does not live on: the next image starts its own.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct AdminState {
+    pub(crate) listeners: Vec<ListenerState>,
+    /// Processes that are still to be reaped.
+    pub(crate) helpers: Vec<u32>,
+    /// The last things, oldest first.
+    pub(crate) happened: Vec<Happened>,
+    /// Out of service.
+    pub(crate) drained: Vec<Slot>,
 }
 
 /// A listener.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ListenerState {
     pub(crate) id: ListenerId,
     /// What it was opened for, as it is written in settings.
@@ -87,6 +109,8 @@ pub(crate) struct ConnectionState {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) context: Option<Vec<u8>>,
     pub(crate) seated: bool,
+    #[serde(default)]
+    pub(crate) silent_us: u32,
     pub(crate) place: PlaceState,
 }
 
@@ -123,6 +147,9 @@ pub(crate) struct MemberState {
     /// Other frames that its channel would not take, as bytes.
     pub(crate) frames_owed: Vec<Vec<u8>>,
     pub(crate) stopped_at: Option<Nanos>,
+    /// How often it was found stuck.
+    #[serde(default)]
+    pub(crate) stalls: u64,
     pub(crate) reported: Option<ReportRecord>,
     /// How it has broken the protocol.
     pub(crate) breach: Option<Breach>,
@@ -147,7 +174,7 @@ pub(crate) enum StateError {
     #[error("no state that can be read: {0}")]
     Unreadable(#[from] serde_json::Error),
     /// Another format.
-    #[error("state format {} of {}; this program reads {FORMAT}", .0.format, .0.made_by)]
+    #[error("state format {} of {}; this program reads {FORMAT_OLDEST} to {FORMAT}", .0.format, .0.made_by)]
     Format(Header),
     /// The workers that run have pages or frames that this program does not speak.
     #[error("workers of {}, with pages and frames that this program does not know", .0.made_by)]
@@ -203,7 +230,7 @@ impl State {
     /// This program cannot go on from it, and why.
     pub(crate) fn decode(bytes: &[u8]) -> Result<State, StateError> {
         let header: Header = serde_json::from_slice(bytes)?;
-        if header.format != FORMAT {
+        if !(FORMAT_OLDEST..=FORMAT).contains(&header.format) {
             return Err(StateError::Format(header));
         }
         if header.page_layout != PAGE_LAYOUT || header.protocol != PROTOCOL_VERSION {
@@ -216,13 +243,14 @@ impl State {
 
     /// Every descriptor that the next image owns.
     fn descriptors(&self) -> impl Iterator<Item = i32> {
-        let listeners = self.listeners.iter();
+        let for_operators = self.admin.iter().flat_map(|admin| &admin.listeners);
+        let listeners = self.listeners.iter().chain(for_operators);
         let listeners = listeners
             .flat_map(|one| std::iter::once(one.descriptor).chain(one.private.iter().copied()));
         let connections = self.connections.iter().map(|one| one.descriptor);
         let members = self.members.iter();
         let members = members.flat_map(|one| [one.channel, one.memory, one.alarm, one.bell]);
-        listeners.chain(connections).chain(members)
+        listeners.chain(connections).chain(members).chain(self.meters)
     }
 
     fn check(&self) -> Result<(), StateError> {

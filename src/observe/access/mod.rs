@@ -23,7 +23,7 @@ use tracing::warn;
 
 use crate::config::{
     ACCESS_LOG_REST, AccessFormat, AccessLogOptions, LOG_BUFFER_SIZE_MAX, LOG_FLUSH_MAX,
-    LOST_LINES_PAUSE,
+    LOST_LINES_PAUSE, Owner,
 };
 use crate::ident::{Incarnation, PeerAddress};
 use crate::observe::lossy::{Habits, LossyWriter};
@@ -34,7 +34,7 @@ pub use render::Renderer;
 /// What one line tells.
 #[derive(Clone, Copy)]
 pub struct AccessRecord<'a> {
-    /// The client.
+    /// The client, as a believed proxy names it where there is one.
     pub peer: PeerAddress,
     /// When the request's first byte was read.
     pub time: SystemTime,
@@ -48,6 +48,8 @@ pub struct AccessRecord<'a> {
     pub complete: bool,
     /// Fields of request and response, those that the form wants.
     pub fields: &'a dyn FieldValues,
+    /// The request's id, with `--request-id`.
+    pub request_id: Option<&'a [u8]>,
     /// Who served it.
     pub worker: Incarnation,
     /// How long the connection had waited for a worker, where that is known.
@@ -107,7 +109,7 @@ impl AccessLog {
     /// # Errors
     /// Its destination cannot be opened.
     pub fn open(options: &AccessLogOptions) -> io::Result<AccessLog> {
-        AccessLog::to_sink(&options.format, sink::open(&options.to)?)
+        AccessLog::to_sink(&options.format, sink::open(&options.to, Owner::default())?)
     }
 
     /// Opens the log on any sink; starts its thread.

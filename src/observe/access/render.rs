@@ -131,6 +131,14 @@ impl Renderer {
                 None => out.push(b'-'),
             },
             Atom::TimeMilliseconds => put_milliseconds(record.duration, out),
+            Atom::RequestId => put_value(record.request_id, escaping, out),
+            Atom::NamedRequestId => {
+                if record.request_id.is_some() {
+                    out.extend_from_slice(b" request=\"");
+                    put_value(record.request_id, escaping, out);
+                    out.push(b'"');
+                }
+            }
             Atom::CutOff if record.complete => {}
             Atom::CutOff => out.extend_from_slice(b" cut-off"),
             Atom::Receiving => {
@@ -188,6 +196,8 @@ impl Renderer {
         put_string(record.fields.of_request(WantedFields::REFERER), out);
         out.extend_from_slice(b",\"user_agent\":");
         put_string(record.fields.of_request(WantedFields::USER_AGENT), out);
+        out.extend_from_slice(b",\"request_id\":");
+        put_string(record.request_id, out);
         out.extend_from_slice(b",\"worker\":");
         self.atom(&Atom::Worker, json, record, out);
         out.extend_from_slice(b",\"generation\":");

@@ -59,6 +59,7 @@ fn record(fields: &dyn FieldValues) -> AccessRecord<'_> {
         bytes: 19,
         complete: true,
         fields,
+        request_id: None,
         worker: Incarnation { slot: Slot(3), generation: Generation(7) },
         queue_time: Some(Duration::from_micros(120)),
         duration: Duration::from_micros(12_034),
@@ -109,6 +110,10 @@ fn a_line_is_the_combined_format_and_more() {
     );
     let cut = line_with("maitred", &fields, |record| record.complete = false);
     assert!(cut.ends_with(" time=12.034ms cut-off\n"), "{cut}");
+    let named = line_with("maitred", &fields, |record| record.request_id = Some(b"a\"b"));
+    assert!(named.ends_with(" time=12.034ms request=\"a\\\"b\"\n"), "{named}");
+    let named = line_with("%(request)s", &fields, |record| record.request_id = Some(b"7"));
+    assert_eq!(named, "7\n");
 }
 
 #[test]
@@ -169,7 +174,7 @@ fn an_object_has_the_same() {
         "{\"time\":\"2026-11-24T08:52:10.045Z\",\"client\":\"192.0.2.7\",\"port\":4711,\
          \"user\":null,\"method\":\"GET\",\"path\":\"/a\",\"query\":\"b=1\",\
          \"version\":\"HTTP/1.1\",\"status\":200,\"bytes\":19,\"complete\":true,\"referer\":null,\
-         \"user_agent\":\"curl\",\"worker\":3,\"generation\":7,\"pid\":41,\"queue\":0.000120,\
+         \"user_agent\":\"curl\",\"request_id\":null,\"worker\":3,\"generation\":7,\"pid\":41,\"queue\":0.000120,\
          \"duration\":0.012034,\"receiving\":0.000034,\"handler\":0.010000,\"sending\":0.002000}\n"
     );
 }

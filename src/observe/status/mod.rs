@@ -7,6 +7,8 @@
 
 #[cfg(feature = "cli")]
 mod json;
+#[cfg(feature = "cli")]
+pub mod processes;
 mod text;
 
 use std::fs::{File, OpenOptions};
@@ -21,11 +23,13 @@ use crate::account::page::{self, PageError, Stamp};
 use crate::account::{Phase, ReloadState, Status};
 use crate::config::{STATUS_READ_PAUSE, STATUS_READS_MAX};
 use crate::exit::StatusExit;
-use crate::sys::locked_file;
+use crate::sys::memory_file::MemoryReader;
+use crate::sys::{clock, locked_file};
+use crate::time::Nanos;
 
 #[cfg(feature = "cli")]
 pub use json::{json, view};
-pub use text::Text;
+pub use text::{Text, WorkersText, moment};
 
 /// One look at a status file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +40,8 @@ pub struct Reading {
     pub stamp: Stamp,
     /// The master that wrote it is running.
     pub is_running: bool,
+    /// When it was read, by the machine's clock.
+    pub read_at: Nanos,
 }
 
 /// Why nothing could be read.
@@ -96,13 +102,33 @@ pub fn read(path: &Path) -> Result<Reading, ReadError> {
     if !file.metadata().map_err(ReadError::System)?.is_file() {
         return Err(PageError::Foreign.into());
     }
+    until_whole(|| read_once(&file))
+}
+
+/// Reads what the master writes for its helper, which knows whether it runs.
+///
+/// # Errors
+/// Nothing has been written yet, or no page.
+pub fn read_memory(memory: &MemoryReader, is_running: bool) -> Result<Reading, ReadError> {
+    until_whole(|| {
+        let bytes = memory.read_beginning(page::SIZE_MAX).map_err(ReadError::System)?;
+        if bytes.is_empty() {
+            return Err(ReadError::Absent);
+        }
+        let (status, stamp) = page::decode(&bytes)?;
+        Ok(Reading { status, stamp, is_running, read_at: clock::now() })
+    })
+}
+
+/// One write and one look may meet: looks again, a few times.
+fn until_whole(look: impl Fn() -> Result<Reading, ReadError>) -> Result<Reading, ReadError> {
     for _ in 1..STATUS_READS_MAX {
-        match read_once(&file) {
+        match look() {
             Err(ReadError::Page(PageError::Torn)) => thread::sleep(STATUS_READ_PAUSE),
             answer => return answer,
         }
     }
-    read_once(&file)
+    look()
 }
 
 fn read_once(file: &File) -> Result<Reading, ReadError> {
@@ -114,7 +140,7 @@ fn read_once(file: &File) -> Result<Reading, ReadError> {
         return Err(ReadError::Absent);
     }
     let (status, stamp) = page::decode(&bytes)?;
-    Ok(Reading { status, stamp, is_running })
+    Ok(Reading { status, stamp, is_running, read_at: clock::now() })
 }
 
 #[cfg(test)]

@@ -1,100 +1,126 @@
-//! A reading for people: the state in one line, the account, a table of workers.
+//! A view for people: the state in one line, the account, a table of workers, and the last things
+//! that have happened.
 //!
 //! Not here: the stable form for programs (`json`).
 
 use std::fmt;
 use std::time::{Duration, UNIX_EPOCH};
 
-use crate::account::{Group, Outcome, Phase, ReloadState, WorkerStatus};
+use crate::account::{Group, Outcome};
 use crate::observe::calendar::{Rfc3339, Utc};
-use crate::observe::status::Reading;
+use crate::observe::escape;
+use crate::observe::view::{Numbers, View, WorkerView};
 
-/// Prints a reading as text of several lines.
-pub struct Text<'a>(pub &'a Reading);
+/// How many of the last things that have happened are shown.
+const HAPPENED_MAX: usize = 10;
+
+/// Prints a view as text of several lines. It may come from anywhere: texts in it are escaped.
+pub struct Text<'a>(pub &'a View);
+
+/// Prints its workers alone.
+pub struct WorkersText<'a>(pub &'a View);
 
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.state(f)?;
         self.reload(f)?;
         self.account(f)?;
-        self.workers(f)
+        if !self.0.workers.is_empty() {
+            write!(f, "\n{}", WorkersText(self.0))?;
+        }
+        self.happened(f)
     }
 }
 
 impl Text<'_> {
     fn state(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Reading { status, stamp, is_running } = self.0;
-        let pid = status.pid;
-        match (is_running, status.phase) {
-            (true, phase) => write!(f, "{}: master {pid}", phase.name())?,
-            (false, Phase::Stopped) => write!(f, "stopped: master {pid} has ended")?,
-            (false, Phase::Starting | Phase::Serving | Phase::Stopping) => {
-                write!(f, "not running: master {pid} died while {}", status.phase.name())?;
-            }
+        let View { running, phase, pid, accept, started_at, written_at, .. } = self.0;
+        let phase = escaped(phase);
+        match (running, phase.as_str()) {
+            (true, phase) => write!(f, "{phase}: master {pid}")?,
+            (false, "stopped") => write!(f, "stopped: master {pid} has ended")?,
+            (false, phase) => write!(f, "not running: master {pid} died while {phase}")?,
         }
-        let (since, at) = (moment(status.started_at_ms), moment(stamp.written_at_ms));
-        if status.accept.is_kernels() {
-            write!(f, ", workers accept ({})", status.accept)?;
+        if accept != "master" {
+            write!(f, ", workers accept ({})", escaped(accept))?;
         }
+        let (since, at) = (escaped(started_at), escaped(written_at));
         writeln!(f, ", started {since}, last changed {at}")
     }
 
     fn reload(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let reload = self.0.status.reload;
+        let reload = &self.0.reload;
         let progress = format!("{} of {} workers replaced", reload.replaced, reload.of);
-        match reload.state {
-            ReloadState::None => Ok(()),
-            ReloadState::Running => writeln!(f, "reload: running, {progress}"),
-            ReloadState::Done => writeln!(f, "reload: done, {progress}"),
-            ReloadState::Failed => writeln!(
+        match reload.state.as_str() {
+            "running" => writeln!(f, "reload: running, {progress}"),
+            "done" => writeln!(f, "reload: done, {progress}"),
+            "failed" => writeln!(
                 f,
                 "reload: FAILED, {progress}: a new worker did not become ready, the old ones go on"
             ),
+            _ => Ok(()),
         }
     }
 
     fn account(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let account = &self.0.status.account;
-        writeln!(f, "\nconnections accepted {:>12}", account.counters.accepted)?;
-        for (name, count) in account.here.list() {
-            writeln!(f, "  {:<19}{count:>12}", name.replace('_', " "))?;
+        let account = &self.0.account;
+        writeln!(f, "\nconnections accepted {:>12}", account.accepted)?;
+        for (name, count) in &account.here.0 {
+            writeln!(f, "  {:<19}{count:>12}", escaped(&name.replace('_', " ")))?;
         }
-        for group in Group::ALL {
-            for outcome in Outcome::ALL.iter().filter(|outcome| outcome.group() == group) {
-                let count = account.counters.of(*outcome);
-                // A number that is not zero wants to be explained, one that is wants no line.
-                if group == Group::Finished {
-                    writeln!(f, "  {:<19}{count:>12}", group.name())?;
-                } else if count > 0 {
-                    let name = group.name().replace('_', " ");
-                    writeln!(f, "  {name:<19}{count:>12}  {outcome}")?;
-                }
+        writeln!(f, "  {:<19}{:>12}", "finished", account.finished)?;
+        let groups: [(Group, &Numbers); 3] = [
+            (Group::EndedIdle, &account.ended_idle),
+            (Group::Shed, &account.shed),
+            (Group::Aborted, &account.aborted),
+        ];
+        for (group, numbers) in groups {
+            // A number that is not zero wants to be explained, one that is wants no line.
+            for (reason, count) in numbers.0.iter().filter(|(_, count)| *count > 0) {
+                let known = Outcome::ALL.into_iter().find(|outcome| {
+                    outcome.group() == group && outcome.reason() == reason.as_str()
+                });
+                let why = known.map_or_else(|| escaped(reason), |outcome| outcome.to_string());
+                writeln!(f, "  {:<19}{count:>12}  {why}", group.name().replace('_', " "))?;
             }
         }
-        if account.missing() != 0 {
-            writeln!(f, "  MISSING            {:>12}  a bug: please report it", account.missing())?;
+        if account.missing != 0 {
+            writeln!(f, "  MISSING            {:>12}  a bug: please report it", account.missing)?;
         }
-        let counters = &account.counters;
         let mut behind = "";
         f.write_str("\n")?;
-        for (name, count) in counters.events().into_iter().filter(|(name, _)| *name != "accepted") {
-            write!(f, "{behind}{} {count}", name.replace('_', " "))?;
+        let is_breach = |name: &str| name.starts_with("breach_");
+        for (name, count) in self.0.events.0.iter().filter(|(name, _)| !is_breach(name)) {
+            write!(f, "{behind}{} {count}", escaped(&name.replace('_', " ")))?;
             behind = ", ";
         }
         f.write_str("\n")
     }
 
-    fn workers(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let status = &self.0.status;
-        if status.workers.is_empty() {
-            return Ok(());
+    fn happened(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = &self.0.happened;
+        let last = &all[all.len().saturating_sub(HAPPENED_MAX)..];
+        for (place, happened) in last.iter().enumerate() {
+            let (at, kind) = (escaped(&happened.at), escaped(&happened.kind));
+            write!(f, "{}{at} {kind:<10}", if place == 0 { "\n" } else { "" })?;
+            if let (Some(slot), Some(pid)) = (happened.slot, happened.pid) {
+                write!(f, " worker {slot} ({pid})")?;
+            }
+            writeln!(f, " {}", escaped(&happened.text))?;
         }
+        Ok(())
+    }
+}
+
+impl fmt::Display for WorkersText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let view = self.0;
         // With the kernel's arms nobody is lent anything.
-        let own = status.accept.is_kernels();
+        let own = view.accept != "master";
         let columns = if own { ["open", "accepted"] } else { ["on loan", "waiting"] };
         writeln!(
             f,
-            "\n{:>6} {:>5} {:>8} {:<9} {:>7} {:>9} {:>6} {:>12} {:>8} {:>8}",
+            "{:>6} {:>5} {:>8} {:<9} {:>7} {:>9} {:>6} {:>12} {:>8} {:>8}",
             "worker",
             "gen",
             "pid",
@@ -106,31 +132,31 @@ impl Text<'_> {
             "errors",
             "restarts"
         )?;
-        for worker in &status.workers {
-            let WorkerStatus { who, pid, stage, on_loan, waiting, .. } = worker;
+        for worker in &view.workers {
+            let WorkerView { slot, generation, pid, stage, on_loan, waiting, .. } = worker;
             let (here, more) = match own {
                 true => (worker.own_open, worker.own_accepted),
                 false => (u64::from(*on_loan), u64::from(*waiting)),
             };
             write!(
                 f,
-                "{:>6} {:>5} {pid:>8} {:<9} {here:>7} {more:>9} {:>6} {:>12} {:>8} {:>8}",
-                who.slot.0,
-                who.generation.0,
-                stage.name(),
-                worker.active(),
+                "{slot:>6} {generation:>5} {pid:>8} {:<9} {here:>7} {more:>9} {:>6} {:>12} {:>8} {:>8}",
+                escaped(stage),
+                worker.active,
                 worker.requests_finished,
                 worker.errors,
-                status.restarts(who.slot),
+                worker.restarts,
             )?;
-            for (is_so, word) in [(worker.is_stuck, "stuck"), (worker.is_stopped, "stopped")] {
+            let states =
+                [(worker.stuck, "stuck"), (worker.stopped, "stopped"), (worker.drained, "drained")];
+            for (is_so, word) in states {
                 if is_so {
                     write!(f, "  {word}")?;
                 }
             }
             f.write_str("\n")?;
         }
-        let unlisted = (status.workers_in_all as usize).saturating_sub(status.workers.len());
+        let unlisted = (view.workers_in_all as usize).saturating_sub(view.workers.len());
         if unlisted > 0 {
             writeln!(f, "and {unlisted} more")?;
         }
@@ -139,9 +165,46 @@ impl Text<'_> {
 }
 
 /// A moment from a page, which may hold any number.
-pub(super) fn moment(unix_ms: u64) -> Rfc3339 {
+pub fn moment(unix_ms: u64) -> Rfc3339 {
     // A leap to the last year that RFC 3339 can write.
     const LATEST_MS: u64 = 253_402_300_799_999;
     let since = Duration::from_millis(unix_ms.min(LATEST_MS));
     Rfc3339(Utc::from(UNIX_EPOCH + since))
+}
+
+fn escaped(text: &str) -> String {
+    let mut out = String::new();
+    escape::message(text, &mut out);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::view::HappenedView;
+
+    #[test]
+    fn the_last_things_are_shown_and_no_text_moves_a_cursor() {
+        let happened = |sequence: u64| HappenedView {
+            sequence,
+            at: "2026-11-24T17:00:00.000Z".into(),
+            kind: "died".into(),
+            slot: Some(3),
+            pid: Some(41),
+            text: format!("signal 9, in GET /\u{1b}[2J{sequence}"),
+            ..HappenedView::default()
+        };
+        let view = View {
+            phase: "\u{7}".into(),
+            happened: (1..=12).map(happened).collect(),
+            ..View::default()
+        };
+        let text = Text(&view).to_string();
+        assert!(!text.contains(['\u{1b}', '\u{7}']), "{text:?}");
+        assert_eq!(text.matches("died ").count(), HAPPENED_MAX + 1);
+        assert!(
+            text.ends_with("died       worker 3 (41) signal 9, in GET /\\u{1b}[2J12\n"),
+            "{text}"
+        );
+    }
 }

@@ -64,6 +64,14 @@ fn what_is_no_place_is_refused() {
 }
 
 #[test]
+fn a_sandbox_and_a_daemon_exclude_each_other() {
+    let message = refusal(&["--sandbox", "--access-log=syslog", "--log-to", "journald"]);
+    let faults: Vec<&str> = message.lines().filter_map(|line| line.split(':').next()).collect();
+    assert_eq!(faults, ["--access-log", "--log-to"], "{message}");
+    assert!(settings(&["--sandbox", "--access-log=./access.log"]).access_log.is_some());
+}
+
+#[test]
 fn gunicorns_spellings_mean_the_same() {
     assert_eq!(place(&["--access-logfile", "-"], &[]), "stdout");
     assert_eq!(place(&["--access-logfile", "a.log"], &[("MAITRED_ACCESS_LOG", "1")]), "a.log");

@@ -1,7 +1,8 @@
 //! States of this release and of past ones, and states that no honest image leaves.
 
 use super::*;
-use crate::ident::{Generation, Slot};
+use crate::account::HappenedKind;
+use crate::ident::Generation;
 
 /// What the releases so far have left, in order: a server with two workers, one of which is being
 /// replaced, and a connection in every place. A release adds its own, and changes none.
@@ -42,7 +43,7 @@ fn a_state_that_this_program_cannot_go_on_from_is_refused_by_name() {
         state.header.format = FORMAT + 1;
         state.header.made_by = "9.9.9".into();
     });
-    assert_eq!(newer, "state format 2 of 9.9.9; this program reads 1");
+    assert_eq!(newer, "state format 3 of 9.9.9; this program reads 1 to 2");
     let workers = refused(|state| state.header.page_layout += 1);
     assert!(workers.contains("pages and frames"), "{workers}");
     let workers = refused(|state| state.header.protocol += 1);
@@ -86,6 +87,31 @@ fn a_state_that_contradicts_itself_is_neither_written_nor_read() {
         let said = refused(change);
         assert!(said.contains(word), "{said}");
     }
+}
+
+#[test]
+fn what_operators_are_served_by_travels_and_owns_its_descriptors() {
+    let mut state = latest();
+    state.header = Header::ours();
+    let mut listener = state.listeners[0].clone();
+    listener.bind = "unix:/run/a".into();
+    listener.descriptor = 900;
+    let text = "signal 9".into();
+    let worker = Some((Incarnation { slot: Slot(1), generation: Generation(2) }, 41));
+    let kind = HappenedKind::Died;
+    state.admin = Some(AdminState {
+        listeners: vec![listener],
+        helpers: vec![7],
+        happened: vec![Happened { sequence: 3, at_ms: 9, kind, worker, text }],
+        drained: vec![Slot(1)],
+    });
+    let again = State::decode(&state.encode().unwrap()).unwrap();
+    assert_eq!(again.admin, state.admin);
+    if let Some(admin) = &mut state.admin {
+        admin.listeners[0].descriptor = state.listeners[0].descriptor;
+    }
+    assert!(state.encode().unwrap_err().to_string().contains("descriptor"));
+    assert_eq!(latest().admin, None, "an older release knew of none");
 }
 
 /// A new release reads what an old one could not know, and the other way round.
