@@ -10,7 +10,7 @@ use clap::{Args, Command};
 
 use crate::cli::bench::{self, Failed};
 use crate::cli::raw::RawServe;
-use crate::cli::resolve::{Surroundings, resolve};
+use crate::cli::resolve::{Accounts, Surroundings, resolve};
 use crate::cli::sim::bar;
 use crate::config::Settings;
 use crate::exit::{BoxedError, Chain, Exit};
@@ -130,6 +130,7 @@ fn settings_of(words: &[String]) -> Result<Settings, String> {
         variables: &|_| None,
         config: None,
         lookup: &|_| Ok(Vec::new()),
+        accounts: Accounts { user: &|_| Ok(None), group: &|_| Ok(None), own_uid: 0 },
         cores: 1,
         systemd_sockets: Vec::new(),
     };
