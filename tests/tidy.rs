@@ -26,8 +26,8 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     ("experiment", &["time", "config", "sys"]),
     // What is shown is what `/status` says: whoever draws knows no more of a server.
     ("top", &["time", "config", "observe"]),
-    // The decision itself, and the words of plans, measures and reports. No `sys`: the simulator opens
-    // no socket and reads no clock.
+    // The decision itself, and the words of plans, measures and reports. No `sys`: the simulator
+    // opens no socket and reads no clock.
     ("sim", &["ident", "time", "config", "dispatch", "supervise", "experiment"]),
 ];
 

@@ -24,7 +24,7 @@ pub fn run_all<T: Send>(
                     let Some(place) = results.get(number) else { return };
                     let result = run(number);
                     // Nobody else has this number: poisoned or not, the place is ours.
-                    *place.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(result);
+                    *place.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(result);
                     is_done();
                 }
             });
@@ -32,7 +32,7 @@ pub fn run_all<T: Send>(
     });
     let results = results.into_iter();
     let result = |place: Mutex<Option<T>>| {
-        place.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner())
+        place.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
     };
     results.filter_map(result).collect()
 }

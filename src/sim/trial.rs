@@ -102,7 +102,7 @@ pub(super) fn run(arm: &Arm, workload: &Workload, setting: &Setting<'_>) -> Obse
         match happening {
             Happening::Server(_, event) => server.handle(event, &mut agenda),
             Happening::Driver(FAULT, index) => {
-                strike(blows[index as usize], &mut server, &mut agenda)
+                strike(blows[index as usize], &mut server, &mut agenda);
             }
             Happening::Driver(deed, which) => {
                 clients.handle((deed, which), &mut server, &mut agenda);

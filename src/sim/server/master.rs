@@ -311,7 +311,7 @@ impl Server {
         let backlog = self.dispatcher.next_backlog_look();
         let next = [
             Some(self.supervise_at()),
-            self.recycling.as_ref().and_then(|recycling| recycling.next_deadline()),
+            self.recycling.as_ref().and_then(crate::supervise::recycling::Recycling::next_deadline),
             report,
             ring_look,
             own_look,
