@@ -418,6 +418,9 @@ impl Drop for Screen {
     }
 }
 
+/// A way of telling it to end.
+type Telling = fn(&mut Screen);
+
 #[test]
 fn a_terminal_is_what_it_was_before_whatever_the_ending() {
     let view = serde_json::to_string(&Scene::stalled(4, 2).at(30)).expect("JSON");
@@ -430,7 +433,7 @@ fn a_terminal_is_what_it_was_before_whatever_the_ending() {
             let _ = stream.write_all((head + &view).as_bytes());
         }
     });
-    let told: [(&str, fn(&mut Screen)); 2] = [
+    let told: [(&str, Telling); 2] = [
         ("q", |screen| screen.ours.write_all(b"q").expect("a key")),
         ("SIGTERM", |screen| {
             let pid = Pid::from_raw(screen.child.id() as i32);
