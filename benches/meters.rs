@@ -1,9 +1,9 @@
 //! What an addition to the meters costs a worker, and what all that one request adds comes to.
 //!
-//! `alone` is one process, as it is but for reloads: the line is in its cache. `two` has another thread
-//! that adds to the same slot all the time, which is worse than any reload: two processes that do
-//! nothing else. `off` is what a worker pays where nobody reads meters. Unfair to nobody: what a
-//! request costs besides is a thousand times as much.
+//! `alone` is one process, as it is but for reloads: the line is in its cache. `two` has another
+//! thread that adds to the same slot all the time, which is worse than any reload: two processes
+//! that do nothing else. `off` is what a worker pays where nobody reads meters. Unfair to nobody:
+//! what a request costs besides is a thousand times as much.
 
 use std::hint::black_box;
 use std::sync::Arc;

@@ -85,9 +85,7 @@ pub enum RunError {
     #[error("the application does not load")]
     Application(#[source] BoxedError),
     /// `worker` or `admin` was typed by hand.
-    #[error(
-        "`worker` and `admin` are started by the master, over a channel of their own: run `serve`"
-    )]
+    #[error("this is started by the master, over a channel of its own: run `serve`")]
     NotStartedByMaster,
 }
 
@@ -169,7 +167,7 @@ mod tests {
             ),
             (
                 RunError::NotStartedByMaster,
-                "`worker` and `admin` are started by the master, over a channel of their own: run `serve`",
+                "this is started by the master, over a channel of its own: run `serve`",
                 2,
             ),
             (

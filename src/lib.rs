@@ -29,6 +29,7 @@
 //! | drained | of a slot: out of service, because an operator wants it so |
 //! | intake | where a worker's connections come from: loans, or one of the kernel's ways |
 //! | arm | one way of distributing connections over workers: the master's, or one of the kernel's |
+//! | node | one server of a fleet: a master and its workers |
 //! | own | what a worker has accepted itself, in one of the kernel's arms |
 //!
 //! # Rooms, in the order in which a connection travels
@@ -71,7 +72,12 @@ pub mod app;
 
 pub mod observe;
 
+#[cfg(feature = "top")]
+#[cfg(not(loom))]
+pub mod top;
+
 pub mod admin;
+pub mod fleet;
 
 #[cfg(feature = "experiments")]
 #[cfg(not(loom))]

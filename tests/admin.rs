@@ -13,7 +13,6 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -472,7 +471,6 @@ fn a_worker_that_is_stuck_for_long_and_one_that_dies_are_told_with_what_they_did
     wait_until_served(&path);
     let mut client = Client::connect(server.address());
     client.send(b"GET /sleep/60000 HTTP/1.1\r\nHost: a\r\n\r\n");
-    // Another connection keeps the master looking: one that nobody could help is none of its business.
     let told = |kind: &str| {
         let document = json(&path);
         let all = document["happened"].as_array().expect("a list").clone();
@@ -513,7 +511,6 @@ fn an_embedding_program_serves_it_too() {
     assert_eq!(json(&path)["phase"], "serving");
 }
 
-/// Long enough for a machine that is busy, and never waited for.
 #[test]
 fn the_address_answers_while_every_worker_is_busy() {
     let (_folder, path, address) = socket();
@@ -526,5 +523,4 @@ fn the_address_answers_while_every_worker_is_busy() {
     });
     assert_eq!(status_code(&path, "/livez"), 200);
     assert_eq!(client.answer(false).status, 200);
-    let _ = Duration::ZERO;
 }

@@ -199,7 +199,9 @@ fn what_a_drained_worker_is_answering_is_answered_and_its_connection_moves_then(
 
 #[test]
 fn policies_are_switched_while_it_serves_and_a_reload_goes_back() {
-    let operated = Operated::start(&["serve", "-w", "2", "--balance", "ip-hash"]);
+    // Nobody is taken for stuck: who serves is the policy's choice alone.
+    let arguments = ["serve", "-w", "2", "--balance", "ip-hash", "--stall-after", "60s"];
+    let operated = Operated::start(&arguments);
     let of_one_client = operated.answering();
     assert_eq!(of_one_client.len(), 1);
     assert!(operated.say(&["balance", "round-robin"]).contains("round-robin"));

@@ -1,5 +1,5 @@
-//! `/metrics` and what the workers add up for it, from outside: the numbers are the clients' own, and
-//! neither a death, a reload, an upgrade nor a worker that has gone mad takes anything back.
+//! `/metrics` and what the workers add up for it, from outside: the numbers are the clients' own,
+//! and neither a death, a reload, an upgrade nor a worker that has gone mad takes anything back.
 
 #![cfg(feature = "cli")]
 

@@ -102,6 +102,28 @@ fn workers_are_somebody_else_and_their_master_starts_the_next_ones_too() {
 }
 
 #[test]
+fn the_helper_of_the_admin_address_is_no_more_than_a_worker() {
+    if !is_root("the helper is no more than a worker") {
+        return;
+    }
+    let (folder, program) = installed();
+    let admin = folder.path().join("admin.sock");
+    let address = format!("unix:{}", admin.display());
+    let (uid, gid) = (UID.to_string(), GID.to_string());
+    let arguments = ["serve", "-w", "1", "--admin", &address, "-u", &uid, "-g", &gid, "-m", "027"];
+    let server = Server::start_program(&program, &arguments);
+    // It commands the master: whoever may connect is root, or of the master's user.
+    eventually(DEADLINE, "the admin address is there", || admin.exists());
+    assert_eq!(fs::symlink_metadata(&admin).unwrap().uid(), 0);
+    let mut client = Client::connect_unix(&admin);
+    assert_eq!(client.get("/livez").status, 200);
+    assert_eq!(client.get("/status").status, 200);
+    let children = server.worker_pids();
+    assert_eq!(children.len(), 2, "a worker and a helper: {children:?}");
+    children.into_iter().for_each(assert_dropped);
+}
+
+#[test]
 fn a_socket_may_be_somebody_elses() {
     if !is_root("a socket may be somebody else's") {
         return;
@@ -201,4 +223,32 @@ fn a_user_that_is_not_there_is_a_fault_of_what_was_typed() {
     let mut server = Server::spawn(&["serve", "--user", "no-such-user"]);
     assert_eq!(server.wait_exit(DEADLINE).code(), Some(2));
     assert!(server.stderr_contains("there is no such user"), "{}", server.stderr());
+}
+
+#[test]
+fn a_log_that_the_master_creates_is_its_workers() {
+    if !is_root("a log belongs to who writes it") {
+        return;
+    }
+    let (folder, program) = installed();
+    let path = |name: &str| folder.path().join(name);
+    let access = format!("--access-log={}", path("access.log").display());
+    let (uid, gid) = (UID.to_string(), GID.to_string());
+    let arguments = ["serve", "-w", "1", "-u", &uid, "-g", &gid, &access];
+    let server = Server::start_program(&program, &arguments);
+    // The folder is root's: a worker cannot create the file, neither now nor when it was rotated.
+    for round in ["first", "second"] {
+        assert_eq!(Client::connect(server.address()).get(&format!("/?{round}")).status, 200);
+        eventually(DEADLINE, "a line", || {
+            fs::read_to_string(path("access.log")).is_ok_and(|text| text.contains(round))
+        });
+        let found = fs::metadata(path("access.log")).expect("the file is there");
+        assert_eq!((found.uid(), found.gid(), found.mode() & 0o777 & !0o640), (UID, GID, 0));
+        fs::rename(path("access.log"), path(round)).expect("it can be renamed");
+        server.signal(Signal::SIGUSR1);
+        eventually(DEADLINE, "the worker has it again", || {
+            let reopened = server.stderr().matches("reopened log=access-log").count();
+            reopened == if round == "first" { 1 } else { 2 }
+        });
+    }
 }

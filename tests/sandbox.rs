@@ -103,19 +103,22 @@ impl Drop for Sleeper {
 /// Every thread of every worker is behind both filters: one that is not would do for all.
 #[track_caller]
 fn assert_confined(server: &Server) {
-    for pid in server.worker_pids() {
-        let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the worker lives");
-        for task in tasks.flatten() {
-            // One that has ended meanwhile is no way out.
-            let Ok(status) = fs::read_to_string(task.path().join("status")) else { continue };
-            for line in ["NoNewPrivs:\t1", "Seccomp:\t2", "Seccomp_filters:\t2"] {
-                assert!(status.contains(line), "{line}: {status}");
-            }
-        }
-    }
+    server.worker_pids().into_iter().for_each(assert_threads_confined);
     let master = fs::read_to_string(format!("/proc/{}/status", server.pid()));
     let master = master.expect("the master lives");
     assert!(master.contains("Seccomp_filters:\t0"), "the master has to start workers");
+}
+
+#[track_caller]
+fn assert_threads_confined(pid: u32) {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the worker lives");
+    for task in tasks.flatten() {
+        // One that has ended meanwhile is no way out.
+        let Ok(status) = fs::read_to_string(task.path().join("status")) else { continue };
+        for line in ["NoNewPrivs:\t1", "Seccomp:\t2", "Seccomp_filters:\t2"] {
+            assert!(status.contains(line), "{line}: {status}");
+        }
+    }
 }
 
 #[test]
@@ -183,4 +186,49 @@ fn what_is_built_in_works_in_it() {
         assert_eq!(answer.body, body, "{application}");
         assert_confined(&server);
     }
+}
+
+#[test]
+fn a_worker_in_it_is_metered_like_others() {
+    if !kernel_can("a worker in it is metered like others") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let admin = folder.path().join("admin.sock");
+    let address = format!("unix:{}", admin.display());
+    let arguments = ["serve", "-w", "1", "--sandbox", "--admin", &address, "--request-id"];
+    let server = Server::start(&arguments);
+    let mut client = Client::connect(server.address());
+    let pid = client.get("/whoami").number("pid");
+    assert_threads_confined(pid);
+    eventually(DEADLINE, "the admin address is there", || admin.exists());
+    let mut operator = Client::connect_unix(&admin);
+    eventually(DEADLINE, "its responses are counted", || {
+        let metrics = operator.get("/metrics").text();
+        let mut lines = metrics.lines().filter(|line| line.starts_with("maitred_responses_total"));
+        lines.any(|line| !line.ends_with(" 0"))
+    });
+    assert!(!server.stderr_contains("WARN"), "{}", server.stderr());
+}
+
+#[test]
+fn a_worker_in_a_sandbox_writes_its_logs_and_opens_them_again() {
+    if !kernel_can("a sandboxed worker writes its logs") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (path, rotated) = (folder.path().join("access.log"), folder.path().join("access.log.1"));
+    let access = format!("--access-log={}", path.display());
+    let server = Server::start(&["serve", "-w", "1", "--sandbox", &access]);
+    assert_eq!(Client::connect(server.address()).get("/?first").status, 200);
+    eventually(DEADLINE, "a line", || {
+        fs::read_to_string(&path).is_ok_and(|text| text.contains("/?first"))
+    });
+    fs::rename(&path, &rotated).unwrap();
+    server.signal(Signal::SIGUSR1);
+    eventually(DEADLINE, "it is open again", || server.stderr_contains("reopened log=access-log"));
+    assert_eq!(Client::connect(server.address()).get("/?second").status, 200);
+    eventually(DEADLINE, "a line more", || {
+        fs::read_to_string(&path).is_ok_and(|text| text.contains("/?second"))
+    });
 }

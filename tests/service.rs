@@ -121,6 +121,31 @@ fn the_service_manager_hears_that_it_is_ready_reloads_and_stops() {
     assert_eq!(server.wait_exit(DEADLINE).code(), Some(0));
 }
 
+/// `systemctl reload` of a `Type=notify-reload` waits for both messages, whatever becomes of it: a
+/// file that did not hold had it wait until its time was up.
+#[test]
+fn the_service_manager_hears_the_end_of_a_reload_that_is_refused_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, config) = (folder.path().join("notify"), folder.path().join("maitred.toml"));
+    fs::write(&config, "workers = 1\n").unwrap();
+    let mut ear = Ear::at(&path);
+    let environment = [("NOTIFY_SOCKET", path.to_str().unwrap())];
+    let mut server =
+        Server::start_in(&environment, binary(), &["serve", "-c", config.to_str().unwrap()]);
+    // It asks for the time that it may take, before anything else.
+    assert_eq!(ear.wait_for(0, "EXTEND_TIMEOUT_USEC=65000000"), 0);
+    ear.wait_for(0, "READY=1");
+    fs::write(&config, "worker = 1\n").unwrap();
+    let before = ear.heard.len();
+    server.signal(Signal::SIGHUP);
+    let reloading = ear.wait_for(before, "RELOADING=1\nMONOTONIC_USEC=");
+    ear.wait_for(reloading, "READY=1");
+    assert!(server.stderr_contains("not reloaded"), "{}", server.stderr());
+    server.signal(Signal::SIGTERM);
+    ear.wait_for(reloading, "STOPPING=1\nEXTEND_TIMEOUT_USEC=36000000");
+    assert_eq!(server.wait_exit(DEADLINE).code(), Some(0));
+}
+
 #[test]
 fn a_service_manager_that_does_not_listen_stops_nobody() {
     let folder = tempfile::tempdir().unwrap();

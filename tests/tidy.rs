@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each room may use of the crate, besides itself. A pure core names no shell and no `sys`.
-const MAY_USE: [(&str, &[&str]); 13] = [
+const MAY_USE: [(&str, &[&str]); 15] = [
     ("ident", &[]),
     ("time", &[]),
     ("config", &["ident", "time"]),
@@ -19,17 +19,21 @@ const MAY_USE: [(&str, &[&str]); 13] = [
     ("meters", &["ident", "time", "config", "board"]),
     ("proxy_protocol", &["ident", "config"]),
     ("http", &["ident", "time", "config"]),
+    ("fleet", &["ident", "time", "config"]),
     ("sys", &["ident", "time", "config", "board"]),
     // A client that shared the server's parser would share its mistakes. `config` for what listeners
     // have unless they are told otherwise, which a report says.
     ("experiment", &["time", "config", "sys"]),
+    // What is shown is what `/status` says: whoever draws knows no more of a server.
+    ("top", &["time", "config", "observe"]),
 ];
 
 /// What a pure core does not touch: the world.
 const WORLD: [&str; 6] =
     ["std::fs", "std::net::Tcp", "std::process", "SystemTime", "Instant::now", "std::thread"];
 
-const PURE: [&str; 6] = ["account", "loan", "dispatch", "supervise", "proxy_protocol", "http"];
+const PURE: [&str; 8] =
+    ["account", "loan", "dispatch", "supervise", "proxy_protocol", "http", "top", "fleet"];
 
 /// Pure parts of rooms that are not: what is computed from observations can be computed again.
 const PURE_FOLDERS: [&str; 1] = ["src/experiment/measure"];

@@ -37,6 +37,8 @@ class Worker:
         """Answer with slot and generation."""
     def request_id(self, given: bytes | None, client: str | None) -> bytes:
         """Answer with the id of a request, which may have been given one."""
+    def load_field(self) -> tuple[bytes, bytes] | None:
+        """Answer with the field that says how loaded the node is, if anything is known."""
     def log_access(self, answered: Any) -> None:
         """Write a line of the access log."""
 

@@ -28,8 +28,8 @@ pub use counters::{Counters, SlotCounters};
 pub use happened::{Happened, HappenedKind};
 pub use outcome::{Group, Outcome};
 pub use status::{
-    KernelQueue, Phase, Policy, ReloadState, ReloadStatus, Scaling, Status, WorkerStage,
-    WorkerStatus,
+    KernelQueue, NodeStatus, Phase, Policy, ReloadState, ReloadStatus, Scaling, Status,
+    WorkerStage, WorkerStatus,
 };
 
 /// The connections that are here, by place.

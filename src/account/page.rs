@@ -1,10 +1,11 @@
 //! The bytes of a status file: little-endian words of 64 bits, behind each other.
 //!
 //! ```text
-//!   24 words   head      magic, version, length in words, sequence, written at, pid, started at,
+//!   31 words   head      magic, version, length in words, sequence, written at, pid, started at,
 //!                        phase, accept, reload, replaced and of, generation, counts of tables,
 //!                        balance, rebalance, credit, stall after, workers wanted, min and max,
-//!                        length and limit of the kernel's queue
+//!                        length and limit of the kernel's queue, the node (1 if there is
+//!                        one; weight, busy, load, requests, errors, wait)
 //!   13 words   events    in the order of `Counters::events`
 //!   14 words   outcomes  in the order of `Outcome::ALL`
 //!    4 words   here      in the order of `Here::list`
@@ -32,8 +33,8 @@ use thiserror::Error;
 
 use crate::account::counters::{NAMED, SlotCounters};
 use crate::account::{
-    Account, Counters, Here, KernelQueue, Phase, Policy, ReloadState, ReloadStatus, Scaling,
-    Status, WorkerStage, WorkerStatus,
+    Account, Counters, Here, KernelQueue, NodeStatus, Phase, Policy, ReloadState, ReloadStatus,
+    Scaling, Status, WorkerStage, WorkerStatus,
 };
 use crate::config::{Arm, Balance, Rebalance, STATUS_WORKERS_MAX, WORKERS_MAX};
 use crate::ident::{Generation, Incarnation, Slot};
@@ -50,7 +51,7 @@ pub const SIZE_MAX: usize =
     WORD * (FIXED + SLOT * WORKERS_MAX as usize + WORKER * STATUS_WORKERS_MAX + 1);
 
 const WORD: usize = 8;
-const HEAD: usize = 24;
+const HEAD: usize = 31;
 const HERE: usize = 4;
 const SLOT: usize = 2;
 const WORKER: usize = 18;
@@ -123,6 +124,14 @@ pub fn encode(status: &Status, stamp: Stamp, out: &mut Vec<u8>) {
     [wanted, min, max].into_iter().for_each(|number| put(number.into()));
     put(status.kernel_queue.map_or(UNKNOWN, |queue| queue.length.into()));
     put(status.kernel_queue.map_or(0, |queue| queue.limit.into()));
+    let node = status.node.unwrap_or_default();
+    put(u64::from(status.node.is_some()));
+    put(node.weight_percent.into());
+    put(node.busy_millionths.into());
+    put(node.load_millionths.into());
+    put(node.requests_per_1000_s);
+    put(node.errors_per_1000_s);
+    put(u64::try_from(node.queue_wait.as_nanos()).unwrap_or(u64::MAX));
     counters.list().for_each(|(_, number)| put(number));
     status.account.here.list().into_iter().for_each(|(_, number)| put(number));
     for slot in slots {
@@ -187,6 +196,7 @@ pub fn decode(bytes: &[u8]) -> Result<(Status, Stamp), PageError> {
     let workers = reader.count("number of workers", STATUS_WORKERS_MAX)?;
     status.workers_in_all = reader.small("number of workers")?;
     reader.seating(&mut status)?;
+    status.node = reader.node()?;
     if size != WORD * (FIXED + SLOT * slots + WORKER * workers + 1)
         || (status.workers_in_all as usize) < workers
     {
@@ -271,6 +281,23 @@ impl Reader<'_> {
             (Err(_), ..) => return Err(PageError::Nonsense("length of the kernel's queue")),
         };
         Ok(())
+    }
+
+    fn node(&mut self) -> Result<Option<NodeStatus>, PageError> {
+        let is_one = self.one_of("node", &[false, true])?;
+        let node = NodeStatus {
+            weight_percent: self.small("weight of the node")?,
+            busy_millionths: self.small("busy share of the node")?,
+            load_millionths: self.small("load of the node")?,
+            requests_per_1000_s: self.next(),
+            errors_per_1000_s: self.next(),
+            queue_wait: Duration::from_nanos(self.next()),
+        };
+        match (is_one, node == NodeStatus::default()) {
+            (true, _) => Ok(Some(node)),
+            (false, true) => Ok(None),
+            (false, false) => Err(PageError::Nonsense("node")),
+        }
     }
 
     fn account(&mut self, slots: usize) -> Account {
@@ -425,6 +452,14 @@ mod tests {
                 },
                 scaling: Scaling { wanted, min, max },
                 kernel_queue: kernel_queue.map(|(length, limit)| KernelQueue { length, limit }),
+                node: (generation % 3 > 0).then(|| NodeStatus {
+                    weight_percent: phase as u8,
+                    busy_millionths: generation,
+                    load_millionths: u32::from(of),
+                    requests_per_1000_s: queued,
+                    errors_per_1000_s: parked,
+                    queue_wait: Duration::from_nanos(stall_after),
+                }),
                 workers_in_all: workers.len() as u32 + more,
                 workers,
             }

@@ -30,12 +30,32 @@ pub struct Status {
     pub scaling: Scaling,
     /// What waits in the kernel; none where nobody can say.
     pub kernel_queue: Option<KernelQueue>,
+    /// How the node stands in its fleet; none where nobody is told.
+    pub node: Option<NodeStatus>,
     /// Every connection.
     pub account: Account,
     /// How many worker processes there are; `workers` has the first of them.
     pub workers_in_all: u32,
     /// The workers, by slot and generation.
     pub workers: Vec<WorkerStatus>,
+}
+
+/// What a node says of itself to the balancers of its fleet. Whole numbers, so that a status can be
+/// compared with another one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NodeStatus {
+    /// The weight that it asks for, in percent of what a balancer has configured.
+    pub weight_percent: u8,
+    /// The share of its places that are busy, in millionths.
+    pub busy_millionths: u32,
+    /// Its load, in millionths of what it can just serve.
+    pub load_millionths: u32,
+    /// Requests answered in a thousand seconds.
+    pub requests_per_1000_s: u64,
+    /// Requests that ended badly, in a thousand seconds.
+    pub errors_per_1000_s: u64,
+    /// How long what comes now will wait.
+    pub queue_wait: Duration,
 }
 
 /// Where a server is in its life.

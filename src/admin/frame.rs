@@ -5,7 +5,8 @@
 //!   to master   1 ping · 2 scale (u16) · 3 reload · 4 drain (u16) · 5 undrain (u16) · 6 stop (u8)
 //!               7 balance (u8) · 8 rebalance (u8) · 9 log level (text) · 10 reopen
 //!   to helper   64 answer: done u8, text
-//!               65 happened: at u64 · kind u8 · has worker u8 · slot u16 · generation u32 · pid u32, text
+//!               65 happened: at u64 · kind u8 · has worker u8 · slot u16 · generation u32 · pid u32,
+//!               text
 //!   a text      length u16, UTF-8
 //! ```
 //!
@@ -22,7 +23,10 @@ use thiserror::Error;
 
 use crate::account::{Happened, HappenedKind};
 use crate::config::{ADMIN_TEXT_SIZE_MAX, Balance, Rebalance};
-use crate::ident::{Generation, Incarnation, Slot};
+use crate::ident::{Generation, Incarnation, ListenerId, Slot};
+
+/// By this the helper knows the listener of HAProxy's agent check among those that it is given.
+pub const AGENT_LISTENER: ListenerId = ListenerId(u16::MAX);
 
 /// The version of these frames.
 pub const VERSION: u8 = 1;

@@ -5,6 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::admin::agent_check;
+use crate::admin::frame::AGENT_LISTENER;
 use crate::admin::link::Link;
 use crate::admin::routes::Routes;
 use crate::admin::seeing::Seeing;
@@ -22,10 +24,15 @@ pub use crate::admin::routes::SetLogLevel;
 /// # Errors
 /// The helper could not begin.
 pub fn run(inheritance: HelperInheritance, set_log_level: SetLogLevel) -> Result<(), WorkerError> {
-    let HelperInheritance { channel, status, meters, listeners } = inheritance;
+    let HelperInheritance { channel, status, meters, mut listeners } = inheritance;
+    let agent = listeners.iter().position(|(id, _)| *id == AGENT_LISTENER);
+    let agent = agent.map(|place| listeners.swap_remove(place).1);
     let (inheritance, mut leash) = alone::inheritance(listeners).map_err(WorkerError::Start)?;
     let link = Arc::new(Link::new(channel));
-    let seeing = Seeing::new(status, meters, Arc::clone(&link));
+    let seeing = Arc::new(Seeing::new(status, meters, Arc::clone(&link)));
+    if let Some(agent) = agent {
+        agent_check::serve(agent, Arc::clone(&seeing)).map_err(WorkerError::Start)?;
+    }
     // The next helper has the same listeners: what is not answered here waits for it.
     link.listen(move || leash.leave(leaves_within())).map_err(WorkerError::Start)?;
     worker::run(Arc::new(settings()), Arc::new(Routes { link, seeing, set_log_level }), inheritance)

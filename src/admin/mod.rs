@@ -15,6 +15,7 @@
 //! |---|---|
 //! | `frame` | what master and helper say to each other, pure |
 //! | `helper` | the process |
+//! | `agent_check` | the answers to HAProxy's agent check, beside HTTP |
 //! | `link` | its end of the channel, and what has happened so far |
 //! | `seeing` | the status page and /proc as a [`View`](crate::observe::view::View) |
 //! | `routes` | paths and methods |
@@ -27,6 +28,9 @@
 pub mod frame;
 
 #[cfg(feature = "cli")]
+#[cfg(not(loom))]
+mod agent_check;
+#[cfg(feature = "cli")]
 pub mod dashboard;
 #[cfg(feature = "cli")]
 #[cfg(not(loom))]
@@ -36,7 +40,6 @@ pub mod helper;
 mod link;
 #[cfg(feature = "cli")]
 pub mod metrics;
-#[cfg(feature = "cli")]
 pub mod order;
 #[cfg(feature = "cli")]
 #[cfg(not(loom))]

@@ -51,7 +51,7 @@ pub type SetLogLevel = Box<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
 /// Answers operators.
 pub(super) struct Routes {
     pub(super) link: Arc<Link>,
-    pub(super) seeing: Seeing,
+    pub(super) seeing: Arc<Seeing>,
     pub(super) set_log_level: SetLogLevel,
 }
 
@@ -203,7 +203,7 @@ fn only_read(request: &Request) -> Option<Response> {
 }
 
 /// Whether any worker may be lent something.
-fn serves(view: &View) -> bool {
+pub(super) fn serves(view: &View) -> bool {
     view.workers.iter().any(|worker| worker.stage == "serving" && !worker.drained)
 }
 

@@ -39,6 +39,14 @@ impl Seeing {
         !self.link.has_ended() || process::parent() == self.master
     }
 
+    /// This moment, as far as the master has written it.
+    ///
+    /// # Errors
+    /// It has not yet.
+    pub(super) fn brief(&self) -> Result<View, ReadError> {
+        Ok(view(&read_memory(&self.status, self.is_running())?))
+    }
+
     /// This moment.
     ///
     /// # Errors

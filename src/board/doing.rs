@@ -93,6 +93,12 @@ pub(super) fn load(memory: &impl Words, layout: Layout, entry: DoingEntry) -> Op
     (began != 0 && same).then_some(Doing { began: Nanos(began), text })
 }
 
+/// The master's side: when the call of an entry began, if one runs.
+pub(super) fn began(memory: &impl Words, layout: Layout, entry: DoingEntry) -> Option<Nanos> {
+    let began = words(memory, layout, entry)?[0].load(Ordering::Acquire);
+    (began != 0).then_some(Nanos(began))
+}
+
 fn words<M: Words>(memory: &M, layout: Layout, entry: DoingEntry) -> Option<&[AtomicU64]> {
     if usize::from(entry.0) >= DOING_ENTRIES_MAX {
         return None;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   words 0..8       header        written by the master, once
-//!   words 8..16      bell, alarm   written by both, and by the master, rarely
+//!   words 8..16      bell, alarm, node   written by both, and by the master, rarely
 //!   words 16..32     load report   written by the worker, every turn and request
 //!   words 32..40     ring head     written by the worker, at every let-go
 //!   …                claim words   one each, dense: eight to a cache line
@@ -98,6 +98,9 @@ pub(super) const AT_MASTER_WAITING: usize = 8;
 /// After how many nanoseconds of one and the same thing the worker's alarm is to wake the master;
 /// zero while nobody could help it.
 pub(super) const AT_STALL_AFTER: usize = 9;
+
+/// What the worker is told of the whole node.
+pub(super) const AT_NODE: usize = 10;
 
 /// The load report: two lines, in the order of `report`.
 pub(super) const AT_REPORT: usize = 16;

@@ -15,6 +15,7 @@ use crate::board::doing::{self, Doing, DoingEntry};
 use crate::board::layout::{
     AT_LOANS_MAX, AT_MAGIC, AT_RING_HEAD, AT_STALL_AFTER, Layout, MAGIC, PageError, Words,
 };
+use crate::board::node::{self, NodeWords};
 use crate::board::report::LoadReport;
 use crate::board::sync::{AtomicU64, Ordering};
 use crate::board::terms::Terms;
@@ -279,6 +280,20 @@ impl<M: Words> MasterPage<M> {
         calls.sort_by_key(|call| call.began);
         calls.truncate(most);
         calls
+    }
+
+    /// For how long the calls that the worker says it runs, on its loop and in so many threads, have
+    /// run by now, all together.
+    pub fn running_ns(&self, threads: u16, now: Nanos) -> u64 {
+        let entries = (0..=threads).map(DoingEntry);
+        let began = entries.filter_map(|entry| doing::began(&self.memory, self.layout, entry));
+        let running = began.map(|began| now.0.saturating_sub(began.0));
+        running.fold(0, u64::saturating_add)
+    }
+
+    /// Tells the worker how the whole node stands.
+    pub fn tell_of_node(&self, told: NodeWords) {
+        node::store(&self.memory, told);
     }
 
     /// Asks the worker to ring for this. The caller looks at the report and into the ring again

@@ -15,6 +15,7 @@
 //! | `own` | the counters of what a worker has accepted itself |
 //! | `report` | the load report, written by one side and read by the other |
 //! | `state` | what one master image leaves the next of it |
+//! | `node` | what the master tells a worker of the whole node |
 //! | `doing` | which calls a worker runs, for the moment in which it cannot be asked |
 //! | `bell` | how a worker that frees up, or gives back, wakes a master that waits for it |
 //!
@@ -27,6 +28,7 @@ mod layout;
 #[cfg(loom)]
 mod loom;
 mod master;
+mod node;
 mod own;
 mod report;
 mod state;
@@ -37,6 +39,7 @@ pub use bell::Call;
 pub use doing::{Doing, DoingEntry, DoingTable};
 pub use layout::{PageError, Readable, Words, page_bytes};
 pub use master::{LetGo, LetGoHow, MasterPage, Recall, RingError, Settled};
+pub use node::NodeWords;
 pub use report::LoadReport;
 pub use state::{PAGE_LAYOUT, PageState};
 pub use terms::Terms;

@@ -14,6 +14,7 @@ use crate::board::doing::DoingTable;
 use crate::board::layout::{
     AT_LOANS_MAX, AT_MAGIC, AT_RING_HEAD, AT_STALL_AFTER, Layout, MAGIC, PageError, Words,
 };
+use crate::board::node::{self, NodeWords};
 use crate::board::report::{self, Field};
 use crate::board::sync::{AtomicU64, Ordering};
 use crate::board::terms::Terms;
@@ -192,6 +193,11 @@ impl<M: Words> WorkerPage<M> {
     pub fn alarm_wanted(&self) -> Option<Duration> {
         let nanos = self.memory.words()[AT_STALL_AFTER].load(Ordering::Relaxed);
         (nanos != 0).then(|| Duration::from_nanos(nanos))
+    }
+
+    /// What the master has told of the whole node.
+    pub fn node(&self) -> NodeWords {
+        node::load(&self.memory)
     }
 
     /// The counters that go with an end.

@@ -1,4 +1,5 @@
 //! Addresses as users type them: `HOST:PORT`, `[v6]:PORT`, `PORT`, `unix:PATH`, `fd://N`.
+//! (`systemd:NAME` is looked up where it is known what systemd has passed: `binds`.)
 //!
 //! Parsing is pure; a host name is asked of the [`Lookup`] that the caller brings, so that tests
 //! need no resolver.
@@ -18,7 +19,7 @@ use crate::config::{Bind, UNIX_PATH_SIZE_MAX};
 pub type Lookup<'a> = &'a dyn Fn(&str) -> io::Result<Vec<IpAddr>>;
 
 /// What `--bind` takes.
-const FORMS: &str = "HOST:PORT, [v6]:PORT, PORT, unix:PATH or fd://N";
+const FORMS: &str = "HOST:PORT, [v6]:PORT, PORT, unix:PATH, fd://N or systemd:NAME";
 
 /// One `--bind` address. A bare port, or a host without one, is completed as Uvicorn does:
 /// 127.0.0.1 and 8000; an empty host, as in `:8000`, is every IPv4 address.

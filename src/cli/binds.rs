@@ -2,18 +2,25 @@
 //!
 //! Addresses that were typed are all there is; else the variables count; else PORT, as platforms
 //! set it; else the default. Sockets that systemd passes are served beside what was named, and
-//! instead of the default: who configures socket activation has said where to listen.
+//! instead of the default: who configures socket activation has said where to listen. Once some are
+//! named (`systemd:NAME`), the others are somebody else's.
 //!
 //! Not here: the forms of one address (`addresses`).
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::cli::addresses;
 use crate::cli::faults::{Given, Reader};
 use crate::cli::raw::RawServe;
 use crate::cli::resolve::Surroundings;
+use crate::cli::values::Refusal;
 use crate::config::{Bind, LISTENERS_MAX, Settings};
+use crate::sys::listener::SystemdSocket;
+
+/// The name of a socket that stands for every one: who does not open addresses (a worker, `check`)
+/// has been passed none, and has nothing to say about names.
+pub const ANY_SOCKET: &str = "*";
 
 /// The addresses of a server, in order, none of them twice.
 pub fn binds(
@@ -22,12 +29,15 @@ pub fn binds(
     reader: &mut Reader<'_>,
 ) -> Vec<Bind> {
     let named = named(raw, reader);
-    let systemd = surroundings.systemd_sockets.iter().map(|number| Bind::Inherited(*number));
-    let mut binds: Vec<Bind> = systemd.collect();
+    let by_name = named.binds.iter().any(|given| systemd_name(&given.value).is_some());
+    let systemd = surroundings.systemd_sockets.iter();
+    let unnamed = systemd.filter(|socket| !by_name && socket.name != ANY_SOCKET);
+    let mut binds: Vec<Bind> = unnamed.map(|socket| Bind::Inherited(socket.number)).collect();
     for (given, bind) in read(named, surroundings, reader) {
         let fixed = !matches!(bind, Bind::Tcp(address) if address.port() == 0);
-        let inherited = matches!(bind, Bind::Inherited(number)
-            if surroundings.systemd_sockets.contains(&number));
+        let inherited = binds.contains(&bind)
+            && matches!(bind, Bind::Inherited(number)
+                if surroundings.systemd_sockets.iter().any(|socket| socket.number == number));
         if fixed && !inherited && binds.contains(&bind) {
             reader.refuse(&given.name, Some(given.value), "names the same address twice");
         } else if !inherited {
@@ -96,6 +106,17 @@ fn read(
 ) -> Vec<(Given<OsString>, Bind)> {
     let mut binds = Vec::new();
     for given in named.binds {
+        if let Some(name) = systemd_name(&given.value) {
+            match systemd_sockets(name, &surroundings.systemd_sockets) {
+                Ok(numbers) => {
+                    binds.extend(numbers.map(|number| (given.clone(), Bind::Inherited(number))));
+                }
+                Err(refusal) => {
+                    reader.refuse(&given.name, Some(given.value.clone()), refusal);
+                }
+            }
+            continue;
+        }
         let parsed =
             reader.parsed_raw(given.clone(), |text| addresses::bind(text, surroundings.lookup));
         binds.extend(parsed.map(|bind| (given, bind.value)));
@@ -110,6 +131,28 @@ fn read(
         binds.extend(parsed.map(|bind| (given, bind.value)));
     }
     binds
+}
+
+/// The name in `systemd:NAME`.
+fn systemd_name(text: &OsStr) -> Option<&str> {
+    text.to_str()?.strip_prefix("systemd:")
+}
+
+/// All sockets of that name: a unit may have several.
+fn systemd_sockets<'a>(
+    name: &'a str,
+    passed: &'a [SystemdSocket],
+) -> Result<impl Iterator<Item = i32> + 'a, Refusal> {
+    let is_meant = move |socket: &&SystemdSocket| socket.name == name || socket.name == ANY_SOCKET;
+    if name.is_empty() || !passed.iter().any(|socket| is_meant(&socket)) {
+        let mut names: Vec<&str> = passed.iter().map(|socket| socket.name.as_str()).collect();
+        names.dedup();
+        return Err(match names.as_slice() {
+            [] => "must name a socket that systemd has passed, and it has passed none".to_owned(),
+            names => format!("must name a socket that systemd has passed: {}", names.join(", ")),
+        });
+    }
+    Ok(passed.iter().filter(is_meant).map(|socket| socket.number))
 }
 
 /// One address out of two flags; the half that is missing is Uvicorn's 127.0.0.1 or 8000.
@@ -155,6 +198,15 @@ mod tests {
         variables: &[(&str, &str)],
         systemd_sockets: &[i32],
     ) -> Result<Vec<Bind>, Faults> {
+        let unnamed = systemd_sockets.iter().map(|number| (*number, "unknown"));
+        binds_with(raw, variables, unnamed.collect())
+    }
+
+    fn binds_with(
+        raw: &RawServe,
+        variables: &[(&str, &str)],
+        systemd_sockets: Vec<(i32, &str)>,
+    ) -> Result<Vec<Bind>, Faults> {
         let variables = |name: &str| {
             let found = variables.iter().find(|(variable, _)| *variable == name);
             found.map(|(_, value)| OsString::from(value))
@@ -165,7 +217,10 @@ mod tests {
             config: None,
             accounts: Accounts { user: &|_| Ok(None), group: &|_| Ok(None), own_uid: 0 },
             cores: 1,
-            systemd_sockets: systemd_sockets.to_vec(),
+            systemd_sockets: systemd_sockets
+                .into_iter()
+                .map(|(number, name)| SystemdSocket { number, name: name.to_owned() })
+                .collect(),
         };
         let mut reader = Reader::new(&variables);
         let binds = binds(raw, &surroundings, &mut reader);
@@ -232,6 +287,32 @@ mod tests {
         assert_eq!(binds_of(&none, &[("PORT", "1")], &[3]), Ok(vec![Inherited(3)]));
         let named = flags(&["fd://3", "127.0.0.1:2"]);
         assert_eq!(binds_of(&named, &[], &[3]), Ok(vec![Inherited(3), tcp("127.0.0.1:2")]));
+    }
+
+    #[test]
+    fn a_socket_of_systemds_is_served_by_its_name_and_the_others_are_left_alone() {
+        let passed = || vec![(3, "http"), (4, "admin"), (5, "http")];
+        let none = RawServe::default();
+        let all = vec![Inherited(3), Inherited(4), Inherited(5)];
+        assert_eq!(binds_with(&none, &[], passed()), Ok(all));
+        let http = flags(&["systemd:http", "127.0.0.1:2"]);
+        let binds = vec![Inherited(3), Inherited(5), tcp("127.0.0.1:2")];
+        assert_eq!(binds_with(&http, &[], passed()), Ok(binds));
+        let variable = [("MAITRED_BIND", "systemd:admin")];
+        assert_eq!(binds_with(&none, &variable, passed()), Ok(vec![Inherited(4)]));
+        // Whoever opens no addresses takes every name.
+        let any = vec![(0, ANY_SOCKET)];
+        assert_eq!(binds_with(&http, &[], any), Ok(vec![Inherited(0), tcp("127.0.0.1:2")]));
+        let fault =
+            |sockets| binds_with(&flags(&["systemd:htp"]), &[], sockets).unwrap_err().to_string();
+        assert_eq!(
+            fault(vec![(3, "http"), (4, "admin")]),
+            "--bind \"systemd:htp\": must name a socket that systemd has passed: http, admin"
+        );
+        assert!(fault(Vec::new()).ends_with("and it has passed none"));
+        // As with fd://3, which systemd has passed anyway, nothing is served twice.
+        let twice = flags(&["systemd:http", "systemd:http"]);
+        assert_eq!(binds_with(&twice, &[], passed()), Ok(vec![Inherited(3), Inherited(5)]));
     }
 
     #[test]

@@ -40,7 +40,7 @@ const STATIC: &str = "let the proxy in front serve static files, or a second ser
 const NEVER_FORKED: &str = "workers are executed, never forked from a loaded master, so each loads \
                             the application; leave it out";
 const SUPERVISED: &str = "a worker that ends is always replaced, with back-off; leave it out";
-const STATUS: &str = "`--status-file PATH`, read by `maitred status PATH --json`";
+const STATUS: &str = "`--admin ADDR`, which answers `/metrics` and `/status`";
 const LISTEN: &str = "`-b HOST:PORT` or `-b unix:PATH`: HTTP is spoken on every address";
 const ENVIRONMENT: &str = "set it in the environment, or in the file of `--env-file`";
 

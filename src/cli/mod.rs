@@ -15,10 +15,13 @@ pub mod addresses;
 #[cfg(feature = "experiments")]
 mod bench;
 pub mod binds;
+mod completing;
 pub mod config_file;
 mod ctl;
 pub mod elsewhere;
 pub mod faults;
+pub mod help;
+mod manual;
 mod print_config;
 mod python;
 pub mod raw;
@@ -26,6 +29,8 @@ pub mod resolve;
 mod settling;
 mod shell;
 mod status;
+#[cfg(feature = "top")]
+mod top;
 pub mod values;
 mod watching;
 
@@ -96,13 +101,20 @@ fn run_as(arguments: &[OsString], handler: impl Handler, python: Option<&dyn Pyt
         RawCommand::Admin(raw) => (raw, Task::Answer),
         RawCommand::Check(raw) => (raw, Task::Check),
         RawCommand::Status(raw) => return status::run(&program, &raw),
+        #[cfg(feature = "top")]
+        RawCommand::Top(raw) => return top::run(&program, &raw),
         RawCommand::Ctl(raw) => return ctl::run(&program, &raw),
+        RawCommand::Completions(raw) => return completing::run(&program, raw.shell) as u8,
+        RawCommand::Man(raw) => return manual::run(&program, &raw) as u8,
         #[cfg(feature = "experiments")]
         RawCommand::Bench(raw) => return bench::run(&program, arguments, &raw),
     };
-    // The helper has no less been told by its master than a worker has.
-    let is_told = matches!(task, Task::Work | Task::Answer);
-    let role = if is_told { Role::Worker } else { Role::Master };
+    let role = match task {
+        Task::Serve => Role::Master,
+        // The helper has no less been told by its master than a worker has.
+        Task::Work | Task::Answer => Role::Worker,
+        Task::Check | Task::Print => Role::Checker,
+    };
     let Settled { resolved, variables } = match settle(&raw, role) {
         Ok(settled) => settled,
         Err(unsettled) => {
@@ -144,7 +156,10 @@ fn parse(program: &str, arguments: &[OsString]) -> Result<(Raw, ArgMatches), Exi
             return Exit::Usage;
         }
         // A reader that has gone (`--help | head -1`) is no failure.
-        let _ = error.print();
+        let _ = match help::asked_for(&error, arguments) {
+            Some(command) => help::print(program, command),
+            None => error.print(),
+        };
         if error.exit_code() == 0 { Exit::Done } else { Exit::Usage }
     })
 }

@@ -7,9 +7,13 @@
 //! Not here: what the values mean and how far they may go (`resolve`).
 
 mod admin;
+mod fleet;
 mod guard;
 mod logs;
 mod python;
+mod scale;
+#[cfg(feature = "top")]
+mod top;
 
 use std::ffi::OsString;
 
@@ -20,9 +24,13 @@ use crate::cli::values::{show_duration, show_size};
 use crate::config::{Arm, Bind, Settings, WORKERS_DEFAULT_MAX};
 
 pub use admin::{RawAdmin, RawCtl, RawCtlCommand};
+pub use fleet::RawFleet;
 pub use guard::RawGuard;
 pub use logs::RawLogs;
 pub use python::RawPython;
+pub use scale::RawScale;
+#[cfg(feature = "top")]
+pub use top::RawTop;
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -49,11 +57,18 @@ pub enum RawCommand {
     Check(Box<RawServe>),
     /// Say what a server does and has done, from its --status-file or --admin address
     Status(RawStatus),
+    /// Show a server in this terminal, once a second, from its admin address
+    #[cfg(feature = "top")]
+    Top(RawTop),
     /// Talk to a server at its --admin address: see it, scale it, reload it, drain a worker
     Ctl(RawCtl),
     /// Measure ways of distributing connections side by side
     #[cfg(feature = "experiments")]
     Bench(RawBench),
+    /// Print a completion script for a shell
+    Completions(RawCompletions),
+    /// Print a manual page, or write all of them
+    Man(RawMan),
     /// Serve what the master hands over (started by the master only)
     #[command(hide = true)]
     Worker(Box<RawServe>),
@@ -101,7 +116,7 @@ pub struct RawServe {
 
     /// Where to listen.
     #[arg(long, short, value_name = "ADDR", action = ArgAction::Append,
-          help = "HOST:PORT, [v6]:PORT, PORT, unix:PATH or fd://N; repeatable",
+          help = "HOST:PORT, [v6]:PORT, PORT, unix:PATH, fd://N or systemd:NAME; repeatable",
           help_heading = "Addresses")]
     pub bind: Vec<OsString>,
 
@@ -133,9 +148,13 @@ pub struct RawServe {
     #[arg(long, value_name = "MODE", help_heading = "Addresses")]
     pub unix_mode: Option<String>,
 
-    /// Worker processes
+    /// Worker processes; MIN..MAX of them as the load is
     #[arg(long, short, value_name = "N", help_heading = "Workers")]
     pub workers: Option<String>,
+
+    /// How their number follows the load.
+    #[command(flatten)]
+    pub scale: RawScale,
 
     /// Handler threads in each worker; 0 runs handlers on its loop
     #[arg(long, value_name = "N", help_heading = "Workers")]
@@ -308,6 +327,10 @@ pub struct RawServe {
     #[command(flatten)]
     pub logs: RawLogs,
 
+    /// What balancers are told.
+    #[command(flatten)]
+    pub fleet: RawFleet,
+
     /// What is said of the admin address.
     #[command(flatten)]
     pub admin: RawAdmin,
@@ -338,6 +361,33 @@ pub struct RawStatus {
     /// JSON in place of text
     #[arg(long)]
     pub json: bool,
+}
+
+/// The flags of `completions`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+bash: maitred completions bash > /etc/bash_completion.d/maitred
+zsh:  maitred completions zsh > \"${fpath[1]}/_maitred\"
+fish: maitred completions fish > ~/.config/fish/completions/maitred.fish")]
+pub struct RawCompletions {
+    /// Which shell
+    #[arg(value_name = "SHELL", value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+/// The flags of `man`.
+#[derive(Args, Clone, Debug, Default)]
+#[command(after_help = "\
+maitred man serve | man -l -                reads one
+maitred man --out /usr/share/man/man1       writes all of them, maitred-serve.1 and its like")]
+pub struct RawMan {
+    /// Of this command; without it the page of the program itself
+    #[arg(value_name = "COMMAND", conflicts_with = "out")]
+    pub command: Option<String>,
+
+    /// Writes the page of each command into this directory
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<OsString>,
 }
 
 /// The flags of `bench`.
@@ -404,10 +454,39 @@ pub fn command(program: &str) -> clap::Command {
         .name(program.to_owned())
         .bin_name(program.to_owned())
         .version(version)
-        .mut_subcommand("serve", with_defaults)
-        .mut_subcommand("check", with_defaults)
+        .mut_subcommand("serve", |serve| with_help_all(with_defaults(serve)))
+        .mut_subcommand("check", |check| with_help_all(with_defaults(check)))
         .mut_subcommand("worker", with_defaults)
         .mut_subcommand("admin", with_defaults)
+}
+
+/// The same without what only the master types.
+pub fn public_command(program: &str) -> clap::Command {
+    let all = command(program);
+    let public = all.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
+    let public: Vec<_> = public.collect();
+    let mut command = clap::Command::new(program.to_owned()).subcommands(public);
+    if let Some(about) = all.get_about() {
+        command = command.about(about.clone());
+    }
+    if let Some(version) = all.get_version() {
+        command = command.version(version.to_owned());
+    }
+    command.subcommand_required(true).disable_help_subcommand(true)
+}
+
+/// Help in two sizes: `--help` is one screen (`cli::help`), this is all.
+fn with_help_all(command: clap::Command) -> clap::Command {
+    let help = clap::Arg::new("help")
+        .short('h')
+        .long("help")
+        .action(ArgAction::HelpShort)
+        .help("Print what most people need");
+    let help_all = clap::Arg::new("help_all")
+        .long("help-all")
+        .action(ArgAction::HelpShort)
+        .help("Print all flags");
+    command.disable_help_flag(true).arg(help).arg(help_all)
 }
 
 /// One flag of `serve`, as help and documentation name it.
@@ -430,6 +509,7 @@ pub fn flags() -> Vec<Flag> {
     let arguments = serve.into_iter().flat_map(clap::Command::get_arguments);
     arguments
         .filter(|argument| !argument.is_hide_set())
+        .filter(|argument| !matches!(argument.get_action(), ArgAction::HelpShort))
         .filter_map(|argument| {
             let name = format!("--{}", argument.get_long()?);
             let id = argument.get_id().to_string();
@@ -448,7 +528,7 @@ fn with_defaults(command: clap::Command) -> clap::Command {
 }
 
 /// The default of a flag as the help text shows it; none where absence says it all.
-fn default_of(id: &str) -> Option<String> {
+pub(super) fn default_of(id: &str) -> Option<String> {
     let settings = Settings::default();
     let text = match id {
         "bind" => match settings.binds.first() {
@@ -494,9 +574,9 @@ fn default_of(id: &str) -> Option<String> {
         "buffer_request" => show_size(settings.http.buffer_request as u64),
         "buffer_response" => show_size(settings.http.buffer_response as u64),
         _ => {
-            return guard::default_of(id)
-                .or_else(|| logs::default_of(id))
-                .or_else(|| python::default_of(id));
+            let parts = [scale::default_of, guard::default_of, fleet::default_of, logs::default_of];
+            let of_parts = parts.iter().find_map(|default_of| default_of(id));
+            return of_parts.or_else(|| python::default_of(id));
         }
     };
     Some(text)

@@ -3,16 +3,18 @@
 //! Pure: variables, host names and the number of cores come with [`Surroundings`], so that tests
 //! hold them in their hand. Every fault is collected; who has three typing errors hears of three.
 //!
-//! Not here: the parsers (`values`, `addresses`), which address wins (`binds`), what ends a
-//! worker's life (`lives`), who accepts (`arms`), who workers are (`guard`), where logs go (`logs`),
-//! Python (`python`).
+//! Not here: the parsers (`values`, `addresses`), which address wins (`binds`), what ends a worker's
+//! life (`lives`), who accepts (`arms`), how many workers (`scale`), who workers are (`guard`), what
+//! balancers are told (`fleet`), where logs go (`logs`), Python (`python`).
 
 mod admin;
 mod arms;
+mod fleet;
 mod guard;
 mod lives;
 mod logs;
 mod python;
+mod scale;
 
 use std::ffi::OsString;
 use std::ops::RangeInclusive;
@@ -30,6 +32,7 @@ use crate::config::{
     self, App, Balance, ConfigText, HttpLimits, Lifecycle, ListenOptions, Rebalance, Settings,
 };
 use crate::observe::logging;
+use crate::sys::listener::SystemdSocket;
 
 pub use guard::{Accounts, GroupLookup, UserLookup};
 
@@ -50,7 +53,7 @@ pub struct Surroundings<'a> {
     /// Cores that this process may use, cgroup limits included.
     pub cores: usize,
     /// Listening sockets that systemd passed (sd_listen_fds(3)).
-    pub systemd_sockets: Vec<i32>,
+    pub systemd_sockets: Vec<SystemdSocket>,
 }
 
 /// What was meant.
@@ -80,9 +83,9 @@ pub fn resolve(raw: &RawServe, surroundings: &Surroundings<'_>) -> Result<Resolv
     let app = app(raw, threads_given.as_ref(), &mut reader);
     let binds = binds::binds(raw, surroundings, &mut reader);
     let listen = listen(raw, default.listen, &mut reader);
-    let workers = workers(raw, surroundings.cores, &mut reader);
+    let workers = scale::workers(raw, surroundings.cores, &mut reader);
     let balance = balance(raw, default.balance, &mut reader);
-    let weights = weights(raw, balance, workers, &mut reader);
+    let weights = weights(raw, balance, workers.most(), &mut reader);
     let rebalance =
         reader.value_or("--rebalance", raw.rebalance.as_deref(), default.rebalance, rebalance);
     let credit = reader.value("--credit", raw.credit.as_deref(), |text| {
@@ -90,6 +93,7 @@ pub fn resolve(raw: &RawServe, surroundings: &Surroundings<'_>) -> Result<Resolv
     });
     let (queue_timeout, max_queue) = queue(raw, &default, &mut reader);
     let accept = arms::accept(raw, &app, &binds, threads, &mut reader);
+    scale::refuse_with(accept.arm, workers.scaling, &mut reader);
     let stall_after =
         reader.value_or("--stall-after", raw.stall_after.as_deref(), default.stall_after, |text| {
             values::duration(text, config::STALL_AFTER_MIN..=config::STALL_AFTER_MAX)
@@ -105,6 +109,7 @@ pub fn resolve(raw: &RawServe, surroundings: &Surroundings<'_>) -> Result<Resolv
     let http = http(raw, default.http, &mut reader);
     let worker_header =
         reader.value_or("--worker-header", raw.worker_header.as_deref(), false, values::switch);
+    let fleet = fleet::options(raw, &app, surroundings, &mut reader);
     let status_file = status_file(raw.status_file.as_ref(), &mut reader);
     let admin = admin::admin(raw, &binds, surroundings, &mut reader);
     let place = python::place(&raw.python, &mut reader);
@@ -120,7 +125,8 @@ pub fn resolve(raw: &RawServe, surroundings: &Surroundings<'_>) -> Result<Resolv
         binds,
         listen,
         accept,
-        workers,
+        workers: workers.count,
+        scaling: workers.scaling,
         threads,
         balance,
         weights,
@@ -135,6 +141,7 @@ pub fn resolve(raw: &RawServe, surroundings: &Surroundings<'_>) -> Result<Resolv
         pid_file,
         http,
         worker_header,
+        fleet,
         access_log,
         slow_log,
         status_file,
@@ -232,18 +239,6 @@ fn listen(raw: &RawServe, default: ListenOptions, reader: &mut Reader<'_>) -> Li
         ),
         unix_owner: default.unix_owner,
     }
-}
-
-/// `--workers`, MAITRED_WORKERS, WEB_CONCURRENCY (Heroku's, which Gunicorn and Uvicorn read), else
-/// the usable cores.
-fn workers(raw: &RawServe, cores: usize, reader: &mut Reader<'_>) -> u16 {
-    let parse = |text: &str| number_u16(text, 1..=u64::from(config::WORKERS_MAX));
-    let by_cores = u16::try_from(cores).unwrap_or(u16::MAX).clamp(1, config::WORKERS_DEFAULT_MAX);
-    if raw.workers.is_some() || reader.variable("MAITRED_WORKERS").is_some() {
-        return reader.value_or("--workers", raw.workers.as_deref(), by_cores, parse);
-    }
-    let platform = reader.variable("WEB_CONCURRENCY");
-    platform.and_then(|given| reader.parsed(given, parse)).map_or(by_cores, |given| given.value)
 }
 
 fn balance(raw: &RawServe, default: Balance, reader: &mut Reader<'_>) -> Balance {

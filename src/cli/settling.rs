@@ -14,6 +14,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use crate::cli::binds::ANY_SOCKET;
 use crate::cli::config_file::{self, ConfigFile};
 use crate::cli::faults::{Faults, variable_of};
 use crate::cli::raw::RawServe;
@@ -22,7 +23,7 @@ use crate::config::{CONFIG_SIZE_MAX, ConfigText};
 use crate::master::env_file::{self, EnvFile};
 use crate::sys::accounts;
 use crate::sys::inherit::{CONFIG_PATH_VARIABLE, CONFIG_TEXT_VARIABLE};
-use crate::sys::listener::passed_by_systemd;
+use crate::sys::listener::{SystemdSocket, keep_to_this_process, passed_by_systemd};
 
 const ENV_FILE: &str = "--env-file";
 
@@ -30,6 +31,8 @@ const ENV_FILE: &str = "--env-file";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     Master,
+    /// Who only asks whether the settings hold.
+    Checker,
     Worker,
 }
 
@@ -84,7 +87,7 @@ pub(super) fn settle(raw: &RawServe, role: Role) -> Result<Settled, Unsettled> {
     let (config, variables) = match role {
         // A worker has been given them by its master.
         Role::Worker => (inherited_config(), AllVariables::default()),
-        Role::Master => {
+        Role::Master | Role::Checker => {
             let config = read_config(raw)?;
             let variables = AllVariables { file: variables_of_file(raw, config.as_ref())? };
             (config, variables)
@@ -97,7 +100,7 @@ pub(super) fn settle(raw: &RawServe, role: Role) -> Result<Settled, Unsettled> {
         // a name server does not answer now.
         lookup: match role {
             Role::Worker => &|_| Ok(vec![Ipv4Addr::UNSPECIFIED.into()]),
-            Role::Master => &look_up,
+            Role::Master | Role::Checker => &look_up,
         },
         // A worker is already who it is to be, and may have no database where it is.
         accounts: match role {
@@ -106,21 +109,33 @@ pub(super) fn settle(raw: &RawServe, role: Role) -> Result<Settled, Unsettled> {
                 group: &|_| Ok(accounts::own()?.groups.map(|(gid, _)| gid)),
                 own_uid: accounts::own_uid(),
             },
-            Role::Master => Accounts {
+            Role::Master | Role::Checker => Accounts {
                 user: &accounts::user,
                 group: &accounts::group,
                 own_uid: accounts::own_uid(),
             },
         },
         cores: thread::available_parallelism().map_or(1, usize::from),
-        systemd_sockets: passed_by_systemd(
-            std::process::id(),
-            std::env::var("LISTEN_PID").ok().as_deref(),
-            std::env::var("LISTEN_FDS").ok().as_deref(),
-        ),
+        systemd_sockets: match role {
+            Role::Master => systemd_sockets(),
+            Role::Worker | Role::Checker => {
+                vec![SystemdSocket { number: 0, name: ANY_SOCKET.to_owned() }]
+            }
+        },
     };
     let resolved = resolve(raw, &surroundings).map_err(Unsettled::Faults)?;
     Ok(Settled { resolved, variables })
+}
+
+/// What systemd has passed, whether it is served or not: no worker gets any of it.
+fn systemd_sockets() -> Vec<SystemdSocket> {
+    let variable = |name| std::env::var(name).ok();
+    let (pid, fds) = (variable("LISTEN_PID"), variable("LISTEN_FDS"));
+    let names = variable("LISTEN_FDNAMES");
+    let passed =
+        passed_by_systemd(std::process::id(), pid.as_deref(), fds.as_deref(), names.as_deref());
+    passed.iter().for_each(|socket| keep_to_this_process(socket.number));
+    passed
 }
 
 fn variables_of_file(raw: &RawServe, config: Option<&ConfigText>) -> Result<EnvFile, Unsettled> {

@@ -420,6 +420,9 @@ pub const SLOW_LINES_MAX: u32 = 10;
 /// Records of requests that a worker keeps for the next ones: as many as one packet can bring.
 pub const SPARE_NOTES_MAX: usize = DESCRIPTORS_PER_PACKET_MAX;
 
+/// What the service manager is asked for beyond a deadline of ours: killing what is left, the log.
+pub const SERVICE_MARGIN: Duration = Duration::from_secs(5);
+
 /// How long a process that ends waits for its log lines to be taken.
 pub const LOG_FLUSH_MAX: Duration = Duration::from_secs(1);
 
@@ -568,3 +571,110 @@ pub const ENV_FILE_SIZE_MAX: u64 = 1 << 20;
 
 /// What an interpreter has for the question whether it has the package: imports from a cold disk.
 pub const INTERPRETER_CHECK_MAX: Duration = Duration::from_secs(30);
+
+/// How often `maitred top` asks: what people can follow, and what the page in a browser does.
+pub const TOP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long it waits for an answer before it says that the picture is old.
+pub const TOP_PATIENCE: Duration = Duration::from_secs(4);
+
+/// How long it waits for a key before it looks for an answer: less than people notice.
+pub const TOP_KEY_WAIT: Duration = Duration::from_millis(50);
+
+/// `--scale-up-after` at the least: below, every burst would start workers that come too late for it.
+pub const SCALE_UP_AFTER_MIN: Duration = Duration::from_millis(10);
+
+/// `--scale-up-after` at the most: a client that has waited for a minute has gone.
+pub const SCALE_UP_AFTER_MAX: Duration = Duration::from_secs(60);
+
+/// `--scale-down-after` at the least: a worker that is started costs more than a second of idleness.
+pub const SCALE_DOWN_AFTER_MIN: Duration = Duration::from_secs(1);
+
+/// `--scale-down-after` at the most.
+pub const SCALE_DOWN_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// Over how long the busy share of workers is taken, and how often the master wakes for it at the
+/// most while it has nothing else to do. One request of a second must not look like a full server.
+pub const SCALE_WINDOW: Duration = Duration::from_secs(1);
+
+/// How soon after a look at what waits the next one may follow.
+pub const SCALE_LOOK_MIN: Duration = Duration::from_millis(10);
+
+/// Workers that are busy for this share of their time are too few: behind one that is, a request
+/// waits for several others on the average, and the master does not see what waits on kept
+/// connections. HAProxy's and Kubernetes' advice is 70 to 80 for a target; this is where it hurts.
+pub const SCALE_BUSY: f64 = 0.85;
+
+/// The busy share that new workers are to bring about, where nobody waits.
+pub const SCALE_TARGET: f64 = 0.7;
+
+/// One worker fewer will do where the others would then be busy for this share of their time: far
+/// enough below [`SCALE_BUSY`] that it is not started again.
+pub const SCALE_CALM: f64 = 0.6;
+
+/// Workers that are added at a time: their starts compete with those that serve for processors.
+pub const SCALE_UP_MAX: u16 = 16;
+
+/// How long a number of workers stays that an operator has chosen (TTIN, TTOU, `ctl scale`): longer
+/// than looking at what it does, and shorter than forgetting it.
+pub const SCALE_HOLD: Duration = Duration::from_secs(300);
+
+/// How many times `--scale-down-after` a worker stays at the most, where taking one out has had to be
+/// undone again and again.
+pub const SCALE_PATIENCE_MAX: u32 = 8;
+
+/// How often a node of a fleet looks at itself while it has anything to do. Envoy recomputes weights
+/// no more often than every 100 ms (1 s by default), HAProxy asks every 2 s: a look costs a few
+/// microseconds for each worker, and nobody could use more of them.
+pub const FLEET_LOOK: Duration = Duration::from_millis(250);
+
+/// How long the load of a node is averaged before its weight follows (`fleet::weight` has the
+/// argument for this and the next four).
+pub const FLEET_SMOOTHING: Duration = Duration::from_secs(20);
+
+/// How much of the weight's logarithm one unit of load costs: from a load of 0.7 to one of 0.8 it is
+/// 45 % less weight.
+pub const FLEET_DROOP: f64 = 6.0;
+
+/// Up to this load a node asks for its whole weight: nobody waits there, and every weight that moves
+/// for nothing is noise.
+pub const FLEET_LOAD_FREE: f64 = 0.6;
+
+/// A load that counts no further: beyond it the weight is 1 % anyway, and an average that had to come
+/// down from more would keep a node out for long after it has room again.
+pub const FLEET_LOAD_MAX: f64 = 1.4;
+
+/// How fast the weight's logarithm moves at the most: by a factor of 1.22 in a second.
+pub const FLEET_SLEW_PER_SECOND: f64 = 0.2;
+
+/// The weight that a node begins with: it joins gently, whether its caches are cold or it replaces
+/// one that was overrun.
+pub const FLEET_START_PERCENT: u8 = 25;
+
+/// Of a longer time than this between two looks, no more is believed to have been as it is now.
+pub const FLEET_STEP_MAX: Duration = Duration::from_secs(2);
+
+/// What each second of waiting adds to the load of a node. Little, because a queue is as long as the
+/// past has made it (`fleet::load`).
+pub const FLEET_WAIT_WEIGHT: f64 = 0.2;
+
+/// A wait that adds no more to the load: beyond it all nodes of an overrun fleet would say the same,
+/// the least weight, and their shares would be told apart no more.
+pub const FLEET_WAIT_COUNTED: Duration = Duration::from_secs(1);
+
+/// How long what a node reports of itself is averaged. Envoy takes the last report that it has got
+/// when it recomputes weights, every second by default, and averages nothing itself.
+pub const FLEET_REPORT_SMOOTHING: Duration = Duration::from_secs(2);
+
+/// A wait that counts no further: whoever waits that long has left.
+pub const FLEET_WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// Connections of the agent check that are held open after their answer; the oldest makes room. A
+/// balancer has one at a time, and a hundred balancers ask every two seconds.
+pub const AGENT_CHECKS_HELD_MAX: usize = 64;
+
+/// For how long: until what a balancer has sent beside its question has arrived.
+pub const AGENT_CHECK_HELD_FOR: Duration = Duration::from_secs(1);
+
+/// Bytes that are taken of a connection of the agent check before it is closed, unread.
+pub const AGENT_CHECK_READ_MAX: usize = 4096;

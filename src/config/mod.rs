@@ -8,6 +8,7 @@
 
 mod accept;
 mod access_format;
+mod fleet;
 mod guard;
 pub mod limits;
 mod logs;
@@ -25,6 +26,7 @@ pub use accept::{Accept, Arm, Queues, Selector};
 pub use access_format::{
     ATOMS, AccessFormat, Atom, Escaping, Form, FormatError, Piece, WantedFields,
 };
+pub use fleet::{FleetOptions, LoadForm};
 pub use guard::{
     FORWARDED_ALLOW_IPS, Forwarded, ForwardedFields, Identity, Owner, PROXY_PROTOCOL_FROM,
     Privileges, ProxyProtocol, Sandbox,
@@ -47,8 +49,10 @@ pub struct Settings {
     pub listen: ListenOptions,
     /// Who accepts connections.
     pub accept: Accept,
-    /// Worker processes.
+    /// Worker processes; with `scaling` those that the server begins with.
     pub workers: u16,
+    /// How far their number follows the load; `None` leaves it as it is.
+    pub scaling: Option<ScaleLimits>,
     /// Handler threads in each worker; 0 runs handlers on the worker's loop.
     pub threads: u16,
     /// Which worker a connection is seated at.
@@ -92,6 +96,8 @@ pub struct Settings {
     pub access_log: Option<AccessLogOptions>,
     /// Logs requests that take at least so long.
     pub slow_log: Option<Duration>,
+    /// What balancers of a fleet are told.
+    pub fleet: FleetOptions,
     /// Where the master says what it does and has done, for other processes to read.
     pub status_file: Option<PathBuf>,
     /// Where operators find the helper process; none of these is [`Bind::Inherited`].
@@ -232,6 +238,28 @@ pub struct Lifecycle {
     pub reload_parallel: u16,
 }
 
+/// How the number of workers follows the load (`--workers MIN..MAX`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScaleLimits {
+    /// Never fewer.
+    pub min: u16,
+    /// Never more.
+    pub max: u16,
+    /// Where somebody has waited for so long, workers are added.
+    pub up_after: Duration,
+    /// Where one fewer would have done for so long, one is taken out.
+    pub down_after: Duration,
+}
+
+impl ScaleLimits {
+    /// What `--scale-up-after` is unless it is said: longer than a burst that is over when a worker
+    /// has started, and hardly longer than people notice.
+    pub const UP_AFTER: Duration = Duration::from_millis(250);
+
+    /// What `--scale-down-after` is unless it is said: longer than the pauses of a minute's pattern.
+    pub const DOWN_AFTER: Duration = Duration::from_secs(60);
+}
+
 /// When a worker that serves well is replaced all the same; nothing is set by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RecycleLimits {
@@ -287,6 +315,7 @@ impl Default for Settings {
             listen: ListenOptions::default(),
             accept: Accept::default(),
             workers: 1,
+            scaling: None,
             threads: 1,
             balance: Balance::default(),
             weights: Vec::new(),
@@ -308,6 +337,7 @@ impl Default for Settings {
             worker_header: false,
             access_log: None,
             slow_log: None,
+            fleet: FleetOptions::default(),
             status_file: None,
             admin: Vec::new(),
             config: None,

@@ -274,6 +274,11 @@ impl Ledger {
         self.sums.free_credit
     }
 
+    /// What all workers together may hold at once.
+    pub(super) fn allowance_of_all(&self) -> u64 {
+        self.candidates.iter().map(|candidate| u64::from(self.allowance(candidate))).sum()
+    }
+
     /// Whether anybody is stuck.
     pub(super) fn any_stuck(&self) -> bool {
         self.sums.stuck > 0

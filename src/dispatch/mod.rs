@@ -463,6 +463,13 @@ impl Dispatcher {
         self.ledger.get(slot)
     }
 
+    /// How many connections may wait or be served, all workers together, and how many more could
+    /// come now. The stuck have no room, whatever they may be lent for want of others.
+    pub fn room(&self) -> (u32, u32) {
+        let small = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+        (small(self.ledger.allowance_of_all()), small(self.ledger.free_credit()))
+    }
+
     /// Who waits to be seated, in order, and since when.
     pub fn waiting(&self) -> impl Iterator<Item = (ConnectionId, Nanos)> {
         self.returned.iter().chain(&self.fresh).map(|queued| (queued.connection, queued.since))

@@ -61,8 +61,8 @@ pub struct LendRecord {
 }
 
 impl LendRecord {
-    /// Since when it could have been served: its client had spoken then, and from there on it was the
-    /// kernel's queue, as far as that is known, and this server that kept it waiting.
+    /// Since when it could have been served: its client had spoken then, and from there on it was
+    /// the kernel's queue, as far as that is known, and this server that kept it waiting.
     pub fn waiting_since(&self) -> Nanos {
         let waited_us = match self.waited_before_accept_us {
             u32::MAX => 0,

@@ -4,8 +4,8 @@
 //! come, first served. Readiness is edge-triggered, so the acceptor remembers which listener has
 //! more; after the first wake-up in vain a listener leaves epoll until there is room again.
 //!
-//! With one of the kernel's arms (`--accept`) the workers accept: the listeners are opened here, with
-//! the same options, and inherited by workers; the master neither watches nor accepts.
+//! With one of the kernel's arms (`--accept`) the workers accept: the listeners are opened here,
+//! with the same options, and inherited by workers; the master neither watches nor accepts.
 //!
 //! Not here: which worker gets a connection (`dispatch`), sockets and their options
 //! (`sys::listener`, `sys::accept`).
@@ -305,7 +305,8 @@ impl Acceptor {
         }
     }
 
-    /// What accept(2) has failed with since this was last asked: as often as it is tried again at most.
+    /// What accept(2) has failed with since this was last asked: as often as it is tried again at
+    /// most.
     pub(crate) fn take_failures(&mut self) -> Vec<AcceptError> {
         std::mem::take(&mut self.failures)
     }
@@ -357,8 +358,8 @@ impl Acceptor {
         Stopped::Budget
     }
 
-    /// How many connections wait in the kernel's queues; `None` where one of them cannot say. A queue
-    /// that is empty after all is listened to again.
+    /// How many connections wait in the kernel's queues; `None` where one of them cannot say. A
+    /// queue that is empty after all is listened to again.
     pub(crate) fn backlog(&mut self) -> Option<u32> {
         let mut sum = Some(0_u32);
         for listener in self.listeners.iter_mut().filter(|listener| listener.ready) {

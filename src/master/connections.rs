@@ -235,7 +235,8 @@ impl Connection {
 
     /// What its next worker is told with the descriptor.
     pub(crate) fn record(&self, loan: LoanId, lent_at: Nanos) -> LendRecord {
-        // Seventy minutes fit; whoever is lent again after more has a hand-off that nobody measures.
+        // Seventy minutes fit; whoever is lent again after more has a hand-off that nobody
+        // measures.
         let lent_after_us = u32::try_from(lent_at.since(self.accepted_at).as_micros());
         LendRecord {
             loan,
@@ -251,9 +252,9 @@ impl Connection {
         }
     }
 
-    /// Its client has spoken, after a while in which there was nothing to serve it for. What is before
-    /// the first request is not the server's delay, and neither is the time for which the kernel had
-    /// kept it back for saying nothing (`TCP_DEFER_ACCEPT`).
+    /// Its client has spoken, after a while in which there was nothing to serve it for. What is
+    /// before the first request is not the server's delay, and neither is the time for which the
+    /// kernel had kept it back for saying nothing (`TCP_DEFER_ACCEPT`).
     pub(crate) fn note_spoken(&mut self, now: Nanos) {
         if self.requests_served == 0 && !self.seated {
             let silent = now.since(self.accepted_at).as_micros();

@@ -364,15 +364,6 @@ impl Master {
         }
     }
 
-    /// So many more slots, or fewer. How many there are then.
-    pub(super) fn scale(&mut self, by: i32) -> u16 {
-        let workers = self.supervisor.scale(by, self.now);
-        info!(workers, "scaled");
-        self.settle_drained(workers);
-        self.happened(HappenedKind::Scale, None, &format!("{workers} workers are wanted"));
-        workers
-    }
-
     /// USR1: whoever writes a log file opens it again.
     pub(super) fn reopen_logs(&mut self) {
         lossy::reopen_all();
@@ -393,7 +384,7 @@ impl Master {
             return self.stop_fast();
         }
         info!("stopping: what has been accepted is answered");
-        self.service.stopping();
+        self.service.stopping(delay.saturating_add(graceful));
         self.supervisor.stop();
         self.acceptor.stop_deferring();
         let frame = self.finish_frame();
@@ -406,7 +397,7 @@ impl Master {
     pub(super) fn stop_fast(&mut self) {
         info!("stopping at once");
         self.happened(HappenedKind::Stop, None, "the server was told to end at once");
-        self.service.stopping();
+        self.service.stopping(Duration::ZERO);
         self.stopping = super::Stopping::Leaving;
         self.acceptor.close();
         self.supervisor.kill_all();

@@ -1,7 +1,7 @@
 //! The memory of the meters, for as long as the server lives: the master makes it and passes it on.
 //!
-//! There is none without an admin address, where nobody would read it; and once there is one it stays,
-//! through reloads and upgrades, because every number in it only ever rises.
+//! There is none without an admin address, where nobody would read it; and once there is one it
+//! stays, through reloads and upgrades, because every number in it only ever rises.
 //!
 //! Not here: what stands in it (`meters`), who reads it (`admin`).
 
@@ -49,8 +49,8 @@ fn create() -> Option<Arc<SharedMemory>> {
 }
 
 impl Master {
-    /// Settings have been read again: workers that are started from now on add to meters, if somebody
-    /// may read them.
+    /// Settings have been read again: workers that are started from now on add to meters, if
+    /// somebody may read them.
     pub(super) fn settle_meters(&mut self) {
         if self.meters.is_none() && !self.settings.admin.is_empty() {
             self.meters = create();

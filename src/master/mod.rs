@@ -12,6 +12,7 @@ mod acceptor;
 mod admin;
 mod connections;
 pub(crate) mod env_file;
+mod fleet;
 mod hearing;
 mod isolating;
 mod lending;
@@ -29,6 +30,7 @@ mod rereading;
 mod reserve;
 mod returning;
 mod roster;
+mod scaling;
 mod service;
 mod settling;
 mod shedding;
@@ -58,6 +60,7 @@ use crate::ident::ConnectionId;
 use crate::master::acceptor::{Acceptor, Stopped};
 use crate::master::admin::Admin;
 use crate::master::connections::{Connection, Connections, Place};
+use crate::master::fleet::NodeWatch;
 use crate::master::lingering::{LastAnswer, Linger, Lingering};
 use crate::master::parked::Parked;
 use crate::master::pid_file::PidFile;
@@ -73,6 +76,7 @@ use crate::supervise::Supervisor;
 use crate::supervise::flood::Noise;
 use crate::supervise::hang::HangJudge;
 use crate::supervise::recycling::Recycling;
+use crate::supervise::scaling::Scaling;
 use crate::sys::alarm::Alarm;
 use crate::sys::launch::LaunchCommand;
 use crate::sys::shm::SharedMemory;
@@ -107,8 +111,11 @@ pub struct Hooks {
     /// The settings as they would be now, or everything that is wrong with them, a line each.
     pub settings_again: Box<dyn Fn() -> Result<Settings, String>>,
     /// Sets what is worth a line of the log; or says why it stays as it is.
-    pub set_log_level: Box<dyn Fn(&str) -> Result<(), String>>,
+    pub set_log_level: SetLogLevel,
 }
+
+/// Takes a level as `--log-level` does.
+pub type SetLogLevel = Box<dyn Fn(&str) -> Result<(), String>>;
 
 struct Master {
     settings: Settings,
@@ -126,6 +133,8 @@ struct Master {
     supervisor: Supervisor,
     hang: Option<(HangJudge, Nanos)>,
     recycling: Option<Recycling>,
+    /// The number of workers follows the load.
+    scaling: Option<Scaling>,
     /// When the next worker without a page must have taken what it was lent.
     handoff_due: Option<Nanos>,
     service: Service,
@@ -135,6 +144,8 @@ struct Master {
     adopts_orphans: bool,
     stopping: Stopping,
     counters: Counters,
+    /// How the whole node stands, if anybody wants to know.
+    node: Option<NodeWatch>,
     /// What the workers add up, where somebody reads it.
     meters: Option<Arc<SharedMemory>>,
     /// Where the status is written, if anywhere.
@@ -173,6 +184,7 @@ impl Master {
                 return self.end(outcome);
             }
             let timeout = self.rest();
+            let timeout = self.watch_node(timeout);
             let timeout = self.publish(timeout);
             match self.poll.poll(&mut events, timeout) {
                 Ok(()) => {}
@@ -220,6 +232,7 @@ impl Master {
         self.harvest();
         self.hear_clock();
         self.recycle();
+        self.follow_load();
         self.supervise();
         self.look_at_board();
         self.look_at_backlog();
@@ -271,6 +284,7 @@ impl Master {
             self.upgrade.next_deadline(),
             self.hang.as_ref().map(|(_, at)| *at),
             self.recycling.as_ref().and_then(Recycling::next_deadline),
+            self.scaling.as_ref().and_then(Scaling::next_deadline),
             self.service.next_deadline(),
             self.handoff_due,
             shed,

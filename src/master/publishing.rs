@@ -208,6 +208,7 @@ impl Master {
             policy: self.policy_status(),
             scaling: self.scaling_status(),
             kernel_queue: self.acceptor.kernel_queue(),
+            node: self.node_status(),
             account: self.account(),
             workers_in_all,
             workers,
@@ -226,7 +227,13 @@ impl Master {
 
     fn scaling_status(&self) -> Scaling {
         let wanted = self.supervisor.workers();
-        Scaling { wanted, min: wanted, max: wanted }
+        match &self.scaling {
+            Some(_) => {
+                let (min, max) = self.supervisor.bounds();
+                Scaling { wanted, min, max }
+            }
+            None => Scaling { wanted, min: wanted, max: wanted },
+        }
     }
 
     fn reload_status(&self) -> ReloadStatus {

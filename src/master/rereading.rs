@@ -32,6 +32,7 @@ impl Master {
                 }
                 let text = format!("refused: {faults}");
                 self.happened(HappenedKind::Reload, None, &text);
+                self.service.reload_refused(self.now);
                 return Err(faults);
             }
         }
@@ -61,6 +62,8 @@ impl Master {
         let policy_changed = (old.balance, &old.weights) != (new.balance, &new.weights);
         let rebalance_changed = new.rebalance != old.rebalance;
         let more = i32::from(new.workers) - i32::from(old.workers);
+        let (scaling, workers) = (new.scaling, new.workers);
+        let scaled_otherwise = old.scaling != new.scaling;
         if policy_changed {
             let seed = new.seed.unwrap_or_else(|| fastrand::u64(..));
             self.dispatcher.switch_policy(new.balance, &new.weights, seed);
@@ -75,7 +78,7 @@ impl Master {
             self.happened(HappenedKind::Policy, None, &text);
         }
         self.admin.forget_rebalance();
-        self.settle_admin(&new.admin);
+        self.settle_admin(&new.admin, new.fleet.agent_check.as_ref());
         let old = &self.settings;
         if new.lifecycle != old.lifecycle {
             self.supervisor.set_lifecycle(new.lifecycle);
@@ -102,7 +105,9 @@ impl Master {
         self.settle_meters();
         self.want_alarms();
         // Slots that somebody has added or taken away by a signal stay so, unless the number changes.
-        if more != 0 {
+        if scaled_otherwise {
+            self.rescale(scaling, workers);
+        } else if scaling.is_none() && more != 0 {
             self.scale(more);
         }
     }

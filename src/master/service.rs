@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tracing::{debug, warn};
 
+use crate::config::SERVICE_MARGIN;
 use crate::supervise::{Reload, ReloadReport};
 use crate::sys::notify::{self, Notifier};
 use crate::time::Nanos;
@@ -24,16 +25,21 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// What the environment says. A service manager that cannot be told (an address of another kind
+    /// What the environment says. `start_max` is what a start may take, if this is one: the service
+    /// manager's own patience may be shorter. One that cannot be told (an address of another kind
     /// than a Unix socket's) is no reason not to serve.
-    pub(crate) fn from_environment(now: Nanos) -> Self {
+    pub(crate) fn from_environment(now: Nanos, start_max: Option<Duration>) -> Self {
         let notifier = Notifier::from_environment().unwrap_or_else(|cause| {
             warn!(%cause, "the service manager hears nothing");
             None
         });
         let half = notifier.as_ref().and_then(|_| notify::watchdog_timeout()).map(|all| all / 2);
         let watchdog = half.map(|half| (half.max(Duration::from_millis(1)), now));
-        Service { notifier, watchdog, status: String::new(), is_ready: false }
+        let service = Service { notifier, watchdog, status: String::new(), is_ready: false };
+        if let Some(most) = start_max {
+            service.send(&extension(most));
+        }
+        service
     }
 
     /// The server serves.
@@ -74,9 +80,16 @@ impl Service {
         }
     }
 
-    /// The server ends.
-    pub(crate) fn stopping(&self) {
-        self.send("STOPPING=1");
+    /// A reload that was refused before it began. Who has asked for it (`systemctl reload` of a
+    /// `Type=notify-reload`) waits until it is over all the same.
+    pub(crate) fn reload_refused(&self, now: Nanos) {
+        self.reloading(now);
+        self.reloaded();
+    }
+
+    /// The server ends, within this time at the most.
+    pub(crate) fn stopping(&self, stop_max: Duration) {
+        self.send(&format!("STOPPING=1\n{}", extension(stop_max)));
     }
 
     /// A sign of life, if one is due.
@@ -99,6 +112,12 @@ impl Service {
             debug!(%cause, message, "telling the service manager");
         }
     }
+}
+
+/// Asks for patience. It never shortens what the unit grants (sd_notify(3), EXTEND_TIMEOUT_USEC).
+fn extension(most: Duration) -> String {
+    let most = most.saturating_add(SERVICE_MARGIN);
+    format!("EXTEND_TIMEOUT_USEC={}", u64::try_from(most.as_micros()).unwrap_or(u64::MAX))
 }
 
 fn status(serving: usize, wanted: u16, reload: &ReloadReport) -> String {

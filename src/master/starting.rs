@@ -17,6 +17,7 @@ use crate::exit::{Chain, RunError};
 use crate::master::acceptor::Acceptor;
 use crate::master::admin::Admin;
 use crate::master::connections::Connections;
+use crate::master::fleet::NodeWatch;
 use crate::master::lingering::Lingering;
 use crate::master::parked::Parked;
 use crate::master::pid_file::PidFile;
@@ -32,6 +33,7 @@ use crate::master::upgrade::state::State;
 use crate::master::{Hooks, Master, lifecycle, metering, system};
 use crate::supervise::hang::HangJudge;
 use crate::supervise::recycling::Recycling;
+use crate::supervise::scaling::Scaling;
 use crate::supervise::{SuperviseSettings, Supervisor};
 use crate::sys::alarm::Alarm;
 use crate::sys::launch::LaunchCommand;
@@ -74,7 +76,8 @@ impl Master {
         let seed = settings.seed.unwrap_or_else(|| fastrand::u64(..));
         debug!(seed, "seed of random choices");
         let admin_left = left.as_ref().and_then(|left| left.admin.as_ref());
-        let admin = Admin::open(&settings.admin, admin_left, &mut adopter, seed)?;
+        let agent = settings.fleet.agent_check.as_ref();
+        let admin = Admin::open(&settings.admin, agent, admin_left, &mut adopter, seed)?;
         // After the listeners: whoever reads it finds a server that can be reached.
         let pid_file = settings.pid_file.as_deref().map(write_pid_file);
         let pid_file = essential_at_start(pid_file.transpose(), goes_on)?;
@@ -99,14 +102,20 @@ impl Master {
         }
         let supervise =
             SuperviseSettings { workers: settings.workers, lifecycle: settings.lifecycle, seed };
-        let supervisor = match &left {
+        let mut supervisor = match &left {
             None => Supervisor::new(supervise),
             Some(left) => Supervisor::resume(supervise, left.supervisor.clone()),
         };
+        if let Some(limits) = settings.scaling {
+            supervisor.set_bounds(limits.min, limits.max);
+        }
+        let scaling = settings.scaling.map(|limits| Scaling::new(limits, now));
         let strangers = matches!(settings.app, App::Command(_));
-        let service = Service::from_environment(now);
+        let service =
+            Service::from_environment(now, (!goes_on).then_some(settings.lifecycle.boot_timeout));
         let recycling = Recycling::new(settings.recycle, seed, now);
         let hang = settings.lifecycle.timeout.map(|timeout| (HangJudge::new(timeout), now));
+        let node = NodeWatch::new(&settings);
         let mut master = Master {
             settings,
             hooks,
@@ -123,6 +132,7 @@ impl Master {
             supervisor,
             hang,
             recycling,
+            scaling,
             handoff_due: None,
             service,
             _pid_file: pid_file,
@@ -131,6 +141,7 @@ impl Master {
             counters: Counters::default(),
             meters,
             publisher,
+            node,
             admin,
             shed_log: ShedLog::default(),
             reserve: Reserve::default(),

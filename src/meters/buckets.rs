@@ -7,10 +7,10 @@ use std::time::Duration;
 /// Upper bounds of the buckets, each part of its bucket. One more bucket has none.
 ///
 /// Steps of 1, 2.5 and 5, so that what people promise (10 ms, 100 ms, 250 ms, 1 s) are bounds
-/// themselves: the share below them is exact, and only what lies between is interpolated. They begin
-/// below what an unloaded hand-off takes (a tenth of a millisecond) and end where the usual proxies
-/// have given up (60 s). Nineteen, and not the hundreds of an HDR histogram: a server of 64 workers
-/// has three histograms for each, and a scraper keeps every bucket as a series of its own.
+/// themselves: the share below them is exact, and only what lies between is interpolated. They
+/// begin below what an unloaded hand-off takes (a tenth of a millisecond) and end where the usual
+/// proxies have given up (60 s). Nineteen, and not the hundreds of an HDR histogram: a server of 64
+/// workers has three histograms for each, and a scraper keeps every bucket as a series of its own.
 pub const BOUNDS: [Duration; 19] = [
     Duration::from_micros(50),
     Duration::from_micros(100),

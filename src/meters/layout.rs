@@ -1,7 +1,8 @@
 //! Which word stands where.
 //!
 //! ```text
-//!   words 0..128    header      magic, slots, words of a slot, buckets: written once, by the master
+//!   words 0..128    header      magic, slots, words of a slot, buckets: written once, by the
+//! master
 //!   128 words each  slot
 //!     0..32         counters    in the order of `Counter`
 //!     32..56        queue wait  a word a bucket, and the sum in nanoseconds behind them
@@ -10,8 +11,8 @@
 //!     104..128      nothing yet
 //! ```
 //!
-//! A slot has sixteen cache lines of its own, so that no two slots write to one. Memory is backed as
-//! far as slots are used: four of them take a page of 4 KiB, all of them a megabyte.
+//! A slot has sixteen cache lines of its own, so that no two slots write to one. Memory is backed
+//! as far as slots are used: four of them take a page of 4 KiB, all of them a megabyte.
 //!
 //! Not here: what is added where (`recorder`).
 
@@ -118,9 +119,9 @@ pub enum MetersError {
     NoSlot(u16),
 }
 
-/// Says what the memory is, and in which layout: "maitmet" and a version. Counters and histograms that
-/// come behind the others need no new one: who does not know them overlooks them, and who looks for
-/// them where nobody adds finds zeros.
+/// Says what the memory is, and in which layout: "maitmet" and a version. Counters and histograms
+/// that come behind the others need no new one: who does not know them overlooks them, and who
+/// looks for them where nobody adds finds zeros.
 const MAGIC: u64 = u64::from_le_bytes(*b"maitmet\x01");
 
 const AT_MAGIC: usize = 0;

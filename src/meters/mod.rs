@@ -7,12 +7,12 @@
 //! ```
 //!
 //! A page dies with its process, and what it counted with it; a scraper that comes every fifteen
-//! seconds would miss the end of each. These numbers belong to the slot: the next process of it adds to
-//! the same words, and for a while (a reload) two do at once. So each is an atomic addition, where a
-//! load report is stored; `benches/meters.rs` has what that costs.
+//! seconds would miss the end of each. These numbers belong to the slot: the next process of it
+//! adds to the same words, and for a while (a reload) two do at once. So each is an atomic
+//! addition, where a load report is stored; `benches/meters.rs` has what that costs.
 //!
-//! The master makes the memory and never looks into it. A worker that writes nonsense spoils what is
-//! said of the server, and nothing that the server does.
+//! The master makes the memory and never looks into it. A worker that writes nonsense spoils what
+//! is said of the server, and nothing that the server does.
 //!
 //! | file | what |
 //! |---|---|

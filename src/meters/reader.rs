@@ -1,7 +1,7 @@
 //! The helper's side: what the processes of each slot have added so far.
 //!
-//! Any number may stand in a word: a worker of this server that went mad can write there. What is read
-//! is bounded, so that sums of it fit, and belongs to nobody but whoever looks.
+//! Any number may stand in a word: a worker of this server that went mad can write there. What is
+//! read is bounded, so that sums of it fit, and belongs to nobody but whoever looks.
 //!
 //! Not here: what is made of it (`admin::metrics`).
 
@@ -16,8 +16,8 @@ use crate::meters::layout::{self, Counter, Histogram, MetersError};
 /// honest one needs thirty years at a thousand million a second for it.
 const COUNT_MAX: u64 = 1 << 49;
 
-/// Of bytes and nanoseconds, of which there are more: 292 years, or as many gigabytes a second for 8
-/// seconds in each of them.
+/// Of bytes and nanoseconds, of which there are more: 292 years, or as many gigabytes a second for
+/// 8 seconds in each of them.
 const SUM_MAX: u64 = 1 << 63;
 
 /// Meters, to be read.

@@ -51,6 +51,8 @@ pub struct View {
     pub scaling: ScalingView,
     /// What waits in the kernel; absent where nobody can say.
     pub kernel_queue: Option<KernelQueueView>,
+    /// How the node stands in its fleet; absent where nobody is told.
+    pub node: Option<NodeView>,
     /// Every connection.
     pub account: AccountView,
     /// What has happened, counted.
@@ -105,6 +107,24 @@ pub struct ScalingView {
     pub workers_min: u16,
     /// The same.
     pub workers_max: u16,
+}
+
+/// What the node says of itself to the balancers of its fleet.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NodeView {
+    /// The weight that it asks for, in percent of what a balancer has configured.
+    pub weight_percent: u8,
+    /// The share of its places (handler threads, or loops) that are busy: 0 to 1.
+    pub busy: f64,
+    /// Its load: 1 is what it can just serve.
+    pub load: f64,
+    /// Requests answered in a second.
+    pub requests_per_second: f64,
+    /// Requests that ended badly, in a second.
+    pub errors_per_second: f64,
+    /// Seconds that what comes now will wait.
+    pub queue_wait: f64,
 }
 
 /// What waits in the kernel, all listeners together.
@@ -246,7 +266,8 @@ pub struct HappenedView {
     pub sequence: u64,
     /// RFC 3339, UTC.
     pub at: String,
-    /// started, ready, died, stuck, recovered, reload, scale, drain, undrain, policy, upgrade, stop.
+    /// started, ready, ended, died, stuck, recovered, reload, scale, drain, undrain, policy, upgrade,
+    /// stop.
     pub kind: String,
     /// Of the worker that it is about.
     pub slot: Option<u16>,

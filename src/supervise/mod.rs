@@ -31,6 +31,7 @@ mod life;
 mod reason;
 pub mod recycling;
 mod reload;
+pub mod scaling;
 mod state;
 
 use std::collections::VecDeque;
@@ -103,6 +104,8 @@ pub struct Supervisor {
     places: Vec<Place>,
     lives: Vec<Life>,
     generation: u32,
+    /// Between which the number of slots stays.
+    bounds: (u16, u16),
     phase: Phase,
     round: Round,
     /// Some worker has been Ready since the server began.
@@ -119,6 +122,7 @@ impl Supervisor {
             places: Vec::new(),
             lives: Vec::new(),
             generation: 0,
+            bounds: (1, WORKERS_MAX),
             phase: Phase::Running,
             round: Round::default(),
             ever_ready: false,
@@ -148,11 +152,12 @@ impl Supervisor {
         true
     }
 
-    /// Adds slots, or takes the highest ones out, within the bounds of `--workers`. Returns how many
-    /// slots are wanted now.
+    /// Adds slots, or takes the highest ones out, within the bounds. Returns how many slots are
+    /// wanted now.
     pub fn scale(&mut self, by: i32, now: Nanos) -> u16 {
+        let (least, most) = self.bounds;
         let wanted = (self.places.len() as i32).saturating_add(by);
-        let wanted = wanted.clamp(1, i32::from(WORKERS_MAX)) as usize;
+        let wanted = wanted.clamp(i32::from(least), i32::from(most)) as usize;
         while self.phase == Phase::Running && self.places.len() < wanted {
             self.add_place(Slot(self.places.len() as u16), now);
         }
@@ -162,6 +167,13 @@ impl Supervisor {
             self.leave_slot(place.slot, now);
         }
         self.places.len() as u16
+    }
+
+    /// Between which the number of slots stays from now on, whoever changes it: at least 1, and at
+    /// most [`WORKERS_MAX`]. A number that is outside stays until it is changed.
+    pub fn set_bounds(&mut self, least: u16, most: u16) {
+        let least = least.clamp(1, WORKERS_MAX);
+        self.bounds = (least, most.clamp(least, WORKERS_MAX));
     }
 
     /// Deadlines of whatever begins from now on.
@@ -343,6 +355,11 @@ impl Supervisor {
     /// Slots that are wanted.
     pub fn workers(&self) -> u16 {
         self.places.len() as u16
+    }
+
+    /// The least and the most slots that there may be.
+    pub fn bounds(&self) -> (u16, u16) {
+        self.bounds
     }
 
     /// Workers that serve.

@@ -207,12 +207,39 @@ pub fn set_blocking(listener: BorrowedFd<'_>, timeout: Duration) -> io::Result<(
     socket.set_nonblocking(false)
 }
 
-/// The numbers of the sockets that systemd passes, given its three variables and our pid
-/// (sd_listen_fds(3)).
-pub fn passed_by_systemd(pid: u32, listen_pid: Option<&str>, listen_fds: Option<&str>) -> Vec<i32> {
+/// A socket that systemd has passed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SystemdSocket {
+    /// Its descriptor.
+    pub number: i32,
+    /// `FileDescriptorName=` of its unit, else that unit's name; "unknown" where nobody says.
+    pub name: String,
+}
+
+/// The sockets that systemd passes, given its three variables and our pid
+/// (sd_listen_fds_with_names(3)).
+pub fn passed_by_systemd(
+    pid: u32,
+    listen_pid: Option<&str>,
+    listen_fds: Option<&str>,
+    listen_names: Option<&str>,
+) -> Vec<SystemdSocket> {
     let for_us = listen_pid.and_then(|text| text.parse().ok()) == Some(pid);
     let count: i32 = listen_fds.and_then(|text| text.parse().ok()).unwrap_or(0);
-    if for_us { (3..3 + count.clamp(0, 64)).collect() } else { Vec::new() }
+    if !for_us {
+        return Vec::new();
+    }
+    let names = listen_names.unwrap_or_default().split(':').filter(|name| !name.is_empty());
+    let names = names.chain(std::iter::repeat("unknown"));
+    let numbers = 3..3 + count.clamp(0, 64);
+    numbers.zip(names).map(|(number, name)| SystemdSocket { number, name: name.into() }).collect()
+}
+
+/// No program that this process starts gets this descriptor: systemd passes sockets open for all.
+pub fn keep_to_this_process(number: i32) {
+    // SAFETY: F_SETFD changes a flag of whatever the number names, or says EBADF; every descriptor of
+    // this process has that flag anyway.
+    unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
 }
 
 /// The address as users write it: `http://127.0.0.1:8000`, `unix:/run/app.sock`.
@@ -423,9 +450,13 @@ mod tests {
 
     #[test]
     fn systemd_passes_from_three_on_and_only_to_the_process_it_names() {
-        assert_eq!(passed_by_systemd(7, Some("7"), Some("2")), [3, 4]);
-        assert!(passed_by_systemd(8, Some("7"), Some("2")).is_empty());
-        assert!(passed_by_systemd(7, Some("7"), Some("-1")).is_empty());
-        assert!(passed_by_systemd(7, None, None).is_empty());
+        let passed = |pid, fds, names| passed_by_systemd(pid, Some("7"), Some(fds), names);
+        let socket = |number, name: &str| SystemdSocket { number, name: name.to_owned() };
+        assert_eq!(passed(7, "2", None), [socket(3, "unknown"), socket(4, "unknown")]);
+        assert_eq!(passed(7, "2", Some("http:admin")), [socket(3, "http"), socket(4, "admin")]);
+        assert_eq!(passed(7, "2", Some("http")), [socket(3, "http"), socket(4, "unknown")]);
+        assert!(passed(8, "2", Some("http:admin")).is_empty());
+        assert!(passed(7, "-1", None).is_empty());
+        assert!(passed_by_systemd(7, None, None, None).is_empty());
     }
 }

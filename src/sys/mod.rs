@@ -35,6 +35,7 @@ pub mod accounts;
 pub mod alarm;
 pub mod bell;
 pub mod clock;
+pub mod cpu_clock;
 pub mod epoll;
 pub mod fdpass;
 pub mod inherit;

@@ -48,8 +48,8 @@ pub fn listen_overflows() -> Option<u64> {
     overflows(&fs::read_to_string("/proc/net/netstat").ok()?)
 }
 
-/// Fields 4, 14 and 15. The second, the program's name, may hold anything: fields are counted from its
-/// closing parenthesis.
+/// Fields 4, 14 and 15. The second, the program's name, may hold anything: fields are counted from
+/// its closing parenthesis.
 fn parent_and_ticks(stat: &str) -> Option<(u32, u64)> {
     let (_, behind_name) = stat.rsplit_once(')')?;
     let fields: Vec<&str> = behind_name.split_whitespace().take(13).collect();
@@ -95,7 +95,8 @@ mod tests {
 
     #[test]
     fn overflows_stand_under_their_name() {
-        let text = "TcpExt: SyncookiesSent ListenOverflows ListenDrops\nTcpExt: 1 23 45\nIpExt: A\nIpExt: 9\n";
+        let text =
+            "TcpExt: Other ListenOverflows ListenDrops\nTcpExt: 1 23 45\nIpExt: A\nIpExt: 9\n";
         assert_eq!(overflows(text), Some(23));
         assert_eq!(overflows("TcpExt: ListenDrops\nTcpExt: 1\n"), None);
         assert_eq!(overflows("TcpExt: A ListenOverflows\nTcpExt: 1\n"), None);

@@ -234,6 +234,7 @@ impl Session {
         if let Some(id) = self.request_id.take() {
             parts.headers.insert(X_REQUEST_ID, id);
         }
+        shell.put_load(&mut parts.headers, &mut self.load_heard);
         let close = shell.finishing;
         let mut out = std::mem::take(&mut shell.out);
         out.clear();

@@ -16,6 +16,7 @@ mod baton;
 pub mod deadlines;
 mod intake;
 mod introducing;
+mod load_field;
 mod outgoing;
 mod own;
 mod pipe;

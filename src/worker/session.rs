@@ -56,6 +56,8 @@ pub(crate) struct Session {
     /// The response that is leaving.
     pub(super) answering: Option<Box<Answering>>,
     pub(super) flags: Flags,
+    /// Which figure of the node's load its client has heard.
+    pub(super) load_heard: u32,
     /// What the logs will say of the request that is here; none where they say nothing.
     pub(super) note: Option<Box<AccessNote>>,
     /// When the first bytes of a request came whose head is not complete.
@@ -214,6 +216,7 @@ impl Session {
             arriving: None,
             answering: None,
             flags: Flags::default(),
+            load_heard: 0,
             note: None,
             head_began_at: None,
             request_id: None,

@@ -25,6 +25,7 @@ use crate::time::Nanos;
 use crate::worker::access::AccessNote;
 use crate::worker::alarm::AlarmClock;
 use crate::worker::deadlines::Deadlines;
+use crate::worker::load_field::LoadField;
 use crate::worker::pipe::Pipe;
 use crate::worker::pool::{self, Answer, Doing, Pool, Progress};
 use crate::worker::request_ids::RequestIds;
@@ -77,6 +78,7 @@ pub(crate) struct Shell {
     page: WorkerPage<Arc<SharedMemory>>,
     doing: Doing,
     alarm: AlarmClock,
+    load_field: Option<LoadField>,
     date: Date,
 }
 
@@ -104,6 +106,7 @@ impl Shell {
             limits.body_max = Some(limits.body_max.map_or(buffer, |most| most.min(buffer)));
         }
         let limits = Arc::new(limits);
+        let load_field = LoadField::new(&settings.fleet);
         let Shared { who, page, alarm, meters } = shared;
         let request_ids = settings.request_id.then(|| RequestIds::new(settings.seed, who));
         Shell {
@@ -132,6 +135,7 @@ impl Shell {
             doing: page.doing(),
             page,
             alarm,
+            load_field,
             date: Date::default(),
         }
     }
@@ -333,6 +337,14 @@ impl Shell {
     /// Whether a request that is claimed now is handled at once.
     pub(crate) fn may_claim(&self) -> bool {
         self.pool.as_ref().is_none_or(Pool::has_free_thread)
+    }
+
+    /// Puts the load of the node onto a response, where that is asked for, and its connection has
+    /// not heard the latest.
+    pub(crate) fn put_load(&mut self, headers: &mut http::HeaderMap, heard: &mut u32) {
+        if let Some(field) = &mut self.load_field {
+            field.put(headers, self.page.node(), heard);
+        }
     }
 
     /// The time of day for a Date field, made once a second.

@@ -1,10 +1,13 @@
 //! A headless Chromium, spoken to by the DevTools protocol over two pipes: JSON, a zero byte after
 //! each message (`--remote-debugging-pipe`). So no port is open, and no client is needed.
 //!
-//! Not here: what the page should look like (`../report_page.rs`).
+//! Not here: what pages should look like (`../report_page.rs`, `../dashboard.rs`).
+
+#![allow(dead_code, reason = "each test binary uses its part of this")]
 
 use std::env;
 use std::ffi::OsString;
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -104,12 +107,18 @@ impl Browser {
         for domain in ["Page", "Runtime", "Log", "Network"] {
             self.call(&format!("{domain}.enable"), json!({}));
         }
+        // Without a window nothing has the focus, and nothing would look as if it had.
+        self.call("Emulation.setFocusEmulationEnabled", json!({ "enabled": true }));
     }
 
     /// Opens a file, and returns when it has been loaded.
     pub(crate) fn open(&mut self, path: &Path) {
+        self.open_address(&format!("file://{}", path.display()));
+    }
+
+    /// The same with any address.
+    pub(crate) fn open_address(&mut self, url: &str) {
         self.events.clear();
-        let url = format!("file://{}", path.display());
         let answer = self.call("Page.navigate", json!({ "url": url }));
         assert!(answer["errorText"].is_null(), "{answer}");
         let deadline = Instant::now() + DEADLINE;
@@ -125,6 +134,50 @@ impl Browser {
         let answer = self.call("Runtime.evaluate", parameters);
         assert!(answer["exceptionDetails"].is_null(), "{expression}: {answer}");
         answer["result"]["value"].clone()
+    }
+
+    /// What the promise comes to that an expression is.
+    pub(crate) fn evaluate_promise(&mut self, expression: &str) -> Value {
+        let parameters =
+            json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
+        let answer = self.call("Runtime.evaluate", parameters);
+        assert!(answer["exceptionDetails"].is_null(), "{answer}");
+        answer["result"]["value"].clone()
+    }
+
+    /// Runs in every page from the next one on, before its own scripts.
+    pub(crate) fn run_first(&mut self, script: &str) {
+        self.call("Page.addScriptToEvaluateOnNewDocument", json!({ "source": script }));
+    }
+
+    /// Presses a key and lets go of it: `Tab`, `ArrowRight`, `p`.
+    pub(crate) fn press(&mut self, key: &str) {
+        let code = match key {
+            "Tab" => 9,
+            "Enter" => 13,
+            "ArrowRight" => 39,
+            "ArrowDown" => 40,
+            _ => 0,
+        };
+        let text = if key.len() == 1 { key } else { "" };
+        let mut parameters = json!({
+            "type": if text.is_empty() { "rawKeyDown" } else { "keyDown" }, "key": key, "text": text,
+            "windowsVirtualKeyCode": code,
+        });
+        self.call("Input.dispatchKeyEvent", parameters.clone());
+        parameters["type"] = json!("keyUp");
+        self.call("Input.dispatchKeyEvent", parameters);
+    }
+
+    /// Draws the whole page into a PNG file, for eyes.
+    pub(crate) fn draw(&mut self, path: &Path) {
+        let size = "[document.documentElement.scrollWidth, document.documentElement.scrollHeight]";
+        let size = self.evaluate(size);
+        let clip = json!({ "x": 0, "y": 0, "width": size[0], "height": size[1], "scale": 1 });
+        let drawn = self
+            .call("Page.captureScreenshot", json!({ "captureBeyondViewport": true, "clip": clip }));
+        let text = drawn["data"].as_str().expect("a picture");
+        fs::write(path, from_base64(text)).expect("written");
     }
 
     /// As [`Browser::evaluate`], of an expression that counts something.
@@ -186,6 +239,24 @@ impl Drop for Browser {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// RFC 4648, of what a browser writes.
+fn from_base64(text: &str) -> Vec<u8> {
+    let value = |byte| match byte {
+        b'A'..=b'Z' => byte - b'A',
+        b'a'..=b'z' => byte - b'a' + 26,
+        b'0'..=b'9' => byte - b'0' + 52,
+        b'+' => 62,
+        _ => 63,
+    };
+    let digits: Vec<u8> = text.bytes().filter(|byte| *byte != b'=').map(value).collect();
+    let bytes = digits.chunks(4).flat_map(|four| {
+        let bits = four.iter().fold(0_u32, |bits, digit| bits << 6 | u32::from(*digit));
+        let bits = bits << (6 * (4 - four.len()));
+        bits.to_be_bytes()[1..four.len()].to_vec()
+    });
+    bytes.collect()
 }
 
 fn find() -> Option<PathBuf> {

@@ -20,6 +20,7 @@ from maitred.asgi import dependencies, logs
 from maitred.asgi.access import Logged
 from maitred.asgi.dependencies import MissingDependencyError
 from maitred.asgi.identity import Identified
+from maitred.asgi.load import LoadReports
 from maitred.asgi.refusals import BodyLimit
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ class Options:
     logs_requests: bool
     worker_header: bool
     request_id: bool
+    load_header: bool
+    strips_load_header: bool
     body_max: int | None
     graceful_timeout: float
     drain_delay: float
@@ -154,6 +157,7 @@ class Serving:
         self.ws_state.tasks = self.state.tasks
         self.app_state: dict[str, Any] = {}
         self.spares: list[Any] = []
+        self.load_reports: LoadReports | None = None
         self.finishing = False
         self.leaving: asyncio.Future[float] = loop.create_future()
 
@@ -214,6 +218,8 @@ class Serving:
         if self.options.worker_header:
             slot, _ = self.worker.identity()
             fields.append((b"x-maitred-worker", str(slot).encode()))
+        if self.load_reports is not None:
+            self.load_reports.field = self.worker.load_field()
         self.ws_state.default_headers = fields
         self.state.default_headers = (
             [*fields, (b"connection", b"close")] if self.finishing else fields
@@ -261,6 +267,9 @@ class Serving:
             application = BodyLimit(application, self.options.body_max)
         if self.options.request_id:
             application = Identified(application, self.worker)
+        if self.options.load_header or self.options.strips_load_header:
+            application = LoadReports(application, strips=self.options.strips_load_header)
+            self.load_reports = application
         self.config.loaded_app = application
         websockets = self.config.ws_protocol_class
         if websockets is not None:

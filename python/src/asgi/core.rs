@@ -21,6 +21,7 @@ use maitred::board::{DoingTable, WorkerPage, page_bytes};
 use maitred::config::{
     EVENTS_PER_TURN_MAX, LOANS_MAX, LOG_REPEAT_AFTER, READ_BUFFER_SIZE, Settings,
 };
+use maitred::fleet::orca::{self, LoadMetrics};
 use maitred::handoff::{DrainMode, ToMaster};
 use maitred::ident::{Incarnation, PeerAddress};
 use maitred::loan::LoanState;
@@ -296,6 +297,15 @@ impl Core {
             }
             self.waits = true;
         }
+    }
+
+    /// The field that says how loaded the node is. Asked for once a second, which is as often as
+    /// balancers make weights of it.
+    pub(super) fn load_field(&self) -> Option<(&'static str, String)> {
+        let form = self.settings.fleet.load_header?;
+        let told = self.page.node();
+        let metrics = LoadMetrics::from_words(told.first, told.second);
+        (told.stamp != 0).then(|| (orca::field_name(form), orca::field_value(form, metrics)))
     }
 
     /// A request's handler is about to run.

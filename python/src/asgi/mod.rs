@@ -112,6 +112,8 @@ fn options<'py>(
     options.set_item("logs_requests", settings.logs_requests())?;
     options.set_item("worker_header", settings.worker_header)?;
     options.set_item("request_id", settings.request_id)?;
+    options.set_item("load_header", settings.fleet.load_header.is_some())?;
+    options.set_item("strips_load_header", settings.fleet.strips_load_header)?;
     options.set_item("body_max", settings.http.body_max)?;
     options.set_item("graceful_timeout", settings.lifecycle.graceful_timeout.as_secs_f64())?;
     options.set_item("drain_delay", settings.lifecycle.drain_delay.as_secs_f64())?;

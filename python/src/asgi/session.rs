@@ -24,8 +24,8 @@ use maitred::time::Nanos;
 use maitred::worker::deadlines::Deadline;
 use pyo3::prelude::*;
 
-/// Bytes waiting to leave beyond which a protocol is told to pause, and down to which they must have
-/// fallen before it is told to go on: what asyncio has.
+/// Bytes waiting to leave beyond which a protocol is told to pause, and down to which they must
+/// have fallen before it is told to go on: what asyncio has.
 pub(super) const HIGH_WATER: usize = 64 * 1024;
 
 /// See [`HIGH_WATER`].
@@ -236,8 +236,8 @@ impl Session {
         (self.requests_served == 0).then(|| now.since(self.waiting_since))
     }
 
-    /// A protocol writes: where a response begins, its status. A head comes in one piece, whichever of
-    /// Uvicorn's classes makes it.
+    /// A protocol writes: where a response begins, its status. A head comes in one piece, whichever
+    /// of Uvicorn's classes makes it.
     pub(super) fn note_written(&mut self, bytes: &[u8]) -> Option<u16> {
         if self.status.is_some() || !bytes.starts_with(b"HTTP/1.") {
             return None;

@@ -2,9 +2,9 @@
 //!
 //! Every step goes with its transition of the claim word, in the order that the master relies on:
 //! the claim directly before the first read, ANSWERING before the first byte of a response,
-//! `shutdown(2)` before ENDED, and the copy closed before its id goes into the ring. Neither asyncio
-//! nor uvloop has such a place: they read what is readable, and their close sends no FIN while the
-//! master holds its copy.
+//! `shutdown(2)` before ENDED, and the copy closed before its id goes into the ring. Neither
+//! asyncio nor uvloop has such a place: they read what is readable, and their close sends no FIN
+//! while the master holds its copy.
 //!
 //! Not here: when (`core`), on whose behalf (`transport`).
 
@@ -273,8 +273,8 @@ impl Core {
         }
     }
 
-    /// A response is complete: it is counted and measured. What the socket has not taken of it, 64 KiB at
-    /// the most, is not waited for.
+    /// A response is complete: it is counted and measured. What the socket has not taken of it, 64
+    /// KiB at the most, is not waited for.
     fn meter_response(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let claimed_at = std::mem::replace(&mut session.claimed_at, self.now);
@@ -494,8 +494,8 @@ impl Core {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let http = &self.settings.http;
         let at = match standing {
-            // All of a head in time, counted from its first byte (for the first request from accept,
-            // which is the deadline it came with). A byte now and then buys no more.
+            // All of a head in time, counted from its first byte (for the first request from
+            // accept, which is the deadline it came with). A byte now and then buys no more.
             Standing::Head if session.flags.head_began || session.requests_served == 0 => return,
             Standing::Head => {
                 session.flags.head_began = true;

@@ -132,6 +132,15 @@ impl Worker {
         Ok(PyBytes::new(py, id.as_bytes()))
     }
 
+    /// The field that says how loaded the node is, if that is asked for and anything is known.
+    fn load_field<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> Option<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
+        let (name, value) = self.shared.core().load_field()?;
+        Some((PyBytes::new(py, name.as_bytes()), PyBytes::new(py, value.as_bytes())))
+    }
+
     /// A line of the access log, or of the slow log.
     fn log_access(&self, answered: Answered<'_>) {
         access::log(&self.shared, &answered);

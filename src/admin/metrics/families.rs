@@ -1,9 +1,10 @@
 //! Every metric there is: its name, type, labels and meaning, and where a view has it.
 //!
-//! The rules of names (prometheus.io/docs/practices/naming): one prefix, base units at the end of the
-//! name, counters in `_total`, which the writer adds. A worker is its slot: what one process after the
-//! other adds up belongs there, so that no series ends with a process. What only a process has (CPU
-//! time) is labelled with its generation as well, since its sum over a slot would fall when one ends.
+//! The rules of names (prometheus.io/docs/practices/naming): one prefix, base units at the end of
+//! the name, counters in `_total`, which the writer adds. A worker is its slot: what one process
+//! after the other adds up belongs there, so that no series ends with a process. What only a
+//! process has (CPU time) is labelled with its generation as well, since its sum over a slot would
+//! fall when one ends.
 //!
 //! Not here: the text (`metrics`), the page (`page`).
 
@@ -119,6 +120,34 @@ pub(super) const FAMILIES: &[Family] = &[
         labels: NONE,
         help: "1 while new connections are answered, 0 while the server starts or stops.",
         read: |view| vec![count(view.serving.into())],
+    },
+    Family {
+        name: "maitred_node_busy",
+        unit: Some(Unit::Ratio),
+        kind: Kind::Gauge,
+        labels: NONE,
+        help: "The share of all handler threads, or loops, that are busy, averaged over seconds: what \
+               to scale nodes by.",
+        read: |view| view.node.iter().map(|node| number(node.busy)).collect(),
+    },
+    Family {
+        name: "maitred_node_load",
+        unit: Some(Unit::Ratio),
+        kind: Kind::Gauge,
+        labels: NONE,
+        help: "What is offered by what can just be served: more than 1 where a queue grows.",
+        read: |view| view.node.iter().map(|node| number(node.load)).collect(),
+    },
+    Family {
+        name: "maitred_node_weight",
+        unit: Some(Unit::Ratio),
+        kind: Kind::Gauge,
+        labels: NONE,
+        help: "The weight that the node asks its balancer for, by what is configured there.",
+        read: |view| {
+            let weight = |percent: u8| number(f64::from(percent) / 100.0);
+            view.node.iter().map(|node| weight(node.weight_percent)).collect()
+        },
     },
     Family {
         name: "maitred_connections_accepted",
@@ -241,7 +270,8 @@ pub(super) const FAMILIES: &[Family] = &[
         unit: None,
         kind: Kind::Counter,
         labels: REASON,
-        help: "Connections turned away with a 503: too_old (--queue-timeout), too_many (--max-queue).",
+        help: "Connections turned away with a 503: too_old (--queue-timeout), too_many \
+               (--max-queue).",
         read: |view| labelled(&view.account.shed),
     },
     Family {
@@ -287,8 +317,8 @@ pub(super) const FAMILIES: &[Family] = &[
         unit: None,
         kind: Kind::Counter,
         labels: NONE,
-        help: "Connections dropped because a queue was full: of the whole network namespace, which is \
-               all that the kernel counts.",
+        help: "Connections dropped because a queue was full: of the whole network namespace, which \
+               is all that the kernel counts.",
         read: |view| view.kernel_queue.iter().map(|queue| count(queue.overflows)).collect(),
     },
     Family {
@@ -296,8 +326,8 @@ pub(super) const FAMILIES: &[Family] = &[
         unit: None,
         kind: Kind::Counter,
         labels: &["worker", "class"],
-        help: "Responses that have left whole, by class of their status (1xx to 5xx). One that was cut \
-               off is in errors.",
+        help: "Responses that have left whole, by class of their status (1xx to 5xx). One that was \
+               cut off is in errors.",
         read: |view| of_slots_by(view, |slot| &slot.responses),
     },
     Family {
@@ -441,8 +471,8 @@ pub(super) const FAMILIES: &[Family] = &[
         unit: None,
         kind: Kind::Counter,
         labels: &["cause"],
-        help: "Processes that ended and were followed by another, by why: exited, killed (by a signal \
-               that was not the master's), start_failed, boot_timeout, hung, misbehaved, \
+        help: "Processes that ended and were followed by another, by why: exited, killed (by a \
+               signal that was not the master's), start_failed, boot_timeout, hung, misbehaved, \
                graceful_timeout, reloaded, recycled.",
         read: |view| with_prefix(&view.events, "restart_", str::to_owned),
     },
@@ -500,7 +530,8 @@ pub(super) const FAMILIES: &[Family] = &[
         unit: None,
         kind: Kind::Gauge,
         labels: WORKER,
-        help: "Handlers that can run at a time: threads, or 1 for a loop. Of the process that serves.",
+        help: "Handlers that can run at a time: threads, or 1 for a loop. Of the process that \
+               serves.",
         read: |view| {
             let serves = |worker: &&WorkerView| worker.stage == "serving";
             let workers = view.workers.iter().filter(serves);
@@ -572,8 +603,8 @@ pub(super) const FAMILIES: &[Family] = &[
         unit: None,
         kind: Kind::Counter,
         labels: NONE,
-        help: "Processes started to serve the admin address; one, and one more for each upgrade or other \
-               address, as long as none dies.",
+        help: "Processes started to serve the admin address; one, and one more for each upgrade or \
+               other address, as long as none dies.",
         read: |view| event(view, "helper_starts"),
     },
 ];

@@ -62,9 +62,9 @@ fn histogram(reading: &HistogramReading) -> HistogramView {
     HistogramView { counts: reading.counts.to_vec(), sum: reading.sum.as_secs_f64() }
 }
 
-/// Jain's index of what the slots that have workers now have answered, (Σx)² / n·Σx² (Jain, Chiu and
-/// Hawe, "A quantitative measure of fairness", 1984). None where nobody has answered anything, or
-/// nobody adds it up: other programs' workers do not, and what a page says of them stays.
+/// Jain's index of what the slots that have workers now have answered, (Σx)² / n·Σx² (Jain, Chiu
+/// and Hawe, "A quantitative measure of fairness", 1984). None where nobody has answered anything,
+/// or nobody adds it up: other programs' workers do not, and what a page says of them stays.
 fn fairness(view: &View, answered: &BTreeMap<u16, u64>) -> Option<f64> {
     let of = |slot| answered.get(&slot).map_or(0.0, |count| *count as f64);
     let slots = view.workers.iter().map(|worker| (worker.slot, of(worker.slot)));

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Everything in an answer is of one moment: the master's page and the meters are read once, into a
-//! view, and each number is taken from there. The table of families is the only place where a metric
-//! stands; the text and the documentation are both made of it.
+//! view, and each number is taken from there. The table of families is the only place where a
+//! metric stands; the text and the documentation are both made of it.
 //!
 //! Pure. Not here: who asks (`admin`), what is recorded (`meters`).
 

@@ -49,7 +49,8 @@ const QUERIES: [(&str, &str, &str); 6] = [
     ),
     (
         "How many go wrong?",
-        "sum(rate(maitred_responses_total{class=\"5xx\"}[5m])) / sum(rate(maitred_responses_total[5m]))",
+        "sum(rate(maitred_responses_total{class=\"5xx\"}[5m])) / \
+         sum(rate(maitred_responses_total[5m]))",
         "Answers of 500 to 599. What got no answer at all is in the next.",
     ),
     (

@@ -11,7 +11,7 @@ use crate::account::{Status, WorkerStatus};
 use crate::ident::Slot;
 use crate::meters::{METERS_BYTES, Reader, SlotMeters, lay_out};
 use crate::observe::status::{self, Reading};
-use crate::observe::view::{KernelQueueView, View};
+use crate::observe::view::{KernelQueueView, NodeView, View};
 
 /// A view with something of everything.
 fn view(memory: &Arc<Vec<AtomicU64>>) -> View {
@@ -30,6 +30,7 @@ fn view(memory: &Arc<Vec<AtomicU64>>) -> View {
         read_at: crate::time::Nanos(0),
     });
     view.kernel_queue = Some(KernelQueueView { length: 1, limit: 2, overflows: 3 });
+    view.node = Some(NodeView { weight_percent: 75, busy: 0.5, load: 0.6, ..NodeView::default() });
     for worker in &mut view.workers {
         worker.stage = "serving".to_owned();
         worker.cpu_seconds = Some(1.5);
@@ -78,8 +79,8 @@ fn names_keep_the_rules_of_prometheus() {
     }
 }
 
-/// As strict as the reference parser in what it looks at: descriptors before samples, no sample twice,
-/// suffixes by type, cumulative buckets that end with the count, and the end.
+/// As strict as the reference parser in what it looks at: descriptors before samples, no sample
+/// twice, suffixes by type, cumulative buckets that end with the count, and the end.
 #[test]
 fn the_text_is_well_formed_and_has_every_family() {
     let memory = memory();

@@ -6,6 +6,7 @@ mod admin;
 mod guard;
 mod logs;
 mod python;
+mod scale;
 
 use std::ffi::OsString;
 use std::io;
@@ -15,7 +16,7 @@ use clap::FromArgMatches;
 
 use super::*;
 use crate::cli::raw::{self, Raw, RawCommand};
-use crate::config::Bind;
+use crate::config::{Bind, LoadForm};
 
 fn raw_serve(arguments: &[&str]) -> RawServe {
     let arguments = [&["maitred", "serve"], arguments].concat();
@@ -25,9 +26,7 @@ fn raw_serve(arguments: &[&str]) -> RawServe {
         | RawCommand::Worker(raw)
         | RawCommand::Admin(raw)
         | RawCommand::Check(raw) => *raw,
-        RawCommand::Status(_) | RawCommand::Ctl(_) => unreachable!("`serve` was typed"),
-        #[cfg(feature = "experiments")]
-        RawCommand::Bench(_) => unreachable!("`serve` was typed"),
+        _ => unreachable!("`serve` was typed"),
     }
 }
 
@@ -359,6 +358,35 @@ const CASES: &[Case] = &[
         "must be true or false",
         |s| s.worker_header.to_string(),
     ),
+    (
+        "--agent-check",
+        "None",
+        &[
+            ("off", "None"),
+            ("9100", "Some(Tcp(127.0.0.1:9100))"),
+            ("127.0.0.2:0", "Some(Tcp(127.0.0.2:0))"),
+            ("unix:/run/agent", "Some(Unix(\"/run/agent\"))"),
+        ],
+        &["fd://3", "x"],
+        "must be ",
+        |s| format!("{:?}", s.fleet.agent_check),
+    ),
+    (
+        "--load-header",
+        "None",
+        &[("orca", "Some(Bin)"), ("off", "None")],
+        &["yes"],
+        "must be one of orca, off",
+        |s| format!("{:?}", s.fleet.load_header),
+    ),
+    (
+        "--load-header-app",
+        "false",
+        &[("keep", "false"), ("strip", "true")],
+        &["drop"],
+        "must be one of keep, strip",
+        |s| s.fleet.strips_load_header.to_string(),
+    ),
 ];
 
 /// Tested below: they do not fit into the table.
@@ -374,6 +402,8 @@ const APART: &[&str] = &[
     "--accept-eager",
     "--accept-batch",
     "--cbpf",
+    "--scale-up-after",
+    "--scale-down-after",
     "--weights",
     "--max-requests-jitter",
     "--max-lifetime-jitter",
@@ -382,6 +412,7 @@ const APART: &[&str] = &[
     "--access-log-format",
     "--slow-log",
     "--log-to",
+    "--load-header-format",
     "--admin",
     "--log-format",
     "--log-level",
@@ -419,6 +450,33 @@ fn every_flag_takes_what_it_should_and_names_its_bound() {
             assert!(message.starts_with(&format!("{variable}={text:?}: ")), "{message}");
         }
     }
+}
+
+#[test]
+fn a_form_of_the_load_report_needs_a_report() {
+    for (form, meaning) in
+        [("bin", LoadForm::Bin), ("json", LoadForm::Json), ("text", LoadForm::Text)]
+    {
+        let typed = format!("--load-header-format={form}");
+        let both = settings(&["--load-header=orca", &typed]);
+        assert_eq!(both.fleet.load_header, Some(meaning));
+        assert!(refusal(&[&typed]).contains("needs --load-header orca"));
+        let variables = [("MAITRED_LOAD_HEADER_FORMAT", form)];
+        let alone = resolved(&[], &variables).unwrap().settings;
+        assert_eq!(alone.fleet.load_header, None, "a variable may be set for many servers");
+        let header = resolved(&["--load-header", "orca"], &variables).unwrap().settings;
+        assert_eq!(header.fleet.load_header, Some(meaning));
+    }
+    assert!(
+        refusal(&["--load-header=orca", "--load-header-format=xml"]).contains("bin, json, text")
+    );
+}
+
+#[test]
+fn another_program_writes_its_own_responses() {
+    assert!(refusal(&["--load-header=orca", "--", "true"]).contains("are its own"));
+    let by_variable = resolved(&["--", "true"], &[("MAITRED_LOAD_HEADER", "orca")]).unwrap();
+    assert_eq!(by_variable.settings.fleet.load_header, None);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The listeners of the admin address: opened by the master, served by the helper.
 //!
+//! The one of HAProxy's agent check is among them, under a name and a number of its own.
+//!
 //! A Unix socket's file is its owner's alone (0600): whoever may connect may command.
 //!
 //! Not here: those of the server (`acceptor`), sockets and their options (`sys::listener`).
@@ -9,6 +11,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use tracing::{info, warn};
 
+use crate::admin::frame::AGENT_LISTENER;
 use crate::config::{ADMIN_BACKLOG, Bind, ListenOptions};
 use crate::ident::ListenerId;
 use crate::master::upgrade::state::ListenerState;
@@ -18,6 +21,9 @@ use crate::sys::upgrade::Adopter;
 /// What every one of them is opened with.
 const OPTIONS: ListenOptions =
     ListenOptions { backlog: ADMIN_BACKLOG, defer_accept_s: 0, unix_mode: 0o600, unix_owner: None };
+
+/// What the name of the agent check's listener begins with.
+const AGENT: &str = "agent-check ";
 
 /// All that are open.
 #[derive(Debug, Default)]
@@ -44,7 +50,8 @@ impl AdminListeners {
         for state in states {
             let descriptor = adopter.adopt(state.descriptor)?;
             let address = listener::local_address(descriptor.as_fd()).map_err(io::Error::other)?;
-            let path = state.bind.strip_prefix("unix:");
+            let plain = state.bind.strip_prefix(AGENT).unwrap_or(&state.bind);
+            let path = plain.strip_prefix("unix:");
             let file = path.zip(state.file);
             let file = file.map(|(path, identity)| UnixSocketFile::resume(path.into(), identity));
             self.0.push(AdminListener { bind: state.bind.clone(), descriptor, address, file });
@@ -54,18 +61,22 @@ impl AdminListeners {
 
     /// Closes those that are not wanted any more, and opens those that are missing. One that does not
     /// open is named in the log. True if anything is different now.
-    pub(super) fn settle(&mut self, binds: &[Bind]) -> bool {
-        let wanted: Vec<String> = binds.iter().map(ToString::to_string).collect();
+    pub(super) fn settle(&mut self, admin: &[Bind], agent: Option<&Bind>) -> bool {
+        let wanted: Vec<(String, &Bind)> = admin
+            .iter()
+            .map(|bind| (bind.to_string(), bind))
+            .chain(agent.map(|bind| (format!("{AGENT}{bind}"), bind)))
+            .collect();
         let before = self.0.len();
         self.0.retain(|one| {
-            let stays = wanted.contains(&one.bind);
+            let stays = wanted.iter().any(|(name, _)| *name == one.bind);
             if !stays {
                 info!(address = one.address, "no longer an admin address");
             }
             stays
         });
         let mut has_changed = self.0.len() != before;
-        for (bind, name) in binds.iter().zip(wanted) {
+        for (name, bind) in wanted {
             if self.0.iter().any(|one| one.bind == name) {
                 continue;
             }
@@ -97,7 +108,11 @@ impl AdminListeners {
 
     /// As the helper gets them.
     pub(super) fn inherited(&self) -> impl Iterator<Item = (ListenerId, BorrowedFd<'_>)> {
-        (0..).map(ListenerId).zip(self.descriptors())
+        (0..).zip(&self.0).map(|(number, one)| {
+            let is_agents = one.bind.starts_with(AGENT);
+            let id = if is_agents { AGENT_LISTENER } else { ListenerId(number) };
+            (id, one.descriptor.as_fd())
+        })
     }
 
     /// What another image of this process must know of them.

@@ -30,7 +30,7 @@ use tracing::{error, info, warn};
 use crate::admin::frame::{Answer, Command, FRAME_SIZE_MAX, ToHelper, ToMaster};
 use crate::config::{
     ADMIN_ANSWERS_OWED_MAX, ADMIN_FRAMES_PER_TURN_MAX, Bind, DEBTS_PAUSE, HELPER_LEAVES_WITHIN,
-    Rebalance,
+    Privileges, Rebalance,
 };
 use crate::exit::RunError;
 use crate::ident::Slot;
@@ -48,7 +48,7 @@ use crate::sys::inherit::{
 use crate::sys::memory_file::MemoryFile;
 use crate::sys::process::{Change, Child, ChildSignal};
 use crate::sys::upgrade::Adopter;
-use crate::sys::{clock, epoll};
+use crate::sys::{clock, epoll, privileges};
 use crate::time::Nanos;
 
 /// Everything that operators are served by.
@@ -95,6 +95,7 @@ impl Admin {
     /// Opens what can be opened of these, or takes over what another image has left.
     pub(super) fn open(
         binds: &[Bind],
+        agent: Option<&Bind>,
         left: Option<&AdminState>,
         adopter: &mut Adopter,
         seed: u64,
@@ -121,7 +122,7 @@ impl Admin {
             admin.history = History::resume(left.happened.clone());
             admin.drained = Drained::resume(&left.drained);
         }
-        admin.listeners.settle(binds);
+        admin.listeners.settle(binds, agent);
         if admin.is_on() {
             admin.life.want(now);
         }
@@ -248,8 +249,8 @@ impl Master {
 
     /// The settings name other addresses, or the same: those that could not be opened are tried
     /// again.
-    pub(super) fn settle_admin(&mut self, binds: &[Bind]) {
-        if !self.admin.listeners.settle(binds) {
+    pub(super) fn settle_admin(&mut self, binds: &[Bind], agent: Option<&Bind>) {
+        if !self.admin.listeners.settle(binds, agent) {
             return;
         }
         self.admin.dismiss(self.poll.registry(), self.now + HELPER_LEAVES_WITHIN);
@@ -334,6 +335,11 @@ impl Master {
         let mut command = self.launch.helper_command();
         self.set_surroundings(&mut command);
         command.stdin(Stdio::null());
+        // It answers whoever reaches the address, and needs no more than it inherits. Its program
+        // is this one's, which another root directory may not have.
+        let privileges =
+            Privileges { chroot: None, no_new_privs: true, ..self.settings.privileges.clone() };
+        privileges::confine(&mut command, &privileges, None)?;
         let listeners: Vec<_> = self.admin.listeners.inherited().collect();
         command.env(LISTENERS_VARIABLE, listeners_value(listeners.iter().copied()));
         let mut inherited =

@@ -174,7 +174,10 @@ pub(crate) enum StateError {
     #[error("no state that can be read: {0}")]
     Unreadable(#[from] serde_json::Error),
     /// Another format.
-    #[error("state format {} of {}; this program reads {FORMAT_OLDEST} to {FORMAT}", .0.format, .0.made_by)]
+    #[error(
+        "state format {} of {}; this program reads {FORMAT_OLDEST} to {FORMAT}",
+        .0.format, .0.made_by
+    )]
     Format(Header),
     /// The workers that run have pages or frames that this program does not speak.
     #[error("workers of {}, with pages and frames that this program does not know", .0.made_by)]

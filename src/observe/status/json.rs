@@ -5,13 +5,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::account::{Group, Outcome, Status, WorkerStatus};
+use crate::account::{Group, NodeStatus, Outcome, Status, WorkerStatus};
 use crate::observe::status::Reading;
 use crate::observe::status::processes::Processes;
 use crate::observe::status::text::moment;
 use crate::observe::view::{
-    AccountView, KernelQueueView, Numbers, PolicyView, ReloadView, SCHEMA, ScalingView, SlotView,
-    View, WorkerView,
+    AccountView, KernelQueueView, NodeView, Numbers, PolicyView, ReloadView, SCHEMA, ScalingView,
+    SlotView, View, WorkerView,
 };
 
 /// One JSON object of several lines.
@@ -62,6 +62,7 @@ pub fn view(reading: &Reading) -> View {
             limit: queue.limit.into(),
             overflows: 0,
         }),
+        node: status.node.as_ref().map(node),
         account: account(status),
         events: events.filter(|(name, _)| *name != "accepted").collect(),
         workers_in_all: status.workers_in_all,
@@ -77,6 +78,18 @@ pub fn view(reading: &Reading) -> View {
         histogram_bounds: Vec::new(),
         jain: jain(&status.workers),
         happened: Vec::new(),
+    }
+}
+
+fn node(node: &NodeStatus) -> NodeView {
+    let millionths = |number: u32| f64::from(number) / 1e6;
+    NodeView {
+        weight_percent: node.weight_percent,
+        busy: millionths(node.busy_millionths),
+        load: millionths(node.load_millionths),
+        requests_per_second: node.requests_per_1000_s as f64 / 1e3,
+        errors_per_second: node.errors_per_1000_s as f64 / 1e3,
+        queue_wait: node.queue_wait.as_secs_f64(),
     }
 }
 

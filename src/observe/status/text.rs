@@ -140,7 +140,8 @@ impl fmt::Display for WorkersText<'_> {
             };
             write!(
                 f,
-                "{slot:>6} {generation:>5} {pid:>8} {:<9} {here:>7} {more:>9} {:>6} {:>12} {:>8} {:>8}",
+                "{slot:>6} {generation:>5} {pid:>8} {:<9} {here:>7} {more:>9} {:>6} {:>12} {:>8} \
+                 {:>8}",
                 escaped(stage),
                 worker.active,
                 worker.requests_finished,
