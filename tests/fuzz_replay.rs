@@ -40,9 +40,9 @@ targets! {
     chunked_body in "fuzz/chunked_body.rs",
     frame in "fuzz/frame.rs",
     status_page in "fuzz/status_page.rs",
-    access_line in "fuzz/access_line.rs",
     admin_frame in "fuzz/admin_frame.rs",
     admin_order in "fuzz/admin_order.rs",
+    access_line in "fuzz/access_line.rs",
     proxy_header in "fuzz/proxy_header.rs",
     forwarded in "fuzz/forwarded.rs",
 }

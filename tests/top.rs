@@ -55,7 +55,7 @@ fn frame(model: &Model, width: u16, height: u16) -> String {
     terminal.draw(|frame| draw(model, frame)).expect("drawn");
     let buffer = terminal.backend().buffer();
     let lines = buffer.content.chunks(usize::from(width)).map(|line| {
-        let line: String = line.iter().map(|cell| cell.symbol()).collect();
+        let line: String = line.iter().map(ratatui::buffer::Cell::symbol).collect();
         line.trim_end().to_owned() + "\n"
     });
     lines.collect()

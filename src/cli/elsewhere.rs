@@ -190,7 +190,7 @@ pub const TABLE: &[Elsewhere] = &[
     row(
         &["--cheaper", "--cheaper-initial", "--cheaper-algo"],
         "uWSGI",
-        "TTIN and TTOU add and remove a worker",
+        "`-w 2..8`: as many as the load needs",
     ),
     row(&["--gevent", "--asyncio", "--greenlet"], "uWSGI", CLASS),
     row(&["--plugin", "--plugins"], "uWSGI", "leave it out: there are none"),

@@ -12,6 +12,8 @@ mod guard;
 mod logs;
 mod python;
 mod scale;
+#[cfg(feature = "experiments")]
+mod sim;
 #[cfg(feature = "top")]
 mod top;
 
@@ -29,6 +31,8 @@ pub use guard::RawGuard;
 pub use logs::RawLogs;
 pub use python::RawPython;
 pub use scale::RawScale;
+#[cfg(feature = "experiments")]
+pub use sim::RawSim;
 #[cfg(feature = "top")]
 pub use top::RawTop;
 
@@ -65,6 +69,9 @@ pub enum RawCommand {
     /// Measure ways of distributing connections side by side
     #[cfg(feature = "experiments")]
     Bench(RawBench),
+    /// Simulate them: the same dispatcher in virtual time, at any scale
+    #[cfg(feature = "experiments")]
+    Sim(RawSim),
     /// Print a completion script for a shell
     Completions(RawCompletions),
     /// Print a manual page, or write all of them

@@ -385,6 +385,9 @@ pub const LOG_USER_SIZE_MAX: usize = 512;
 /// off is the beginning, where servers and frameworks call each other.
 pub const LOG_TRACEBACK_SIZE_MAX: usize = 16 << 10;
 
+/// What the service manager is asked for beyond a deadline of ours: killing what is left, the log.
+pub const SERVICE_MARGIN: Duration = Duration::from_secs(5);
+
 /// Bytes of a template for the access log: far more than anybody has written.
 pub const TEMPLATE_SIZE_MAX: usize = 4096;
 
@@ -419,9 +422,6 @@ pub const SLOW_LINES_MAX: u32 = 10;
 
 /// Records of requests that a worker keeps for the next ones: as many as one packet can bring.
 pub const SPARE_NOTES_MAX: usize = DESCRIPTORS_PER_PACKET_MAX;
-
-/// What the service manager is asked for beyond a deadline of ours: killing what is left, the log.
-pub const SERVICE_MARGIN: Duration = Duration::from_secs(5);
 
 /// How long a process that ends waits for its log lines to be taken.
 pub const LOG_FLUSH_MAX: Duration = Duration::from_secs(1);

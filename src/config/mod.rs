@@ -92,12 +92,12 @@ pub struct Settings {
     pub request_id: bool,
     /// Adds `x-maitred-worker: SLOT` to every response.
     pub worker_header: bool,
+    /// What balancers of a fleet are told.
+    pub fleet: FleetOptions,
     /// Logs a line a request, if there is one.
     pub access_log: Option<AccessLogOptions>,
     /// Logs requests that take at least so long.
     pub slow_log: Option<Duration>,
-    /// What balancers of a fleet are told.
-    pub fleet: FleetOptions,
     /// Where the master says what it does and has done, for other processes to read.
     pub status_file: Option<PathBuf>,
     /// Where operators find the helper process; none of these is [`Bind::Inherited`].
@@ -335,9 +335,9 @@ impl Default for Settings {
             forwarded: Forwarded::default(),
             request_id: false,
             worker_header: false,
+            fleet: FleetOptions::default(),
             access_log: None,
             slow_log: None,
-            fleet: FleetOptions::default(),
             status_file: None,
             admin: Vec::new(),
             config: None,

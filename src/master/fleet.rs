@@ -1,7 +1,7 @@
 //! Looking at the whole node, for balancers beyond this machine.
 //!
-//! With `--load-header`, `--agent-check` or `--admin` the master sums up, every [`FLEET_LOOK`] while there is
-//! anything to do, what it reads of its workers in each turn anyway, and tells each worker how the
+//! With `--load-header`, `--agent-check` or `--admin` the master sums up, every [`FLEET_LOOK`] while
+//! there is anything to do, what it reads of its workers in each turn anyway, and tells each worker how the
 //! node stands: two stores into its page. It wakes up for that, since connections that are lent keep
 //! it asleep however busy they are; once the node is at rest it does not wake up any more, and
 //! whatever happens next wakes it anyway.
@@ -118,21 +118,22 @@ impl Master {
 
     fn worker_look(&self, member: &Member) -> WorkerLook {
         let candidate = self.dispatcher.candidate(member.who.slot);
-        let stuck = candidate.is_some_and(|candidate| candidate.stuck);
+        let is_stuck = candidate.is_some_and(|candidate| candidate.stuck);
         let threads = member.shape.map_or(0, |shape| shape.threads);
         let places = u32::from(threads.max(1));
         let unclaimed = u32::try_from(member.unclaimed.len()).unwrap_or(u32::MAX);
         let stopped = member.stopped_at.is_some();
         if let Some(report) = &member.reported {
+            let places_free = places.saturating_sub(report.busy);
             return WorkerLook {
                 who: member.who,
                 places,
-                places_free: places.saturating_sub(report.busy),
+                places_free,
                 finished: report.finished,
                 errors: report.errors,
                 busy_ns: report.busy_ns,
                 waiting: unclaimed.saturating_add(report.queued),
-                stuck: stuck || stopped,
+                stuck: stopped || (is_stuck && places_free > 0),
             };
         }
         let report = member.page.report();
@@ -140,17 +141,20 @@ impl Master {
             0 => u32::from(report.turn_entered != Nanos(0)),
             _ => report.threads_busy,
         };
+        let places_free = places.saturating_sub(busy);
         let running = member.page.running_ns(threads, self.now);
         WorkerLook {
             who: member.who,
             places,
-            places_free: places.saturating_sub(busy),
+            places_free,
             // A claim that no answer followed is no request.
             finished: report.requests_finished.saturating_sub(report.claims_empty),
             errors: report.errors,
             busy_ns: report.busy_ns.saturating_add(running),
             waiting: unclaimed.saturating_add(report.requests_queued),
-            stuck: stuck || stopped,
+            // One all of whose places are taken is counted as busy. It may be stuck for a balancer of
+            // connections, which looks at milliseconds; a balancer of nodes looks at seconds.
+            stuck: stopped || (is_stuck && places_free > 0),
         }
     }
 }

@@ -174,7 +174,8 @@ fn an_object_has_the_same() {
         "{\"time\":\"2026-11-24T08:52:10.045Z\",\"client\":\"192.0.2.7\",\"port\":4711,\
          \"user\":null,\"method\":\"GET\",\"path\":\"/a\",\"query\":\"b=1\",\
          \"version\":\"HTTP/1.1\",\"status\":200,\"bytes\":19,\"complete\":true,\"referer\":null,\
-         \"user_agent\":\"curl\",\"request_id\":null,\"worker\":3,\"generation\":7,\"pid\":41,\"queue\":0.000120,\
+         \"user_agent\":\"curl\",\"request_id\":null,\"worker\":3,\"generation\":7,\"pid\":41,\
+         \"queue\":0.000120,\
          \"duration\":0.012034,\"receiving\":0.000034,\"handler\":0.010000,\"sending\":0.002000}\n"
     );
 }
