@@ -64,8 +64,8 @@ pub(super) fn mmk(asked: &Mmk, json: bool) -> String {
 fn text(report: &MmkReport) -> String {
     let MmkReport { workers, rho, law, credit, requests, repetitions, seed, .. } = report;
     let mut text = format!(
-        "{workers} workers, load {rho}, {law} service, credit {credit}: response time in mean service \
-         times\n{requests} requests in {repetitions} runs, seed {seed}\n\n\
+        "{workers} workers, load {rho}, {law} service, credit {credit}: response time in \
+         mean service times\n{requests} requests in {repetitions} runs, seed {seed}\n\n\
          {:6} {:>9}  {:^20} {:>9}\n",
         "", "", "99 % interval", "theory"
     );
