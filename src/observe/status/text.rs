@@ -89,8 +89,13 @@ impl Text<'_> {
         }
         let mut behind = "";
         f.write_str("\n")?;
-        let is_breach = |name: &str| name.starts_with("breach_");
-        for (name, count) in self.0.events.0.iter().filter(|(name, _)| !is_breach(name)) {
+        // Kinds of what is counted as one already, and of what has not happened, are for programs.
+        let has_kinds =
+            |name: &str| name.starts_with("restart_") || name.starts_with("accept_error");
+        let is_said = |name: &str, count: u64| {
+            !name.starts_with("breach_") && (count > 0 || !has_kinds(name))
+        };
+        for (name, count) in self.0.events.0.iter().filter(|(name, count)| is_said(name, *count)) {
             write!(f, "{behind}{} {count}", escaped(&name.replace('_', " ")))?;
             behind = ", ";
         }
