@@ -78,13 +78,21 @@ class Cluster:
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Cluster:
+        try:
+            self.begin()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def begin(self) -> None:
+        """Start them all."""
         for node in self.nodes:
             node.start()
         self.process = subprocess.Popen(
             self.command(), stdout=(self.folder / "balancer.log").open("wb"), stderr=subprocess.STDOUT
         )
         until(lambda: reachable(self.port), f"{self.balancer} listens")
-        return self
 
     def __exit__(self, *_: object) -> None:
         if self.process is not None:

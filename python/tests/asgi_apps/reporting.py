@@ -1,0 +1,10 @@
+"""An application that reports a load of its own, where it is asked to."""
+
+
+async def app(scope, receive, send):  # noqa: ANN001, ANN201, ARG001, D103
+    if scope["type"] != "http":
+        return
+    own = [(b"Endpoint-Load-Metrics", b"TEXT eps=7")] if scope["path"] == "/own" else []
+    headers = [(b"content-length", b"3"), *own]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b"ok\n"})
