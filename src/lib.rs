@@ -83,6 +83,10 @@ pub mod fleet;
 #[cfg(not(loom))]
 pub mod experiment;
 
+#[cfg(feature = "experiments")]
+#[cfg(not(loom))]
+pub mod sim;
+
 #[cfg(feature = "cli")]
 #[cfg(not(loom))]
 pub use cli::run;

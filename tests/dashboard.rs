@@ -282,8 +282,12 @@ fn everything_is_reached_by_keys() {
             "(() => { const one = document.activeElement; const style = getComputedStyle(one);
               const visible = style.outlineStyle !== 'none' || one.matches('fieldset input');
               const name = one.id || one.name || one.dataset.key || one.textContent.slice(0, 20);
-              return [name, visible]; })()",
+              return one === document.body ? null : [name, visible]; })()",
         );
+        // Behind the last one the browser's own controls would come.
+        if focused.is_null() {
+            break;
+        }
         assert_eq!(focused[1], json!(true), "no visible focus: {focused}");
         reached.push(focused[0].as_str().unwrap_or_default().to_owned());
     }

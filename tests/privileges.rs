@@ -224,3 +224,31 @@ fn a_user_that_is_not_there_is_a_fault_of_what_was_typed() {
     assert_eq!(server.wait_exit(DEADLINE).code(), Some(2));
     assert!(server.stderr_contains("there is no such user"), "{}", server.stderr());
 }
+
+#[test]
+fn a_log_that_the_master_creates_is_its_workers() {
+    if !is_root("a log belongs to who writes it") {
+        return;
+    }
+    let (folder, program) = installed();
+    let path = |name: &str| folder.path().join(name);
+    let access = format!("--access-log={}", path("access.log").display());
+    let (uid, gid) = (UID.to_string(), GID.to_string());
+    let arguments = ["serve", "-w", "1", "-u", &uid, "-g", &gid, &access];
+    let server = Server::start_program(&program, &arguments);
+    // The folder is root's: a worker cannot create the file, neither now nor when it was rotated.
+    for round in ["first", "second"] {
+        assert_eq!(Client::connect(server.address()).get(&format!("/?{round}")).status, 200);
+        eventually(DEADLINE, "a line", || {
+            fs::read_to_string(path("access.log")).is_ok_and(|text| text.contains(round))
+        });
+        let found = fs::metadata(path("access.log")).expect("the file is there");
+        assert_eq!((found.uid(), found.gid(), found.mode() & 0o777 & !0o640), (UID, GID, 0));
+        fs::rename(path("access.log"), path(round)).expect("it can be renamed");
+        server.signal(Signal::SIGUSR1);
+        eventually(DEADLINE, "the worker has it again", || {
+            let reopened = server.stderr().matches("reopened log=access-log").count();
+            reopened == if round == "first" { 1 } else { 2 }
+        });
+    }
+}

@@ -210,3 +210,25 @@ fn a_worker_in_it_is_metered_like_others() {
     });
     assert!(!server.stderr_contains("WARN"), "{}", server.stderr());
 }
+
+#[test]
+fn a_worker_in_a_sandbox_writes_its_logs_and_opens_them_again() {
+    if !kernel_can("a sandboxed worker writes its logs") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (path, rotated) = (folder.path().join("access.log"), folder.path().join("access.log.1"));
+    let access = format!("--access-log={}", path.display());
+    let server = Server::start(&["serve", "-w", "1", "--sandbox", &access]);
+    assert_eq!(Client::connect(server.address()).get("/?first").status, 200);
+    eventually(DEADLINE, "a line", || {
+        fs::read_to_string(&path).is_ok_and(|text| text.contains("/?first"))
+    });
+    fs::rename(&path, &rotated).unwrap();
+    server.signal(Signal::SIGUSR1);
+    eventually(DEADLINE, "it is open again", || server.stderr_contains("reopened log=access-log"));
+    assert_eq!(Client::connect(server.address()).get("/?second").status, 200);
+    eventually(DEADLINE, "a line more", || {
+        fs::read_to_string(&path).is_ok_and(|text| text.contains("/?second"))
+    });
+}

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each room may use of the crate, besides itself. A pure core names no shell and no `sys`.
-const MAY_USE: [(&str, &[&str]); 15] = [
+const MAY_USE: [(&str, &[&str]); 16] = [
     ("ident", &[]),
     ("time", &[]),
     ("config", &["ident", "time"]),
@@ -26,6 +26,9 @@ const MAY_USE: [(&str, &[&str]); 15] = [
     ("experiment", &["time", "config", "sys"]),
     // What is shown is what `/status` says: whoever draws knows no more of a server.
     ("top", &["time", "config", "observe"]),
+    // The decision itself, and the words of plans, measures and reports. No `sys`: the simulator
+    // opens no socket and reads no clock.
+    ("sim", &["ident", "time", "config", "dispatch", "supervise", "experiment"]),
 ];
 
 /// What a pure core does not touch: the world.

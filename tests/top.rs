@@ -55,7 +55,7 @@ fn frame(model: &Model, width: u16, height: u16) -> String {
     terminal.draw(|frame| draw(model, frame)).expect("drawn");
     let buffer = terminal.backend().buffer();
     let lines = buffer.content.chunks(usize::from(width)).map(|line| {
-        let line: String = line.iter().map(|cell| cell.symbol()).collect();
+        let line: String = line.iter().map(ratatui::buffer::Cell::symbol).collect();
         line.trim_end().to_owned() + "\n"
     });
     lines.collect()
@@ -418,6 +418,9 @@ impl Drop for Screen {
     }
 }
 
+/// A way of telling it to end.
+type Telling = fn(&mut Screen);
+
 #[test]
 fn a_terminal_is_what_it_was_before_whatever_the_ending() {
     let view = serde_json::to_string(&Scene::stalled(4, 2).at(30)).expect("JSON");
@@ -430,7 +433,7 @@ fn a_terminal_is_what_it_was_before_whatever_the_ending() {
             let _ = stream.write_all((head + &view).as_bytes());
         }
     });
-    let told: [(&str, fn(&mut Screen)); 2] = [
+    let told: [(&str, Telling); 2] = [
         ("q", |screen| screen.ours.write_all(b"q").expect("a key")),
         ("SIGTERM", |screen| {
             let pid = Pid::from_raw(screen.child.id() as i32);

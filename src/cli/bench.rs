@@ -5,7 +5,7 @@
 mod progress;
 
 use std::error::Error;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -46,7 +46,7 @@ struct Asked {
 
 /// Why there is no result.
 #[derive(Debug, thiserror::Error)]
-enum Failed {
+pub(super) enum Failed {
     #[error("{path:?} is no preset (--list names them), and cannot be read as a plan")]
     Plan {
         path: PathBuf,
@@ -70,7 +70,7 @@ enum Failed {
 }
 
 impl Failed {
-    fn exit(&self) -> Exit {
+    pub(super) fn exit(&self) -> Exit {
         match self {
             Failed::Plan { .. } | Failed::Fault { .. } | Failed::TooLarge => Exit::Usage,
             Failed::Folder(FolderError::Occupied { .. }) => Exit::Usage,
@@ -139,14 +139,14 @@ fn asked(raw: &RawBench, reader: &mut Reader<'_>) -> Option<Asked> {
     let is_raw = switch("--raw", &raw.raw);
     let is_strict = switch("--strict", &raw.strict);
     let seed = reader.value_or("--seed", raw.seed.as_deref(), SEED, values::seed);
-    let out = out(raw, reader);
+    let out = out(raw.out.as_ref(), reader);
     let plan = raw.plan.clone()?;
     Some(Asked { plan, is_quick, is_raw, is_strict, seed, out })
 }
 
-fn out(raw: &RawBench, reader: &mut Reader<'_>) -> Option<PathBuf> {
+pub(super) fn out(typed: Option<&OsString>, reader: &mut Reader<'_>) -> Option<PathBuf> {
     const FLAG: &str = "--out";
-    let given = match &raw.out {
+    let given = match typed {
         Some(path) => Given { name: FLAG.to_owned(), value: path.clone(), typed: true },
         None => reader.variable(&variable_of(FLAG))?,
     };
@@ -156,10 +156,10 @@ fn out(raw: &RawBench, reader: &mut Reader<'_>) -> Option<PathBuf> {
 
 /// Runs what was asked for, writes the result, and prints the closing table.
 fn measure(asked: &Asked, arguments: &[OsString]) -> Result<BenchReport, Failed> {
-    let plan = find_plan(asked)?;
+    let plan = find_plan(&asked.plan, asked.is_quick)?;
     let launch = LaunchCommand::of_this_process();
     let launch = launch.map_err(|source| Failed::System("finding this program", source))?;
-    let out = asked.out.clone().unwrap_or_else(|| default_folder(&plan.title));
+    let out = asked.out.clone().unwrap_or_else(|| default_folder("bench", &plan.title));
     let folder = Folder::open(&out)?;
     let interrupts = Interrupts::catch();
     let interrupts = interrupts.map_err(|source| Failed::System("catching signals", source))?;
@@ -186,15 +186,15 @@ fn measure(asked: &Asked, arguments: &[OsString]) -> Result<BenchReport, Failed>
 }
 
 /// The arguments that repeat it, with the program's name in place of its path.
-fn command(arguments: &[OsString]) -> Vec<String> {
+pub(super) fn command(arguments: &[OsString]) -> Vec<String> {
     let words = arguments.iter().skip(1).map(|word| word.to_string_lossy().into_owned());
     std::iter::once("maitred".to_owned()).chain(words).collect()
 }
 
 /// A preset by its name, or else a file.
-fn find_plan(asked: &Asked) -> Result<BenchPlan, Failed> {
-    let path = PathBuf::from(&asked.plan);
-    let (text, folder) = match asked.plan.to_str().and_then(preset) {
+pub(super) fn find_plan(plan: &OsStr, is_quick: bool) -> Result<BenchPlan, Failed> {
+    let path = PathBuf::from(plan);
+    let (text, folder) = match plan.to_str().and_then(preset) {
         Some(preset) => (preset.text.to_owned(), PathBuf::new()),
         None => {
             let text = read_bounded(&path)?;
@@ -205,8 +205,7 @@ fn find_plan(asked: &Asked) -> Result<BenchPlan, Failed> {
         // Beside the plan's file, wherever the bench is run.
         Ok(replay::parse(File::open(folder.join(name))?)?)
     };
-    let surroundings =
-        Surroundings { is_quick: asked.is_quick, cores: usable_cores(), read_trace: &read_trace };
+    let surroundings = Surroundings { is_quick, cores: usable_cores(), read_trace: &read_trace };
     read(&text, &surroundings).map_err(|source| Failed::Fault { path, source: Box::new(source) })
 }
 
@@ -222,13 +221,13 @@ fn read_bounded(path: &Path) -> Result<String, Failed> {
 }
 
 /// `bench-TITLE-DATE`, where the bench is run.
-fn default_folder(title: &str) -> PathBuf {
+pub(super) fn default_folder(command: &str, title: &str) -> PathBuf {
     // `20260131T123456Z`: sorts by time, and is a file's name everywhere.
     let now = rfc3339(SystemTime::now()).replace(['-', ':'], "");
-    PathBuf::from(format!("bench-{title}-{now}"))
+    PathBuf::from(format!("{command}-{title}-{now}"))
 }
 
-fn list() -> String {
+pub(super) fn list() -> String {
     let rows = PRESETS.iter().map(|preset| format!("{:14} {}\n", preset.name, preset.what));
     rows.collect()
 }

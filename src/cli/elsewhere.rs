@@ -28,8 +28,9 @@ const TLS: &str = "there is no TLS here: let a proxy in front (nginx, Caddy, HAP
                    serve on `-b unix:PATH` or a loopback port";
 const NO_DAEMON: &str = "it stays in the foreground: let systemd, a container or a process manager \
                          run it (`--pid-file` writes its pid)";
-const LOG_FILES: &str = "the access log goes to stdout (`--access-log`), everything else to stderr: \
-                         redirect them";
+const SYSLOG: &str = "`--log-to syslog:FACILITY:NAME`, and `--access-log=syslog` for that: the \
+                      daemon of this machine, which sends lines on";
+const LOG_FILES: &str = "`--log-to PATH` for the log, `--access-log=PATH` for the access log";
 const CONFIG_FILE: &str = "`--config FILE` reads TOML in which every flag is a key; every flag has a \
                            variable too, as MAITRED_WORKERS, and `--env-file` reads them";
 const CLASS: &str = "one kind of worker serves each interface: `--interface asgi|wsgi` (auto looks at \
@@ -78,17 +79,37 @@ pub const TABLE: &[Elsewhere] = &[
     row(&["--daemon", "-D"], "Gunicorn", NO_DAEMON),
     row(&["--initgroups"], "Gunicorn", "`--user` has all groups of its user; leave it out"),
     row(
-        &["--access-logfile", "--error-logfile", "--log-file", "--capture-output"],
+        &["--capture-output"],
         "Gunicorn",
-        LOG_FILES,
+        "what an application prints goes to stdout and stderr: redirect them; `--log-to PATH` takes \
+         the server's own log",
+    ),
+    row(&["--logger-class"], "Gunicorn", "`--log-format` and `--access-log-format`"),
+    row(
+        &["--disable-redirect-access-to-syslog"],
+        "Gunicorn",
+        "leave it out: the access log goes where `--access-log` says",
     ),
     row(
-        &["--access-logformat", "--access-log-fmt"],
-        "Gunicorn, Granian",
-        "the form is fixed: combined, with worker, queue time and time",
+        &["--access-log-fmt"],
+        "Granian",
+        "`--access-log-format` takes Gunicorn's atoms, %(h)s for %(addr)s: docs/logging.md",
     ),
     row(&["--log-config-json"], "Gunicorn", "`--log-config FILE.json`"),
-    row(&["--log-syslog", "--log-syslog-to", "--syslog"], "Gunicorn", LOG_FILES),
+    row(
+        &[
+            "--log-syslog",
+            "--log-syslog-to",
+            "--log-syslog-prefix",
+            "--log-syslog-facility",
+            "--syslog",
+        ],
+        "Gunicorn, uWSGI",
+        SYSLOG,
+    ),
+    row(&["--log-format-escape", "--logformat", "--log-date"], "uWSGI", "`--access-log-format`"),
+    row(&["--log-slow"], "uWSGI", "`--slow-log TIME`"),
+    row(&["--log-reopen"], "uWSGI", "leave it out: USR1 reopens the files"),
     row(&["--statsd-host", "--statsd-prefix", "--dogstatsd-tags"], "Gunicorn", STATUS),
     row(
         &["--name", "-n", "--process-name", "--procname", "--auto-procname"],
@@ -169,7 +190,7 @@ pub const TABLE: &[Elsewhere] = &[
     row(
         &["--cheaper", "--cheaper-initial", "--cheaper-algo"],
         "uWSGI",
-        "TTIN and TTOU add and remove a worker",
+        "`-w 2..8`: as many as the load needs",
     ),
     row(&["--gevent", "--asyncio", "--greenlet"], "uWSGI", CLASS),
     row(&["--plugin", "--plugins"], "uWSGI", "leave it out: there are none"),

@@ -28,6 +28,8 @@ pub mod raw;
 pub mod resolve;
 mod settling;
 mod shell;
+#[cfg(feature = "experiments")]
+mod sim;
 mod status;
 #[cfg(feature = "top")]
 mod top;
@@ -108,6 +110,8 @@ fn run_as(arguments: &[OsString], handler: impl Handler, python: Option<&dyn Pyt
         RawCommand::Man(raw) => return manual::run(&program, &raw) as u8,
         #[cfg(feature = "experiments")]
         RawCommand::Bench(raw) => return bench::run(&program, arguments, &raw),
+        #[cfg(feature = "experiments")]
+        RawCommand::Sim(raw) => return sim::run(&program, arguments, &raw),
     };
     let role = match task {
         Task::Serve => Role::Master,

@@ -65,8 +65,17 @@ fn value(
     file: &ConfigFile,
 ) -> (Option<Vec<String>>, Origin) {
     let shown = |value: &OsString| value.to_string_lossy().into_owned();
-    if serve.value_source(&flag.id) == Some(ValueSource::CommandLine)
-        && let Ok(Some(typed)) = serve.try_get_raw(&flag.id)
+    let is_typed = |id: &str| serve.value_source(id) == Some(ValueSource::CommandLine);
+    // Other servers' spellings of one flag, which are flags of their own.
+    let id = match flag.id.as_str() {
+        "access_log" if is_typed("no_access_log") => {
+            return (Some(vec!["false".to_owned()]), Origin::Typed);
+        }
+        "access_log" if is_typed("access_logfile") => "access_logfile",
+        id => id,
+    };
+    if is_typed(id)
+        && let Ok(Some(typed)) = serve.try_get_raw(id)
     {
         let typed = typed.map(|value| value.to_string_lossy().into_owned()).collect();
         return (Some(typed), Origin::Typed);

@@ -9,8 +9,11 @@
 mod admin;
 mod fleet;
 mod guard;
+mod logs;
 mod python;
 mod scale;
+#[cfg(feature = "experiments")]
+mod sim;
 #[cfg(feature = "top")]
 mod top;
 
@@ -25,8 +28,11 @@ use crate::config::{Arm, Bind, Settings, WORKERS_DEFAULT_MAX};
 pub use admin::{RawAdmin, RawCtl, RawCtlCommand};
 pub use fleet::RawFleet;
 pub use guard::RawGuard;
+pub use logs::RawLogs;
 pub use python::RawPython;
 pub use scale::RawScale;
+#[cfg(feature = "experiments")]
+pub use sim::RawSim;
 #[cfg(feature = "top")]
 pub use top::RawTop;
 
@@ -63,6 +69,9 @@ pub enum RawCommand {
     /// Measure ways of distributing connections side by side
     #[cfg(feature = "experiments")]
     Bench(RawBench),
+    /// Simulate them: the same dispatcher in virtual time, at any scale
+    #[cfg(feature = "experiments")]
+    Sim(RawSim),
     /// Print a completion script for a shell
     Completions(RawCompletions),
     /// Print a manual page, or write all of them
@@ -317,26 +326,13 @@ pub struct RawServe {
           default_missing_value = "true", help_heading = "Observing")]
     pub worker_header: Option<String>,
 
-    /// Writes a line a request to stdout
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
-          default_missing_value = "true", help_heading = "Observing")]
-    pub access_log: Option<String>,
-
-    /// As in Uvicorn: --access-log=false.
-    #[arg(long, hide = true)]
-    pub no_access_log: bool,
-
     /// Where the master keeps its account, for `status` and other readers
     #[arg(long, value_name = "PATH", help_heading = "Observing")]
     pub status_file: Option<OsString>,
 
-    /// Form of the log on stderr: text or json
-    #[arg(long, value_name = "FORMAT", help_heading = "Observing")]
-    pub log_format: Option<String>,
-
-    /// off, error, warn, info, debug, trace, or TARGET=LEVEL,…
-    #[arg(long, value_name = "LEVEL", help_heading = "Observing")]
-    pub log_level: Option<String>,
+    /// What is said of logs.
+    #[command(flatten)]
+    pub logs: RawLogs,
 
     /// What balancers are told.
     #[command(flatten)]
@@ -584,10 +580,8 @@ pub(super) fn default_of(id: &str) -> Option<String> {
         "limit_request_body" => settings.http.body_max.unwrap_or(0).to_string(),
         "buffer_request" => show_size(settings.http.buffer_request as u64),
         "buffer_response" => show_size(settings.http.buffer_response as u64),
-        "log_format" => "text".to_owned(),
-        "log_level" => "info".to_owned(),
         _ => {
-            let parts = [scale::default_of, guard::default_of, fleet::default_of];
+            let parts = [scale::default_of, guard::default_of, fleet::default_of, logs::default_of];
             let of_parts = parts.iter().find_map(|default_of| default_of(id));
             return of_parts.or_else(|| python::default_of(id));
         }

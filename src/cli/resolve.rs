@@ -5,13 +5,14 @@
 //!
 //! Not here: the parsers (`values`, `addresses`), which address wins (`binds`), what ends a worker's
 //! life (`lives`), who accepts (`arms`), how many workers (`scale`), who workers are (`guard`), what
-//! balancers are told (`fleet`), Python (`python`).
+//! balancers are told (`fleet`), where logs go (`logs`), Python (`python`).
 
 mod admin;
 mod arms;
 mod fleet;
 mod guard;
 mod lives;
+mod logs;
 mod python;
 mod scale;
 
@@ -113,15 +114,12 @@ pub fn resolve(raw: &RawServe, surroundings: &Surroundings<'_>) -> Result<Resolv
     let admin = admin::admin(raw, &binds, surroundings, &mut reader);
     let place = python::place(&raw.python, &mut reader);
     // Who develops wants to see what is asked for.
-    let access_log = reader.value_or(
-        "--access-log",
-        raw.access_log.as_deref(),
-        place.reload.is_some(),
-        values::switch,
-    ) && !raw.no_access_log;
+    let access_log = logs::access_log(&raw.logs, place.reload.is_some(), &mut reader);
+    let slow_log = logs::slow_log(&raw.logs, &mut reader);
     python::refuse_typed(&raw.python, &app, &mut reader);
     let guard = guard::guard(raw, &app, surroundings.accounts, &mut reader);
-    let log = log(raw, &mut reader);
+    let log = logs::log(&raw.logs, &mut reader);
+    logs::refuse_sandboxed(guard.sandbox, access_log.as_ref(), &log, &mut reader);
     let mut settings = Settings {
         app,
         binds,
@@ -145,6 +143,7 @@ pub fn resolve(raw: &RawServe, surroundings: &Surroundings<'_>) -> Result<Resolv
         worker_header,
         fleet,
         access_log,
+        slow_log,
         status_file,
         admin,
         config: surroundings.config.clone(),
@@ -420,26 +419,6 @@ pub fn status_file(typed: Option<&OsString>, reader: &mut Reader<'_>) -> Option<
         None => reader.variable(&variable_of(FLAG))?,
     };
     reader.parsed_raw(given, values::path).map(|given| given.value)
-}
-
-fn log(raw: &RawServe, reader: &mut Reader<'_>) -> logging::Options {
-    const FORMATS: [(&str, logging::Format); 2] =
-        [("text", logging::Format::Text), ("json", logging::Format::Json)];
-    let format = reader.value_or(
-        "--log-format",
-        raw.log_format.as_deref(),
-        logging::Format::default(),
-        |text| values::one_of(text, &FORMATS),
-    );
-    let mut filter = reader.value("--log-level", raw.log_level.as_deref(), logging::Filter::parse);
-    // MAITRED_LOG is what the programs of this ecosystem call theirs (RUST_LOG).
-    if filter.is_none()
-        && raw.log_level.is_none()
-        && let Some(given) = reader.variable("MAITRED_LOG")
-    {
-        filter = reader.parsed(given, logging::Filter::parse);
-    }
-    logging::Options { format, filter: filter.map(|given| given.value).unwrap_or_default() }
 }
 
 fn number_u16(text: &str, bounds: RangeInclusive<u64>) -> Result<u16, Refusal> {

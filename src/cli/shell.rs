@@ -16,10 +16,11 @@ use crate::cli::raw::RawServe;
 use crate::cli::resolve::Resolved;
 use crate::cli::settling::{Role, settle};
 use crate::cli::watching;
-use crate::config::{App, PythonApp, Sandbox, Settings};
+use crate::config::{App, LogDestination, Owner, PythonApp, Sandbox, Settings};
 use crate::exit::{Chain, Exit, RunError};
 use crate::master::Hooks;
 use crate::observe::logging::{self, FilterHandle, Process};
+use crate::observe::sink::{self, LogFile};
 use crate::sys::inherit::{HelperInheritance, InheritError, Inheritance};
 use crate::sys::launch::LaunchCommand;
 use crate::sys::sandbox::{Permitted, SandboxError};
@@ -54,6 +55,11 @@ pub(super) fn serve(
             .map_err(|cause| RunError::Application(cause.into()))?;
     }
     check_application(&resolved.settings, &workplace)?;
+    put_in_place(&mut resolved, &here, &workplace);
+    let goes_on = matches!(errand, Errand::Resume(_));
+    if !goes_on {
+        check_logs(&resolved)?;
+    }
     let left = match errand {
         Errand::None => None,
         Errand::Resume(state) => Some(state),
@@ -64,7 +70,15 @@ pub(super) fn serve(
     // The log's thread never gets a signal: the master looks for the last ones itself before it is
     // replaced. It unblocks them for its own thread once it catches them.
     SignalsBlocked::begin().map_err(system("blocking signals"))?.keep();
-    let log = Rc::new(start_log(resolved.log, Process::Master { pid: std::process::id() })?);
+    let (options, owner) = (resolved.log, resolved.settings.privileges.files_owner());
+    let log = Rc::new(start_masters_log(&options, owner, goes_on)?);
+    if let Some(LogDestination::File(path)) =
+        resolved.settings.access_log.as_ref().map(|options| &options.to)
+        && let Err(cause) = LogFile::open(path, owner)
+    {
+        // Its workers say so too, if they cannot do without.
+        tracing::warn!(path = %path.display(), %cause, "opening the access log");
+    }
     if let Some(watch) = &resolved.settings.reload {
         watching::start(watch, &workplace)?;
     }
@@ -72,11 +86,19 @@ pub(super) fn serve(
     let flush_log = move || {
         flushed.flush();
     };
+    let begun_with = options.clone();
     let settings_again = move || {
         let again = settle(&raw, Role::Master).map_err(|unsettled| unsettled.to_string());
-        let mut settings = again?.resolved.settings;
-        let place = workplace_of(&settings, &here).map_err(|cause| Chain(&cause).to_string())?;
-        check_guard(&settings).map_err(|cause| Chain(&cause).to_string())?;
+        let mut again = again?.resolved;
+        let place = workplace_of(&again.settings, &here);
+        let place = place.map_err(|cause| Chain(&cause).to_string())?;
+        check_guard(&again.settings).map_err(|cause| Chain(&cause).to_string())?;
+        put_in_place(&mut again, &here, &place);
+        check_logs(&again).map_err(|error| Chain(&error).to_string())?;
+        if again.log != begun_with {
+            tracing::warn!("the log has changed: workers take it over, the master by USR2");
+        }
+        let mut settings = again.settings;
         choose_interpreter(&mut settings, is_python, &here, &place);
         Ok(settings)
     };
@@ -87,13 +109,13 @@ pub(super) fn serve(
         set_log_level: Box::new(move |level| set_log_level(filter.as_ref(), level)),
     };
     let served = master::run(resolved.settings, launch, left, hooks);
-    Ok(reported(served))
+    Ok(reported(served, &options.to))
 }
 
 /// Serves as a worker, until the master has no more use for it. An error means that there was no
 /// log yet.
 pub(super) fn work(
-    resolved: Resolved,
+    mut resolved: Resolved,
     handler: impl Handler,
     python: Option<&dyn PythonHost>,
 ) -> Result<Exit, RunError> {
@@ -104,6 +126,8 @@ pub(super) fn work(
             RunError::System { doing: "starting a worker".into(), source: error.into() }
         }
     })?;
+    absolute_logs(&mut resolved);
+    let to = resolved.log.to.clone();
     let incarnation = inheritance.incarnation;
     let process = Process::Worker { incarnation, pid: std::process::id() };
     let quiet = std::env::var_os(QUIET_START).is_some();
@@ -111,31 +135,31 @@ pub(super) fn work(
     // before every other thread, the log's too.
     let is_python = matches!(resolved.settings.app, App::Python(_));
     let handler = (!is_python).then(|| application(&resolved.settings.app, handler));
-    let sandboxed = enter_sandbox(&resolved.settings);
-    let _log = start_log(resolved.log, process)?;
+    let sandboxed = enter_sandbox(&resolved);
+    let _log = start_log(resolved.log, Owner::default(), process)?;
     if let Err(error) = sandboxed {
         if resolved.settings.sandbox == Sandbox::Required {
             let doing = "entering the sandbox".to_owned();
-            return Ok(reported(Err(RunError::System { doing, source: error.into() })));
+            return Ok(reported(Err(RunError::System { doing, source: error.into() }), &to));
         }
         tracing::warn!("--sandbox=try: not all of it holds: {}", Chain(&error));
     }
     if let App::Python(app) = &resolved.settings.app {
         let Some(python) = python else { return Err(RunError::NotStartedByMaster) };
         let settings = Arc::new(resolved.settings.clone());
-        return Ok(work_in_python(python, app, settings, inheritance, quiet));
+        return Ok(work_in_python(python, app, settings, inheritance, quiet, &to));
     }
     let handler = match handler.unwrap_or(Err(RunError::NotStartedByMaster)) {
         Ok(handler) => handler,
         Err(error) if quiet => return Ok(error.exit_code()),
-        Err(error) => return Ok(reported(Err(error))),
+        Err(error) => return Ok(reported(Err(error), &to)),
     };
     let served = worker::run(Arc::new(resolved.settings), handler, inheritance);
     let outcome = served.map(|()| Exit::Done).map_err(|error| RunError::System {
         doing: "serving as a worker".into(),
         source: error.into(),
     });
-    Ok(reported(outcome))
+    Ok(reported(outcome, &to))
 }
 
 /// Answers operators, until the master goes. An error means that there was no log yet.
@@ -147,7 +171,9 @@ pub(super) fn answer(resolved: Resolved) -> Result<Exit, RunError> {
             RunError::System { doing: "starting the admin helper".into(), source: error.into() }
         }
     })?;
-    let log = start_log(resolved.log, Process::Helper { pid: std::process::id() })?;
+    let to = resolved.log.to.clone();
+    let process = Process::Helper { pid: std::process::id() };
+    let log = start_log(resolved.log, Owner::default(), process)?;
     let filter = log.filter();
     let set = Box::new(move |level: &str| set_log_level(filter.as_ref(), level));
     let served = admin::helper::run(inheritance, set);
@@ -155,7 +181,7 @@ pub(super) fn answer(resolved: Resolved) -> Result<Exit, RunError> {
         doing: "serving the admin address".into(),
         source: error.into(),
     });
-    Ok(reported(outcome))
+    Ok(reported(outcome, &to))
 }
 
 /// Sets what is worth a line of this process's log.
@@ -168,8 +194,12 @@ fn set_log_level(filter: Option<&FilterHandle>, level: &str) -> Result<(), Strin
 /// Says that the settings hold, and where they come from. An error is what `serve` would say at once.
 pub(super) fn check(resolved: &Resolved) -> Result<Exit, RunError> {
     let here = std::env::current_dir().map_err(system("finding the working directory"))?;
-    check_application(&resolved.settings, &workplace_of(&resolved.settings, &here)?)?;
+    let workplace = workplace_of(&resolved.settings, &here)?;
+    check_application(&resolved.settings, &workplace)?;
     check_guard(&resolved.settings)?;
+    let mut seen = resolved.clone();
+    put_in_place(&mut seen, &here, &workplace);
+    check_logs(&seen)?;
     let from = match &resolved.settings.config {
         Some(config) => format!("{}: ", config.path.display()),
         None => String::new(),
@@ -200,6 +230,7 @@ fn work_in_python(
     settings: Arc<Settings>,
     inheritance: Inheritance,
     quiet: bool,
+    log: &LogDestination,
 ) -> Exit {
     let Err(error) = python.serve(app, settings, inheritance) else { return Exit::Done };
     if quiet && error.traceback().is_some() {
@@ -209,7 +240,7 @@ fn work_in_python(
         // As Python itself would show it; nobody is left to tell if that fails.
         let _ = io::stderr().write_all(traceback.as_bytes());
     }
-    reported(Err(error.into()))
+    reported(Err(error.into()), log)
 }
 
 /// Says at once what no worker could be given.
@@ -228,7 +259,8 @@ fn check_guard(settings: &Settings) -> Result<(), RunError> {
 }
 
 /// Gives up what the application does not need: all files but those that are served.
-fn enter_sandbox(settings: &Settings) -> Result<(), SandboxError> {
+fn enter_sandbox(resolved: &Resolved) -> Result<(), SandboxError> {
+    let settings = &resolved.settings;
     if settings.sandbox == Sandbox::Off {
         return Ok(());
     }
@@ -236,7 +268,11 @@ fn enter_sandbox(settings: &Settings) -> Result<(), SandboxError> {
         App::Static { root, .. } => vec![root.clone()],
         App::Embedded | App::Echo | App::Python(_) | App::Command(_) => Vec::new(),
     };
-    sandbox::enforce(&Permitted { readable, writable: Vec::new() })
+    // Logs are opened behind it, and again when they have been rotated: it may write beside them.
+    let access = settings.access_log.as_ref().map(|options| &options.to);
+    let files = access.into_iter().chain([&resolved.log.to]).filter_map(LogDestination::file);
+    let writable = files.filter_map(|path| path.parent()).map(Path::to_owned).collect();
+    sandbox::enforce(&Permitted { readable, writable })
 }
 
 /// The directory in which the workers will run, as the master sees it.
@@ -276,6 +312,44 @@ fn check_application(settings: &Settings, workplace: &Path) -> Result<(), RunErr
     }
 }
 
+/// Says at once which log could not be opened.
+fn check_logs(resolved: &Resolved) -> Result<(), RunError> {
+    let access = resolved.settings.access_log.as_ref().map(|options| ("access log", &options.to));
+    for (what, to) in access.into_iter().chain([("log", &resolved.log.to)]) {
+        sink::check(to).map_err(system(&format!("opening the {what} {to}")))?;
+    }
+    Ok(())
+}
+
+/// Where logs are, as the master sees them. A relative path is meant from where the workers run; the
+/// access log is theirs alone, and is beneath their root.
+fn put_in_place(resolved: &mut Resolved, here: &Path, workplace: &Path) {
+    if let LogDestination::File(path) = &mut resolved.log.to {
+        *path = workplace.join(&*path);
+    }
+    let root = resolved.settings.privileges.chroot.as_deref();
+    if let Some(options) = &mut resolved.settings.access_log
+        && let LogDestination::File(path) = &mut options.to
+    {
+        *path = match (root, path.strip_prefix("/")) {
+            (Some(root), Ok(inside)) => here.join(root).join(inside),
+            (Some(_) | None, _) => workplace.join(&*path),
+        };
+    }
+}
+
+/// The same for a worker: its application may change the directory.
+fn absolute_logs(resolved: &mut Resolved) {
+    let access = resolved.settings.access_log.as_mut().map(|options| &mut options.to);
+    for to in access.into_iter().chain([&mut resolved.log.to]) {
+        if let LogDestination::File(path) = to
+            && let Ok(absolute) = std::path::absolute(&*path)
+        {
+            *path = absolute;
+        }
+    }
+}
+
 fn application(app: &App, embedded: impl Handler) -> Result<Arc<dyn Handler>, RunError> {
     Ok(match app {
         App::Embedded => Arc::new(embedded),
@@ -289,16 +363,45 @@ fn application(app: &App, embedded: impl Handler) -> Result<Arc<dyn Handler>, Ru
     })
 }
 
-/// The exit code of an outcome; an error is an event of the log like others.
-fn reported(outcome: Result<Exit, RunError>) -> Exit {
+/// The exit code of an outcome; an error is an event of the log like others. Where that goes
+/// elsewhere, whoever has started the process hears of it too.
+fn reported(outcome: Result<Exit, RunError>, log: &LogDestination) -> Exit {
     outcome.unwrap_or_else(|error| {
         tracing::error!("{}", Chain(&error));
+        if *log != LogDestination::Stderr {
+            // Nobody is left to tell if that fails.
+            let _ = writeln!(io::stderr(), "{}", Chain(&error));
+        }
         error.exit_code()
     })
 }
 
-fn start_log(options: logging::Options, process: Process) -> Result<logging::Log, RunError> {
-    logging::start(options, process).map_err(system("starting the log"))
+/// The log of a master. One that goes on from another image goes on without its file too.
+fn start_masters_log(
+    options: &logging::Options,
+    owner: Owner,
+    goes_on: bool,
+) -> Result<logging::Log, RunError> {
+    let process = Process::Master { pid: std::process::id() };
+    match start_log(options.clone(), owner, process) {
+        Err(error) if goes_on => {
+            let to = LogDestination::Stderr;
+            let options = logging::Options { to, ..options.clone() };
+            let log = start_log(options, owner, process)?;
+            tracing::error!("the log is here from now on: {}", Chain(&error));
+            Ok(log)
+        }
+        log => log,
+    }
+}
+
+fn start_log(
+    options: logging::Options,
+    owner: Owner,
+    process: Process,
+) -> Result<logging::Log, RunError> {
+    let doing = format!("starting the log ({})", options.to);
+    logging::start(options, owner, process).map_err(system(&doing))
 }
 
 fn system(doing: &str) -> impl FnOnce(std::io::Error) -> RunError {

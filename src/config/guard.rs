@@ -20,6 +20,16 @@ pub struct Privileges {
     pub no_new_privs: bool,
 }
 
+impl Privileges {
+    /// Whose a file is that the master creates and workers write to.
+    pub fn files_owner(&self) -> Owner {
+        self.identity.as_ref().map_or(Owner::default(), |identity| Owner {
+            uid: Some(identity.uid),
+            gid: Some(identity.gid),
+        })
+    }
+}
+
 /// Numbers, since names are looked up once: a name server that does not answer must not keep a
 /// worker from being replaced.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -377,12 +377,51 @@ pub const LOG_BUFFER_SIZE_MAX: usize = 1 << 20;
 /// Bytes of one value (a message, a field, a request target) in a log line; the rest is cut off.
 pub const LOG_VALUE_SIZE_MAX: usize = 4096;
 
+/// Bytes of the name and the secret in Basic authorization; who sends more has no name in the access
+/// log.
+pub const LOG_USER_SIZE_MAX: usize = 512;
+
 /// Bytes of an application's traceback in the log. Its end says what happened and stays; what is cut
 /// off is the beginning, where servers and frameworks call each other.
 pub const LOG_TRACEBACK_SIZE_MAX: usize = 16 << 10;
 
 /// What the service manager is asked for beyond a deadline of ours: killing what is left, the log.
 pub const SERVICE_MARGIN: Duration = Duration::from_secs(5);
+
+/// Bytes of a template for the access log: far more than anybody has written.
+pub const TEMPLATE_SIZE_MAX: usize = 4096;
+
+/// Atoms in such a template; with [`LOG_VALUE_SIZE_MAX`] they bound a line.
+pub const TEMPLATE_ATOMS_MAX: usize = 64;
+
+/// Bytes of the name under which a server speaks to syslog: RFC 3164 section 4.1.3 has no more.
+pub const LOG_TAG_SIZE_MAX: usize = 32;
+
+/// What one write(2) takes of a log's lines: up to here a pipe takes it whole or not at all
+/// (PIPE_BUF, pipe(7)), so that lines of several processes do not tear each other.
+pub const PIPE_WRITE_SIZE_MAX: usize = 4096;
+
+/// The same for files, where the kernel holds the file's lock for a whole write(2) with O_APPEND.
+pub const LOG_FILE_WRITE_SIZE_MAX: usize = 64 << 10;
+
+/// Permission bits of a log file that is created: others are not to read who has asked for what.
+pub const LOG_FILE_MODE: u32 = 0o640;
+
+/// How long lines of the access log gather behind a write. Long enough for hundreds of a busy worker,
+/// short enough for people who watch.
+pub const ACCESS_LOG_REST: Duration = Duration::from_millis(20);
+
+/// How long syslog, or the journal, may take for one line before it is lost.
+pub const LOG_DATAGRAM_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Between two lines that say how much of the access log was lost.
+pub const LOST_LINES_PAUSE: Duration = Duration::from_secs(5);
+
+/// Lines of `--slow-log` a second and worker: where everything is slow, ten say so.
+pub const SLOW_LINES_MAX: u32 = 10;
+
+/// Records of requests that a worker keeps for the next ones: as many as one packet can bring.
+pub const SPARE_NOTES_MAX: usize = DESCRIPTORS_PER_PACKET_MAX;
 
 /// How long a process that ends waits for its log lines to be taken.
 pub const LOG_FLUSH_MAX: Duration = Duration::from_secs(1);

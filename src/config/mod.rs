@@ -7,9 +7,11 @@
 //! Not here: parsing of flags and variables (`cli`).
 
 mod accept;
+mod access_format;
 mod fleet;
 mod guard;
 pub mod limits;
+mod logs;
 mod names;
 mod peers;
 mod python;
@@ -21,12 +23,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use accept::{Accept, Arm, Queues, Selector};
+pub use access_format::{
+    ATOMS, AccessFormat, Atom, Escaping, Form, FormatError, Piece, WantedFields,
+};
 pub use fleet::{FleetOptions, LoadForm};
 pub use guard::{
     FORWARDED_ALLOW_IPS, Forwarded, ForwardedFields, Identity, Owner, PROXY_PROTOCOL_FROM,
     Privileges, ProxyProtocol, Sandbox,
 };
 pub use limits::*;
+pub use logs::{AccessLogOptions, Facility, LogDestination, LogTag};
 pub use peers::PeerList;
 pub use python::{
     AsgiOptions, EventLoop, HttpProtocol, Interface, Lifespan, PythonApp, WatchFiles, WebSockets,
@@ -88,8 +94,10 @@ pub struct Settings {
     pub worker_header: bool,
     /// What balancers of a fleet are told.
     pub fleet: FleetOptions,
-    /// Logs a line a request.
-    pub access_log: bool,
+    /// Logs a line a request, if there is one.
+    pub access_log: Option<AccessLogOptions>,
+    /// Logs requests that take at least so long.
+    pub slow_log: Option<Duration>,
     /// Where the master says what it does and has done, for other processes to read.
     pub status_file: Option<PathBuf>,
     /// Where operators find the helper process; none of these is [`Bind::Inherited`].
@@ -104,6 +112,13 @@ pub struct Settings {
     pub reload: Option<WatchFiles>,
     /// Seed of every random choice; `None` draws one at start and logs it.
     pub seed: Option<u64>,
+}
+
+impl Settings {
+    /// Whether anything is to be known of each request.
+    pub fn logs_requests(&self) -> bool {
+        self.access_log.is_some() || self.slow_log.is_some()
+    }
 }
 
 /// A configuration file, as it was read: master and workers go by one text, whatever becomes of the
@@ -321,7 +336,8 @@ impl Default for Settings {
             request_id: false,
             worker_header: false,
             fleet: FleetOptions::default(),
-            access_log: false,
+            access_log: None,
+            slow_log: None,
             status_file: None,
             admin: Vec::new(),
             config: None,

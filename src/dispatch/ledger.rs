@@ -27,6 +27,9 @@ pub struct Ledger {
     candidates: Vec<Candidate>,
     /// By place: what the policy makes of each; [`NOT_ELIGIBLE`] of one that gets nothing.
     ranks: Vec<u64>,
+    /// By block of [`BLOCK`] ranks: the least of them. A pick among a thousand reads these, and one
+    /// or two blocks.
+    minima: Vec<u64>,
     rank: fn(&Candidate) -> u64,
     sums: Sums,
     /// Ranks come from looks alone: what has been lent since is not known to the policy.
@@ -44,6 +47,9 @@ pub struct Ledger {
 /// The rank of a candidate that is not to be picked: behind all others.
 pub(super) const NOT_ELIGIBLE: u64 = u64::MAX;
 
+/// Ranks that have a minimum of their own.
+const BLOCK: usize = 32;
+
 /// What all candidates are together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Sums {
@@ -54,6 +60,12 @@ struct Sums {
     stuck: usize,
     /// With a loan that has waited for longer than a recall's patience.
     waits_long: usize,
+    /// With a loan that waits behind others.
+    behind: usize,
+    /// Stuck, with loans that it has not claimed.
+    stranded: usize,
+    /// Stuck, with idle loans that may be readable.
+    rescuable: usize,
     eligible: usize,
 }
 
@@ -68,6 +80,9 @@ impl Sums {
         *self.credit_of(candidate.stuck) += u64::from(candidate.credit);
         self.stuck += usize::from(candidate.stuck);
         self.waits_long += usize::from(candidate.waits_long);
+        self.behind += usize::from(candidate.waits_behind() > 0);
+        self.stranded += usize::from(candidate.stuck && candidate.waiting > 0);
+        self.rescuable += usize::from(candidate.wants_rescue());
         self.eligible += usize::from(candidate.eligible);
     }
 
@@ -75,6 +90,9 @@ impl Sums {
         *self.credit_of(candidate.stuck) -= u64::from(candidate.credit);
         self.stuck -= usize::from(candidate.stuck);
         self.waits_long -= usize::from(candidate.waits_long);
+        self.behind -= usize::from(candidate.waits_behind() > 0);
+        self.stranded -= usize::from(candidate.stuck && candidate.waiting > 0);
+        self.rescuable -= usize::from(candidate.wants_rescue());
         self.eligible -= usize::from(candidate.eligible);
     }
 
@@ -92,6 +110,7 @@ impl Ledger {
         Ledger {
             candidates: Vec::new(),
             ranks: Vec::new(),
+            minima: Vec::new(),
             rank,
             sums: Sums::default(),
             by_looks_alone: false,
@@ -127,6 +146,7 @@ impl Ledger {
         let place = self.candidates.partition_point(|candidate| candidate.slot < slot);
         self.candidates.insert(place, Candidate::new(slot, shape));
         self.ranks.insert(place, NOT_ELIGIBLE);
+        self.find_minima();
         self.membership += 1;
         self.change(place, |_| ());
     }
@@ -137,6 +157,7 @@ impl Ledger {
         let had_free_credit = self.sums.free_credit > 0;
         let candidate = self.candidates.remove(place);
         self.ranks.remove(place);
+        self.find_minima();
         self.sums.take(&candidate);
         self.membership += 1;
         self.rank_the_stuck(had_free_credit);
@@ -149,7 +170,7 @@ impl Ledger {
         let (stall_after, patience) = (self.stall_after, self.patience());
         self.sampled_at = now;
         // So that it is ranked anew.
-        self.ranks[place] = NOT_ELIGIBLE;
+        self.set_rank(place, NOT_ELIGIBLE);
         self.change(place, |candidate| candidate.take_sample(sample, stall_after, patience, now))
     }
 
@@ -197,8 +218,9 @@ impl Ledger {
     /// Whether idle loans of a stuck worker may be readable.
     pub(super) fn set_idle_readable(&mut self, slot: Slot, readable: bool) {
         if let Some(place) = self.place(slot) {
-            let candidate = &mut self.candidates[place];
-            candidate.idle_readable = readable && candidate.stuck;
+            self.change(place, |candidate| {
+                candidate.idle_readable = readable && candidate.stuck;
+            });
         }
     }
 
@@ -210,8 +232,9 @@ impl Ledger {
     }
 
     pub(super) fn plan_recalls(&mut self, place: usize, count: u32) {
-        let candidate = &mut self.candidates[place];
-        candidate.recalls_planned = candidate.recalls_planned.saturating_add(count);
+        self.change(place, |candidate| {
+            candidate.recalls_planned = candidate.recalls_planned.saturating_add(count);
+        });
     }
 
     /// When to look whether a worker is stuck by now, with loans that others could serve: those that
@@ -251,6 +274,31 @@ impl Ledger {
         &self.ranks
     }
 
+    /// The least rank of all.
+    pub(super) fn least_rank(&self) -> u64 {
+        self.minima.iter().copied().fold(NOT_ELIGIBLE, u64::min)
+    }
+
+    /// The first place from there on with this rank, which is the least of all.
+    pub(super) fn first_of_least(&self, rank: u64, from: usize) -> Option<usize> {
+        if from >= self.ranks.len() {
+            // Whoever remembers a place may remember one that is gone.
+            return None;
+        }
+        let begin = from / BLOCK;
+        for (block, least) in self.minima.iter().enumerate().skip(begin) {
+            if *least != rank {
+                continue;
+            }
+            let first = (block * BLOCK).max(from);
+            let ranks = &self.ranks[first..((block + 1) * BLOCK).min(self.ranks.len())];
+            if let Some(offset) = ranks.iter().position(|one| *one == rank) {
+                return Some(first + offset);
+            }
+        }
+        None
+    }
+
     /// How many may be picked.
     pub(super) fn eligible(&self) -> usize {
         self.sums.eligible
@@ -287,6 +335,21 @@ impl Ledger {
     /// Whether something has waited for longer than a recall's patience, anywhere.
     pub(super) fn any_waits_long(&self) -> bool {
         self.sums.waits_long > 0
+    }
+
+    /// Whether something waits behind others, anywhere.
+    pub(super) fn any_behind(&self) -> bool {
+        self.sums.behind > 0
+    }
+
+    /// Whether somebody stuck has loans that it has not claimed.
+    pub(super) fn any_stranded(&self) -> bool {
+        self.sums.stranded > 0
+    }
+
+    /// Whether somebody stuck has idle loans that may be readable.
+    pub(super) fn any_rescuable(&self) -> bool {
+        self.sums.rescuable > 0
     }
 
     /// What a worker may hold at once, waiting (and in its threads).
@@ -331,6 +394,8 @@ impl Ledger {
         assert!(self.candidates.is_sorted_by(|one, next| one.slot < next.slot), "slots rise");
         assert_eq!(self.sums, Sums::of(&self.candidates), "sums");
         assert_eq!(self.ranks.len(), self.candidates.len(), "a rank each");
+        let least = |ranks: &[u64]| ranks.iter().copied().fold(NOT_ELIGIBLE, u64::min);
+        assert!(self.ranks.chunks(BLOCK).map(least).eq(self.minima.iter().copied()), "minima");
         let free = self.sums.free_credit;
         for (candidate, rank) in self.candidates.iter().zip(&self.ranks) {
             assert_eq!(candidate.eligible, *rank != NOT_ELIGIBLE, "who has a rank");
@@ -391,10 +456,31 @@ impl Ledger {
         self.sums.eligible -= usize::from(candidate.eligible);
         self.sums.eligible += usize::from(eligible);
         candidate.eligible = eligible;
-        self.ranks[place] = match self.ranks[place] {
+        let rank = match self.ranks[place] {
             _ if !eligible => NOT_ELIGIBLE,
             rank if self.by_looks_alone && rank != NOT_ELIGIBLE => rank,
             _ => (self.rank)(candidate),
         };
+        self.set_rank(place, rank);
+    }
+
+    fn set_rank(&mut self, place: usize, rank: u64) {
+        let before = std::mem::replace(&mut self.ranks[place], rank);
+        let block = place / BLOCK;
+        let least = &mut self.minima[block];
+        if rank <= *least {
+            *least = rank;
+        } else if before == *least {
+            let end = ((block + 1) * BLOCK).min(self.ranks.len());
+            let ranks = &self.ranks[block * BLOCK..end];
+            *least = ranks.iter().copied().fold(NOT_ELIGIBLE, u64::min);
+        }
+    }
+
+    /// Somebody has come or gone: all behind stand elsewhere.
+    fn find_minima(&mut self) {
+        let least = |ranks: &[u64]| ranks.iter().copied().fold(NOT_ELIGIBLE, u64::min);
+        self.minima.clear();
+        self.minima.extend(self.ranks.chunks(BLOCK).map(least));
     }
 }

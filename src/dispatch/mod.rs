@@ -399,15 +399,12 @@ impl Dispatcher {
     /// What the master would hear of while it sleeps: the same for all workers.
     /// `kernel_waits`: connections are known to wait in the kernel's queue.
     pub fn wish(&self, kernel_waits: bool) -> Wish {
-        let candidates = self.ledger.candidates();
-        let any_stuck = self.ledger.any_stuck();
-        let waits_for_rescue =
-            self.rescues && any_stuck && candidates.iter().any(Candidate::wants_rescue);
-        let waits_at_stuck = |one: &Candidate| one.stuck && one.waiting > 0;
-        let stranded = || waits_for_rescue || (any_stuck && candidates.iter().any(waits_at_stuck));
-        if self.ledger.free_credit() == 0 && (kernel_waits || self.queued() > 0 || stranded()) {
+        let waits_for_rescue = self.rescues && self.ledger.any_rescuable();
+        let stranded = waits_for_rescue || self.ledger.any_stranded();
+        let waits = kernel_waits || self.queued() > 0 || stranded;
+        if self.ledger.free_credit() == 0 && waits {
             Wish::Room
-        } else if waits_for_rescue || candidates.iter().any(|one| one.waits_behind() > 0) {
+        } else if waits_for_rescue || self.ledger.any_behind() {
             Wish::IdleThread
         } else {
             Wish::Nothing
@@ -485,7 +482,7 @@ impl Dispatcher {
     pub fn has_rescues(&self) -> bool {
         let candidates = self.ledger.candidates();
         self.rescues
-            && self.ledger.any_stuck()
+            && self.ledger.any_rescuable()
             && candidates.iter().any(|one| one.wants_rescue() && self.rescue_room(one) > 0)
     }
 

@@ -313,7 +313,7 @@ mod tests {
         near(load.load, 0.4);
         near(load.requests_per_second, 160.0);
         assert_eq!((load.errors_per_second, load.queue_wait), (0.0, Duration::ZERO));
-        assert_eq!(story.node.is_at_rest(), false);
+        assert!(!story.node.is_at_rest());
         story.run(800, 0);
         assert!(story.node.is_at_rest());
         assert_eq!(story.node.load().weight_percent, 100);

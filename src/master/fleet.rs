@@ -1,10 +1,10 @@
 //! Looking at the whole node, for balancers beyond this machine.
 //!
-//! With `--load-header`, `--agent-check` or `--admin` the master sums up, every [`FLEET_LOOK`] while
-//! there is anything to do, what it reads of its workers in each turn anyway, and tells each worker
-//! how the node stands: two stores into its page. It wakes up for that, since connections that are
-//! lent keep it asleep however busy they are; once the node is at rest it does not wake up any more,
-//! and whatever happens next wakes it anyway.
+//! With `--load-header`, `--agent-check` or `--admin` the master sums up, every [`FLEET_LOOK`]
+//! while there is anything to do, what it reads of its workers in each turn anyway, and tells each
+//! worker how the node stands: two stores into its page. It wakes up for that, since connections
+//! that are lent keep it asleep however busy they are; once the node is at rest it does not wake up
+//! any more, and whatever happens next wakes it anyway.
 //!
 //! Not here: what follows from the sums (`fleet`), who tells clients (`worker::load_field`), and who
 //! answers the agent check (`admin`).

@@ -23,6 +23,8 @@ use crate::master::env_file;
 use crate::master::looking::busy_since;
 use crate::master::naming;
 use crate::master::roster::{Member, Stage};
+use crate::observe::lossy;
+use crate::observe::sink::LogFile;
 use crate::supervise::flood::{FloodJudge, Noise};
 use crate::supervise::{Breach, Effect, Exit, Reload, ReloadReport, StartFailure};
 use crate::sys::inherit::{CONFIG_PATH_VARIABLE, CONFIG_TEXT_VARIABLE};
@@ -364,6 +366,14 @@ impl Master {
 
     /// USR1: whoever writes a log file opens it again.
     pub(super) fn reopen_logs(&mut self) {
+        lossy::reopen_all();
+        // Workers may not be allowed to create theirs: it is there when they look.
+        let access = self.settings.access_log.as_ref();
+        if let Some(path) = access.and_then(|options| options.to.file())
+            && let Err(cause) = LogFile::open(path, self.settings.privileges.files_owner())
+        {
+            warn!(path = %path.display(), %cause, "opening the access log again");
+        }
         self.tell_all(&ToWorker::Reopen);
     }
 

@@ -78,7 +78,9 @@ impl Master {
             waits_since: unclaimed.chain(queued).min(),
             // A queue that was left with room for nobody may have been empty all the time.
             kernel_waits: kernel_waits && self.acceptor.backlog() != Some(0),
-            efforts: serving().map(|(_, member)| effort(member)).collect(),
+            efforts: serving()
+                .map(|(_, member)| effort(member, self.admin.is_drained(member.who.slot)))
+                .collect(),
             rests,
             last_is_idle: !waits
                 && last.and_then(|place| self.roster.get(place)).is_some_and(is_idle),
@@ -90,7 +92,7 @@ impl Master {
     }
 }
 
-fn effort(member: &Member) -> Effort {
+fn effort(member: &Member, is_drained: bool) -> Effort {
     let threads = member.shape.map_or(0, |shape| shape.threads);
     let report = member.page.report();
     let (busy_ns, full_since) = match &member.reported {
@@ -104,7 +106,7 @@ fn effort(member: &Member) -> Effort {
     }
     Effort {
         who: member.who,
-        places: u32::from(threads).max(1),
+        places: if is_drained { 0 } else { u32::from(threads).max(1) },
         busy_ns,
         processor: processor.ok(),
         full_since: member.stopped_at.or(full_since).filter(|since| *since != Nanos(0)),

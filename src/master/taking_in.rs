@@ -53,7 +53,7 @@ impl Master {
             let somebody_asks =
                 self.meters.is_some() || matches!(self.settings.app, App::Command(_));
             let of_first = waited_us.is_none() && somebody_asks;
-            if of_first || self.settings.access_log || self.dispatcher.sheds() {
+            if of_first || self.settings.logs_requests() || self.dispatcher.sheds() {
                 let waited = stream::waited_before_accept(descriptor.as_fd());
                 waited_us = Some(waited.map_or(u32::MAX, |waited| waited.as_micros() as u32));
             }

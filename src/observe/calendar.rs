@@ -24,6 +24,9 @@ pub struct Utc {
 /// Prints `2026-11-23T08:52:10.123Z` (RFC 3339).
 pub struct Rfc3339(pub Utc);
 
+/// Prints `2026-11-23T08:52:10`: the same without fraction and zone, for whoever adds them.
+pub struct Rfc3339Seconds(pub Utc);
+
 /// Prints `23/Nov/2026:08:52:10 +0000` (the common log format).
 pub struct CommonLog(pub Utc);
 
@@ -61,12 +64,15 @@ impl Utc {
 
 impl fmt::Display for Rfc3339 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Utc { year, month, day, millisecond, .. } = self.0;
+        write!(f, "{}.{:03}Z", Rfc3339Seconds(self.0), self.0.millisecond)
+    }
+}
+
+impl fmt::Display for Rfc3339Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Utc { year, month, day, .. } = self.0;
         let (hour, minute, second) = self.0.clock();
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millisecond:03}Z"
-        )
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
     }
 }
 

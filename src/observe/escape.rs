@@ -11,15 +11,47 @@ use std::fmt::{self, Write};
 /// Appends bytes for a quoted field of the access log: printable ASCII as it is, quote and
 /// backslash behind a backslash, everything else as `\xHH` (nginx's and Apache's form).
 pub fn quoted_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+    in_runs(bytes, out, |byte| !matches!(byte, b' '..=b'~') || matches!(byte, b'"' | b'\\'));
+}
+
+/// The same for a field without quotes: a blank would be its end.
+pub fn bare_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+    in_runs(bytes, out, |byte| !matches!(byte, b'!'..=b'~') || matches!(byte, b'"' | b'\\'));
+}
+
+/// Copies what is harmless as it stands, in runs, and escapes the rest.
+fn in_runs(bytes: &[u8], out: &mut Vec<u8>, is_harmful: impl Fn(u8) -> bool) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    for &byte in bytes {
-        match byte {
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-            b' '..=b'~' => out.push(byte),
-            _ => {
+    let mut rest = bytes;
+    while let Some(at) = rest.iter().position(|byte| is_harmful(*byte)) {
+        let (harmless, behind) = rest.split_at(at);
+        out.extend_from_slice(harmless);
+        match behind[0] {
+            byte @ (b'"' | b'\\') => out.extend_from_slice(&[b'\\', byte]),
+            byte => {
                 let [high, low] = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
                 out.extend_from_slice(&[b'\\', b'x', high, low]);
             }
+        }
+        rest = &behind[1..];
+    }
+    out.extend_from_slice(rest);
+}
+
+/// Appends the inside of a JSON string, in UTF-8: bytes that are none become U+FFFD. As in [`json`],
+/// more is escaped than JSON asks for.
+pub fn json_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+    if bytes.iter().all(is_plain) {
+        out.extend_from_slice(bytes);
+        return;
+    }
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            json_character(character, &mut |text| out.extend_from_slice(text.as_bytes()));
+        }
+        if !chunk.invalid().is_empty() {
+            out.extend_from_slice("\u{fffd}".as_bytes());
         }
     }
 }
@@ -61,23 +93,26 @@ pub fn value(text: &str, out: &mut String) {
 pub fn json(text: &str, out: &mut String) {
     out.push('"');
     for character in text.chars() {
-        match character {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            _ if is_harmful(character) => {
-                let mut units = [0; 2];
-                for unit in character.encode_utf16(&mut units) {
-                    // Writing to a String cannot fail.
-                    let _ = write!(out, "\\u{unit:04x}");
-                }
-            }
-            _ => out.push(character),
-        }
+        json_character(character, &mut |text| out.push_str(text));
     }
     out.push('"');
+}
+
+fn json_character(character: char, put: &mut impl FnMut(&str)) {
+    match character {
+        '"' => put("\\\""),
+        '\\' => put("\\\\"),
+        '\n' => put("\\n"),
+        '\r' => put("\\r"),
+        '\t' => put("\\t"),
+        _ if is_harmful(character) => {
+            let mut units = [0; 2];
+            for unit in character.encode_utf16(&mut units) {
+                put(&format!("\\u{unit:04x}"));
+            }
+        }
+        _ => put(character.encode_utf8(&mut [0; 4])),
+    }
 }
 
 /// Takes what is formatted into it up to a size, then an ellipsis and nothing more: a value of any
@@ -147,6 +182,16 @@ mod tests {
         let mut out = Vec::new();
         quoted_bytes(b"a \"b\" \\ \x1b[2J\r\n\x00\x7f\xff", &mut out);
         assert_eq!(out, br#"a \"b\" \\ \x1B[2J\x0D\x0A\x00\x7F\xFF"#);
+        out.clear();
+        bare_bytes(b"a \"b\xe4", &mut out);
+        assert_eq!(out, br#"a\x20\"b\xE4"#);
+        out.clear();
+        json_bytes("a \"b\\ \u{1b} \u{202e} ü 🦀\n".as_bytes(), &mut out);
+        json_bytes(b"\xff-\xc3(", &mut out);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "a \\\"b\\\\ \\u001b \\u202e ü 🦀\\n\u{fffd}-\u{fffd}("
+        );
     }
 
     #[test]
@@ -205,6 +250,14 @@ mod tests {
             let mut out = Vec::new();
             quoted_bytes(&bytes, &mut out);
             prop_assert!(out.iter().all(|byte| (b' '..=b'~').contains(byte)));
+            out.clear();
+            bare_bytes(&bytes, &mut out);
+            prop_assert!(out.iter().all(|byte| (b'!'..=b'~').contains(byte)));
+            out = b"\"".to_vec();
+            json_bytes(&bytes, &mut out);
+            out.push(b'"');
+            let read: String = serde_json::from_slice(&out).expect("a JSON string");
+            prop_assert_eq!(read, String::from_utf8_lossy(&bytes));
         }
     }
 }

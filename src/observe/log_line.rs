@@ -20,10 +20,20 @@ use crate::observe::calendar::{Rfc3339, Utc};
 use crate::observe::escape::{self, Bounded};
 use crate::observe::logging::{Format, Process};
 
+/// What lines of one log have in common.
+#[derive(Clone, Copy, Debug)]
+pub struct Form {
+    /// Text or JSON.
+    pub format: Format,
+    /// Whether time and level have colours.
+    pub color: bool,
+    /// Whether text begins with the time.
+    pub timed: bool,
+}
+
 /// A line that is being built.
 pub struct Line {
-    format: Format,
-    color: bool,
+    form: Form,
     text: String,
     /// What comes behind the identity: ` name=value` of the event, or `,"fields":{…}`.
     event_fields: String,
@@ -44,10 +54,9 @@ pub struct Fields {
 
 impl Line {
     /// An empty line.
-    pub fn new(format: Format, color: bool) -> Self {
+    pub fn new(form: Form) -> Self {
         Line {
-            format,
-            color,
+            form,
             text: String::with_capacity(256),
             event_fields: String::new(),
             traceback: String::new(),
@@ -60,16 +69,19 @@ impl Line {
     pub fn begin(&mut self, time: SystemTime, level: Level, target: &str, fields: &Fields) {
         let time = Rfc3339(Utc::from(time));
         // Writing to a String cannot fail, here and below.
-        match self.format {
+        match self.form.format {
             Format::Text => {
-                let (dim, level_color, reset) = match (self.color, level) {
+                let (dim, level_color, reset) = match (self.form.color, level) {
                     (false, _) => ("", "", ""),
                     (true, Level::ERROR) => ("\x1b[2m", "\x1b[1;31m", "\x1b[0m"),
                     (true, Level::WARN) => ("\x1b[2m", "\x1b[33m", "\x1b[0m"),
                     (true, Level::INFO) => ("\x1b[2m", "\x1b[32m", "\x1b[0m"),
                     (true, _) => ("\x1b[2m", "\x1b[34m", "\x1b[0m"),
                 };
-                let _ = write!(self.text, "{dim}{time}{reset} {level_color}{level:<5}{reset} ");
+                if self.form.timed {
+                    let _ = write!(self.text, "{dim}{time}{reset} ");
+                }
+                let _ = write!(self.text, "{level_color}{level:<5}{reset} ");
                 self.text.push_str(&fields.message);
                 self.event_fields.push_str(&fields.text);
                 self.traceback.push_str(&fields.traceback);
@@ -102,7 +114,7 @@ impl Line {
 
     /// The next span around it, from the outermost.
     pub fn span(&mut self, name: &str, fields: &Fields) {
-        match self.format {
+        match self.form.format {
             Format::Text => {
                 self.spans.push(' ');
                 escape::value(name, &mut self.spans);
@@ -119,8 +131,8 @@ impl Line {
 
     /// The whole line, with its newline.
     pub fn end(self) -> String {
-        let Line { format, mut text, event_fields, traceback, spans, process, .. } = self;
-        match format {
+        let Line { form, mut text, event_fields, traceback, spans, process } = self;
+        match form.format {
             Format::Text => {
                 text.push_str(&event_fields);
                 text.push_str(&spans);

@@ -1,4 +1,5 @@
-//! The log on stderr: events of `tracing` as lines of text or JSON, with one identity everywhere.
+//! The log: events of `tracing` as lines of text or JSON, with one identity everywhere; on stderr,
+//! unless it is told to go elsewhere.
 //!
 //! ```text
 //! 2026-11-23T08:52:10.123Z INFO  listening on http://127.0.0.1:8000 master=40
@@ -10,25 +11,24 @@
 //!
 //! A line of the master ends with `master=PID`, so that a line *about* a worker can carry `worker`,
 //! `gen` and `pid` of that one. All text is escaped: an event is a line, whatever a client sent.
-//! Colours only where stderr is a terminal and NO_COLOR is not set (no-color.org).
+//! Colours only where it goes to a terminal and NO_COLOR is not set (no-color.org). Daemons have the
+//! time of a line already: for them it is left out of the text.
 //!
 //! It is a layer of its own instead of the one in `tracing_subscriber::fmt`, because that one
 //! writes to stderr in the calling thread, and reports errors of stderr on stderr.
 //!
-//! Not here: the form of a line (`log_line`), waiting for a slow reader (`lossy`), the access log
-//! (`access`).
+//! Not here: the form of a line (`log_line`), waiting for a slow reader (`lossy`), where lines end
+//! (`sink`), the access log (`access`).
 
 use std::fmt;
-use std::fs::File;
 use std::io::{self, IsTerminal};
-use std::os::fd::AsFd;
 use std::panic;
 use std::str::FromStr;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Subscriber};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, SubscriberExt};
@@ -36,18 +36,28 @@ use tracing_subscriber::registry::{LookupSpan, Registry};
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::config::{LOG_BUFFER_SIZE_MAX, LOG_FLUSH_MAX};
+use crate::config::{LOG_BUFFER_SIZE_MAX, LOG_FLUSH_MAX, LogDestination, Owner};
 use crate::ident::Incarnation;
-use crate::observe::log_line::{Fields, Line};
-use crate::observe::lossy::LossyWriter;
+use crate::observe::log_line::{Fields, Form, Line};
+use crate::observe::lossy::{Habits, LossyWriter};
+use crate::observe::sink::{self, Severity};
 
 /// How a process logs.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Options {
+    /// Where the lines go.
+    pub to: LogDestination,
     /// Text or JSON.
     pub format: Format,
     /// What is worth a line.
     pub filter: Filter,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let (format, filter) = (Format::default(), Filter::default());
+        Options { to: LogDestination::Stderr, format, filter }
+    }
 }
 
 /// The form of a line.
@@ -162,18 +172,27 @@ impl Drop for Log {
     }
 }
 
-/// Starts the log of this process on stderr, panics included. An embedding program that has
+/// Starts the log of this process, panics included. An embedding program that has
 /// installed a subscriber of its own keeps it.
 ///
 /// Call it once, after everything that must come before the first thread.
-pub fn start(options: Options, process: Process) -> io::Result<Log> {
-    let stderr = io::stderr();
-    let color = stderr.is_terminal()
+pub fn start(options: Options, owner: Owner, process: Process) -> io::Result<Log> {
+    let is_terminal = match &options.to {
+        LogDestination::Stderr => io::stderr().is_terminal(),
+        LogDestination::Stdout => io::stdout().is_terminal(),
+        LogDestination::File(_)
+        | LogDestination::Syslog { .. }
+        | LogDestination::Journald { .. } => false,
+    };
+    let color = is_terminal
         && !is_set("NO_COLOR")
         && std::env::var_os("TERM").is_none_or(|terminal| terminal != "dumb");
-    let sink = File::from(stderr.as_fd().try_clone_to_owned()?);
-    let writer = LossyWriter::start("log", sink, LOG_BUFFER_SIZE_MAX)?;
-    let layer = LineLayer { format: options.format, color, process, writer: writer.clone() };
+    let timed =
+        !matches!(options.to, LogDestination::Syslog { .. } | LogDestination::Journald { .. });
+    let sink = sink::open(&options.to, owner)?;
+    let writer = LossyWriter::start_with(habits(options.format), sink)?;
+    let form = Form { format: options.format, color, timed };
+    let layer = LineLayer { form, process, writer: writer.clone() };
     let (filter, handle) = reload::Layer::new(options.filter.0);
     let installed = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init();
     if installed.is_ok() {
@@ -181,6 +200,25 @@ pub fn start(options: Options, process: Process) -> io::Result<Log> {
     }
     let filter = installed.is_ok().then_some(FilterHandle(handle));
     Ok(Log { writer, filter })
+}
+
+fn habits(format: Format) -> Habits {
+    Habits {
+        name: "log",
+        size_max: LOG_BUFFER_SIZE_MAX,
+        // A line of the log is written at once: it may be the last one.
+        rest: Duration::ZERO,
+        notice: Box::new(move |dropped, _| {
+            let line = match format {
+                Format::Text => format!("... {dropped} lines dropped\n"),
+                Format::Json => {
+                    format!("{{\"message\":\"lines dropped\",\"dropped\":{dropped}}}\n")
+                }
+            };
+            Some(line.into_bytes())
+        }),
+        notice_pause: Duration::ZERO,
+    }
 }
 
 fn is_set(variable: &str) -> bool {
@@ -201,8 +239,7 @@ fn log_panic(info: &panic::PanicHookInfo<'_>) {
 
 /// Makes lines of events and leaves them to the writer.
 struct LineLayer {
-    format: Format,
-    color: bool,
+    form: Form,
     process: Process,
     writer: LossyWriter,
 }
@@ -216,7 +253,7 @@ where
 {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let Some(span) = context.span(id) else { return };
-        let mut fields = Fields::new(self.format);
+        let mut fields = Fields::new(self.form.format);
         attributes.record(&mut fields);
         span.extensions_mut().insert(SpanFields(fields));
     }
@@ -229,9 +266,9 @@ where
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        let mut fields = Fields::new(self.format);
+        let mut fields = Fields::new(self.form.format);
         event.record(&mut fields);
-        let mut line = Line::new(self.format, self.color);
+        let mut line = Line::new(self.form);
         let metadata = event.metadata();
         line.begin(SystemTime::now(), *metadata.level(), metadata.target(), &fields);
         line.identity(self.process);
@@ -242,13 +279,22 @@ where
                 }
             }
         }
-        self.writer.write_line(line.end().as_bytes());
+        self.writer.write_line(line.end().as_bytes(), severity(*metadata.level()));
+    }
+}
+
+fn severity(level: Level) -> Severity {
+    match level {
+        Level::ERROR => Severity::Error,
+        Level::WARN => Severity::Warning,
+        Level::INFO => Severity::Info,
+        _ => Severity::Debug,
     }
 }
 
 impl fmt::Debug for LineLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LineLayer").field("format", &self.format).finish_non_exhaustive()
+        f.debug_struct("LineLayer").field("form", &self.form).finish_non_exhaustive()
     }
 }
 
@@ -270,7 +316,8 @@ mod tests {
     fn logged_whole(format: Format, process: Process, filter: &str, body: impl FnOnce()) -> String {
         let (mut reader, sink) = io::pipe().unwrap();
         let writer = LossyWriter::start("test", sink, 1 << 20).unwrap();
-        let layer = LineLayer { format, color: false, process, writer };
+        let form = Form { format, color: false, timed: true };
+        let layer = LineLayer { form, process, writer };
         let filter = Filter::parse(filter).unwrap();
         with_default(tracing_subscriber::registry().with(layer.with_filter(filter.0)), body);
         let mut text = String::new();

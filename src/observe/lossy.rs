@@ -2,25 +2,33 @@
 //!
 //! A pipe whose reader has stopped blocks write(2) for ever, and a log must not stop a server. So a
 //! line is copied into a buffer, and a thread writes it out. When the buffer is full, lines are
-//! counted and dropped; when there is room again, the reader is told how many. Errors of the sink
-//! are ignored: a log that nobody can read is not a reason to end.
+//! counted and dropped, and so are those that the sink could not take; how many is told when there
+//! is room again ([`Notice`]). A log that nobody can read is not a reason to end.
+//!
+//! After each write the thread may rest ([`Habits::rest`]): a busy server leaves hundreds of lines
+//! meanwhile, and a wake-up and a write for each would cost more than all the rest of a line.
 //!
 //! Not setting O_NONBLOCK instead: the description of a terminal or pipe is shared with whoever
 //! started us, and would change under their hands.
 //!
-//! Not here: what a line looks like (`logging`, `access`).
+//! Not here: what a line looks like (`logging`, `access`), where it ends (`sink`).
 
-use std::io::{self, ErrorKind, Write};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::io::{self, Write};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What one write(2) takes of lines: up to here a pipe takes it whole or not at all (PIPE_BUF,
-/// pipe(7)), so that lines of several processes do not tear each other.
-const WRITE_SIZE_MAX: usize = 4096;
+use tracing::{info, warn};
+
+use crate::observe::sink::{Batch, Lost, Severity, Sink, Stream};
 
 /// What a buffer keeps of its memory after a flood.
 const KEPT_SIZE_MAX: usize = 64 * 1024;
+
+/// The logs of this process, for [`reopen_all`].
+static LOGS: Mutex<Vec<Weak<Shared>>> = Mutex::new(Vec::new());
 
 /// The entry to the buffer; clones share it. The thread ends when the last one has gone and the
 /// buffer is empty.
@@ -28,6 +36,24 @@ const KEPT_SIZE_MAX: usize = 64 * 1024;
 pub struct LossyWriter {
     shared: Arc<Shared>,
 }
+
+/// How one log is written.
+pub struct Habits {
+    /// Of its thread.
+    pub name: &'static str,
+    /// Bytes that may wait.
+    pub size_max: usize,
+    /// After a write, how long the thread lets lines gather.
+    pub rest: Duration,
+    /// How it is told that lines were lost.
+    pub notice: Notice,
+    /// Between two such tellings at the least.
+    pub notice_pause: Duration,
+}
+
+/// Tells how many lines were lost, and why if the sink knows: by a line of the log itself, or
+/// elsewhere.
+pub type Notice = Box<dyn FnMut(u64, Option<io::Error>) -> Option<Vec<u8>> + Send>;
 
 #[derive(Debug)]
 struct Shared {
@@ -37,49 +63,91 @@ struct Shared {
     /// The thread has written all it had taken.
     emptied: Condvar,
     size_max: usize,
+    /// Beside the lock: it is asked after each line.
+    dropped: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    waiting: Vec<u8>,
+    waiting: Batch,
     /// The thread is writing what it has taken out of `waiting`.
     writing: bool,
+    /// The thread sleeps until somebody calls it.
+    asleep: bool,
+    /// Somebody waits until everything is written.
+    urgent: bool,
+    /// The sink is to be opened again, behind the lines so far.
+    reopen: bool,
     writers: usize,
-    dropped: u64,
     dropped_untold: u64,
 }
 
+/// Has every log of this process that goes to a file open it again; each by its own thread, behind
+/// the lines so far. One whose file cannot be opened keeps the old one, and says so.
+pub fn reopen_all() {
+    let mut logs = LOGS.lock().unwrap_or_else(PoisonError::into_inner);
+    logs.retain(|log| log.strong_count() > 0);
+    for shared in logs.iter().filter_map(Weak::upgrade) {
+        shared.lock().reopen = true;
+        shared.filled.notify_one();
+    }
+}
+
 impl LossyWriter {
-    /// Starts the thread, named `name`, that writes to `sink`. At most `size_max` bytes wait.
+    /// Starts the thread, named `name`, that writes to a stream, at once. At most `size_max` bytes
+    /// wait.
+    ///
+    /// # Errors
+    /// There is no thread to be had.
     pub fn start(
-        name: &str,
-        sink: impl Write + Send + 'static,
+        name: &'static str,
+        stream: impl Write + Send + 'static,
         size_max: usize,
     ) -> io::Result<LossyWriter> {
+        let notice: Notice =
+            Box::new(|dropped, _| Some(format!("... {dropped} lines dropped\n").into_bytes()));
+        let (rest, notice_pause) = (Duration::ZERO, Duration::ZERO);
+        let habits = Habits { name, size_max, rest, notice, notice_pause };
+        LossyWriter::start_with(habits, Box::new(Stream(stream)))
+    }
+
+    /// Starts the thread that writes to `sink`.
+    ///
+    /// # Errors
+    /// There is no thread to be had.
+    pub fn start_with(habits: Habits, sink: Box<dyn Sink>) -> io::Result<LossyWriter> {
         let shared = Arc::new(Shared {
             state: Mutex::new(State { writers: 1, ..State::default() }),
             filled: Condvar::new(),
             emptied: Condvar::new(),
-            size_max,
+            size_max: habits.size_max,
+            dropped: AtomicU64::new(0),
         });
         let theirs = Arc::clone(&shared);
-        thread::Builder::new().name(name.to_owned()).spawn(move || theirs.drain(sink))?;
+        let named = thread::Builder::new().name(habits.name.to_owned());
+        named.spawn(move || Draining { sink, habits, told_at: None }.run(&theirs))?;
+        let mut logs = LOGS.lock().unwrap_or_else(PoisonError::into_inner);
+        logs.retain(|log| log.strong_count() > 0);
+        logs.push(Arc::downgrade(&shared));
         Ok(LossyWriter { shared })
     }
 
     /// Leaves one line, with its newline, to be written; drops it if there is no room.
-    pub fn write_line(&self, line: &[u8]) {
+    pub fn write_line(&self, line: &[u8], severity: Severity) {
         let mut state = self.shared.lock();
-        if state.waiting.len() + line.len() > self.shared.size_max {
-            state.dropped += 1;
+        let size = state.waiting.size();
+        if size + line.len() > self.shared.size_max {
+            self.shared.dropped.fetch_add(1, Relaxed);
             state.dropped_untold += 1;
             return;
         }
-        let was_empty = state.waiting.is_empty();
-        state.waiting.extend_from_slice(line);
-        let busy = state.writing;
+        state.waiting.push(line, severity);
+        // A thread that rests is called when the buffer is half full, once.
+        let half = self.shared.size_max / 2;
+        let filling = size < half && size + line.len() >= half;
+        let call = std::mem::take(&mut state.asleep) || filling;
         drop(state);
-        if was_empty && !busy {
+        if call {
             self.shared.filled.notify_one();
         }
     }
@@ -88,11 +156,13 @@ impl LossyWriter {
     pub fn flush(&self, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
         let mut state = self.shared.lock();
-        while state.writing || !state.waiting.is_empty() {
+        while state.writing || !state.waiting.is_empty() || state.reopen {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return false;
             }
+            state.urgent = true;
+            self.shared.filled.notify_one();
             (state, _) = self
                 .shared
                 .emptied
@@ -102,9 +172,9 @@ impl LossyWriter {
         true
     }
 
-    /// Lines dropped so far.
+    /// Lines dropped so far: there was no room, or the sink did not take them.
     pub fn dropped(&self) -> u64 {
-        self.shared.lock().dropped
+        self.shared.dropped.load(Relaxed)
     }
 }
 
@@ -129,74 +199,127 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The thread: takes all that waits, writes it without the lock, until nobody can write.
-    fn drain(&self, mut sink: impl Write) {
-        let mut lines = Vec::new();
-        let mut state = self.lock();
+    /// Sleeps until there is something to do; false if there never will be.
+    fn wait<'a>(&self, mut state: MutexGuard<'a, State>) -> (MutexGuard<'a, State>, bool) {
+        while state.waiting.is_empty() && !state.reopen {
+            state.urgent = false;
+            self.emptied.notify_all();
+            if state.writers == 0 {
+                return (state, false);
+            }
+            state.asleep = true;
+            state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.asleep = false;
+        }
+        (state, true)
+    }
+
+    /// Lets lines gather.
+    fn rest<'a>(&self, mut state: MutexGuard<'a, State>, rest: Duration) -> MutexGuard<'a, State> {
+        let deadline = Instant::now() + rest;
         loop {
-            while state.waiting.is_empty() {
+            if state.waiting.is_empty() {
                 self.emptied.notify_all();
-                if state.writers == 0 {
-                    return;
-                }
-                state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
-            std::mem::swap(&mut state.waiting, &mut lines);
-            let dropped = std::mem::take(&mut state.dropped_untold);
-            state.writing = true;
-            drop(state);
-            if dropped > 0 {
-                // They were dropped after these lines: the buffer was full of them.
-                lines.extend_from_slice(format!("... {dropped} lines dropped\n").as_bytes());
+            let called = state.urgent || state.reopen || state.writers == 0;
+            let left = deadline.saturating_duration_since(Instant::now());
+            if called || state.waiting.size() >= self.size_max / 2 || left.is_zero() {
+                return state;
             }
-            write_lines(&mut sink, &lines);
-            lines.clear();
-            lines.shrink_to(KEPT_SIZE_MAX);
-            state = self.lock();
-            state.writing = false;
+            (state, _) =
+                self.filled.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
 
-/// Writes whole lines, as many at a time as a pipe takes in one piece.
-fn write_lines(sink: &mut impl Write, mut lines: &[u8]) {
-    while !lines.is_empty() {
-        let window = &lines[..lines.len().min(WRITE_SIZE_MAX)];
-        let end = match window.iter().rposition(|byte| *byte == b'\n') {
-            Some(newline) => newline + 1,
-            // A line that is longer than a pipe takes may tear; it goes out at once all the same.
-            None => lines.iter().position(|byte| *byte == b'\n').map_or(lines.len(), |at| at + 1),
-        };
-        let (now, later) = lines.split_at(end);
-        write_patiently(sink, now);
-        lines = later;
-    }
+/// The thread's side.
+struct Draining {
+    sink: Box<dyn Sink>,
+    habits: Habits,
+    told_at: Option<Instant>,
 }
 
-fn write_patiently(sink: &mut impl Write, mut bytes: &[u8]) {
-    while !bytes.is_empty() {
-        match sink.write(bytes) {
-            Ok(0) => return,
-            Ok(written) => bytes = &bytes[written..],
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                // Somebody else has made the shared description non-blocking. This thread has
-                // nothing else to do, and polling would need the descriptor of a generic sink.
-                thread::sleep(Duration::from_millis(10));
+impl Draining {
+    /// Takes all that waits, writes it without the lock, until nobody can write.
+    fn run(mut self, shared: &Shared) {
+        let mut batch = Batch::default();
+        let mut state = shared.lock();
+        loop {
+            let goes_on;
+            (state, goes_on) = shared.wait(state);
+            if !goes_on {
+                return;
             }
-            Err(_) => return,
+            std::mem::swap(&mut state.waiting, &mut batch);
+            let reopen = std::mem::take(&mut state.reopen);
+            let tells = self.may_tell();
+            let dropped = if tells { std::mem::take(&mut state.dropped_untold) } else { 0 };
+            state.writing = true;
+            drop(state);
+            if dropped > 0 {
+                // They were dropped after these lines: the buffer was full of them.
+                if let Some(line) = self.tell(dropped, None) {
+                    batch.push(&line, Severity::Warning);
+                }
+            }
+            let lost = self.sink.write(&batch).err();
+            if reopen {
+                self.reopen();
+            }
+            batch.clear(KEPT_SIZE_MAX);
+            let (lost, untold) = self.count(lost);
+            state = shared.lock();
+            shared.dropped.fetch_add(lost, Relaxed);
+            state.dropped_untold += untold;
+            state.writing = false;
+            state = shared.rest(state, self.habits.rest);
+        }
+    }
+
+    /// How many lines the sink has lost, and how many of them are yet to be told of.
+    fn count(&mut self, lost: Option<Lost>) -> (u64, u64) {
+        let Some(Lost { count, cause }) = lost else { return (0, 0) };
+        if !self.may_tell() {
+            return (count, count);
+        }
+        // A line for this log itself would be lost as well: it comes with the next that is not.
+        let here = self.tell(count, Some(cause)).is_some();
+        (count, if here { count } else { 0 })
+    }
+
+    fn may_tell(&self) -> bool {
+        self.told_at.is_none_or(|at| at.elapsed() >= self.habits.notice_pause)
+    }
+
+    fn tell(&mut self, dropped: u64, cause: Option<io::Error>) -> Option<Vec<u8>> {
+        self.told_at = Some(Instant::now());
+        (self.habits.notice)(dropped, cause)
+    }
+
+    /// What it says goes into the log, which may be this one: nothing is held meanwhile.
+    fn reopen(&mut self) {
+        match self.sink.reopen() {
+            Ok(true) => info!(log = self.habits.name, "reopened"),
+            Ok(false) => {}
+            Err(cause) => warn!(log = self.habits.name, "it goes on as it was: {cause}"),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
+    use std::io::{ErrorKind, Read};
     use std::sync::mpsc;
 
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(10);
+
+    impl LossyWriter {
+        fn line(&self, line: &[u8]) {
+            self.write_line(line, Severity::Info);
+        }
+    }
 
     /// A sink that tells of each write and does it only when it is let.
     struct Gate {
@@ -231,14 +354,14 @@ mod tests {
     #[test]
     fn a_stuck_reader_costs_lines_and_no_time() {
         let (writer, written, opener) = gate(10);
-        writer.write_line(b"first\n");
+        writer.line(b"first\n");
         // The thread has taken it, and stands at the gate; the buffer is empty again.
         while !writer.shared.lock().writing {
             thread::yield_now();
         }
-        writer.write_line(b"12345678\n");
-        writer.write_line(b"lost\n");
-        writer.write_line(b"lost\n");
+        writer.line(b"12345678\n");
+        writer.line(b"lost\n");
+        writer.line(b"lost\n");
         assert_eq!(writer.dropped(), 2);
         assert!(!writer.flush(Duration::from_millis(1)));
         drop(opener);
@@ -248,48 +371,98 @@ mod tests {
     }
 
     #[test]
-    fn errors_of_the_sink_are_not_ours() {
+    fn errors_of_the_sink_are_not_ours_and_their_lines_are_counted() {
         let (writer, written, opener) = gate(100);
         for error in [ErrorKind::Interrupted, ErrorKind::WouldBlock, ErrorKind::BrokenPipe] {
             opener.send(Err(error.into())).unwrap();
         }
-        writer.write_line(b"gone with the pipe\n");
+        writer.line(b"gone with the pipe\n");
         assert!(writer.flush(PATIENCE));
+        assert_eq!(writer.dropped(), 1);
         drop(opener);
-        writer.write_line(b"next\n");
+        writer.line(b"next\n");
         assert!(writer.flush(PATIENCE));
-        assert_eq!(written.try_iter().collect::<Vec<_>>(), [b"next\n".to_vec()]);
+        let all: Vec<u8> = written.try_iter().flatten().collect();
+        assert_eq!(all, b"next\n... 1 lines dropped\n");
     }
 
     #[test]
-    fn writes_end_with_lines_and_fit_into_a_pipe() {
+    fn everything_left_behind_is_written_when_the_last_writer_has_gone() {
         let (mut reader, pipe) = io::pipe().unwrap();
         let writer = LossyWriter::start("test", pipe, 1 << 20).unwrap();
         let clone = writer.clone();
         let line = [b"x".repeat(99), b"\n".to_vec()].concat();
         for _ in 0..200 {
-            clone.write_line(&line);
+            clone.line(&line);
         }
         drop((writer, clone));
         let mut all = Vec::new();
         reader.read_to_end(&mut all).unwrap();
         assert_eq!(all, line.repeat(200));
-
-        let mut pieces = Pieces(Vec::new());
-        write_lines(&mut pieces, &[line.repeat(41), b"y".repeat(5000), b"\nz\n".to_vec()].concat());
-        assert_eq!(pieces.0, [4000, 100, 5001, 2]);
     }
 
-    struct Pieces(Vec<usize>);
+    /// A sink that says what was asked of it.
+    struct Asked(mpsc::Sender<String>);
 
-    impl Write for Pieces {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.push(bytes.len());
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
+    impl Sink for Asked {
+        fn write(&mut self, batch: &Batch) -> Result<(), Lost> {
+            let lines = batch.lines().map(|(line, _)| String::from_utf8_lossy(line).into_owned());
+            self.0.send(lines.collect()).unwrap();
             Ok(())
         }
+
+        fn reopen(&mut self) -> io::Result<bool> {
+            self.0.send("(reopened)".to_owned()).unwrap();
+            Ok(true)
+        }
+    }
+
+    fn resting(rest: Duration) -> (LossyWriter, mpsc::Receiver<String>) {
+        let (asked, heard) = mpsc::channel();
+        let habits = Habits {
+            name: "test",
+            size_max: 1000,
+            rest,
+            notice: Box::new(|_, _| None),
+            notice_pause: Duration::ZERO,
+        };
+        (LossyWriter::start_with(habits, Box::new(Asked(asked))).unwrap(), heard)
+    }
+
+    #[test]
+    fn lines_gather_while_the_thread_rests() {
+        // Longer than any test: only a reason to go on ends the rest.
+        let (writer, heard) = resting(Duration::from_secs(3600));
+        writer.line(b"first\n");
+        assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), "first\n", "at once, after a quiet time");
+        writer.line(b"a\n");
+        writer.line(b"b\n");
+        assert!(writer.flush(PATIENCE), "who waits is not kept waiting");
+        assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), "a\nb\n");
+        writer.line(b"c\n");
+        assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), "c\n");
+        let half = [b"x".repeat(499), b"\n".to_vec()].concat();
+        writer.line(&half);
+        let half = heard.recv_timeout(PATIENCE).unwrap();
+        assert_eq!(half.len(), 500, "a buffer that is half full is not let wait");
+        writer.line(b"last\n");
+        drop(writer);
+        assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), "last\n", "nor is the end");
+    }
+
+    #[test]
+    fn a_log_is_reopened_behind_its_lines() {
+        let (writer, heard) = resting(Duration::from_secs(3600));
+        writer.line(b"first\n");
+        assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), "first\n");
+        writer.line(b"old\n");
+        reopen_all();
+        assert!(writer.flush(PATIENCE));
+        writer.line(b"new\n");
+        assert!(writer.flush(PATIENCE));
+        let all: String = heard.try_iter().collect();
+        // Other tests of this process may ask for it too.
+        let (old, new) = (all.find("old").unwrap(), all.find("new").unwrap());
+        assert!(all[old..new].contains("(reopened)"), "{all}");
     }
 }

@@ -65,7 +65,8 @@ pub struct View {
     pub slots: Vec<SlotView>,
     /// Upper bounds of the buckets of every histogram, in seconds; one more bucket has none.
     pub histogram_bounds: Vec<f64>,
-    /// Jain's fairness index of the requests that each slot has answered: 1 is even, 1/n is one for all.
+    /// Jain's fairness index of the requests that each slot has answered: 1 is even, 1/n is one for
+    /// all.
     pub jain: Option<f64>,
     /// The last things that people ask about, oldest first.
     pub happened: Vec<HappenedView>,

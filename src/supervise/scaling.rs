@@ -32,7 +32,8 @@ use crate::time::Nanos;
 pub struct Effort {
     /// Which.
     pub who: Incarnation,
-    /// Calls that it can serve at a time: its handler threads, or one loop.
+    /// Calls that it can serve at a time: its handler threads, or one loop. None if it is out of
+    /// service: what it does says nothing about the others.
     pub places: u32,
     /// Time spent in handlers, all places together.
     pub busy_ns: u64,
@@ -166,8 +167,10 @@ impl Scaling {
 
     /// A look, and what follows from it.
     pub fn look(&mut self, load: &Load, now: Nanos) -> Option<Step> {
-        let serving = u16::try_from(load.efforts.len()).unwrap_or(u16::MAX);
-        let is_complete = serving >= load.wanted;
+        let all = u16::try_from(load.efforts.len()).unwrap_or(u16::MAX);
+        let in_service = load.efforts.iter().filter(|effort| effort.places > 0).count();
+        let serving = u16::try_from(in_service).unwrap_or(u16::MAX);
+        let is_complete = all >= load.wanted;
         if is_complete && self.complete_since.is_none() {
             // What the others had to do while some were missing says nothing about all of them.
             self.window = (now, load.efforts.clone());
@@ -208,7 +211,7 @@ impl Scaling {
             && wanted < max
         {
             let would_do = (f64::from(serving) * share / SCALE_TARGET).ceil();
-            let more = (would_do as u16).saturating_sub(wanted).clamp(1, SCALE_UP_MAX);
+            let more = (would_do as u16).saturating_sub(serving).clamp(1, SCALE_UP_MAX);
             let to = wanted.saturating_add(more).min(max);
             return Some(self.go_up(Step { to, reason: ScaleReason::Busy(share) }, now));
         }
@@ -247,7 +250,7 @@ impl Scaling {
         let (mut busy, mut places) = (0.0, 0.0);
         for effort in &load.efforts {
             let Some(then) = before.iter().find(|then| then.who == effort.who) else { continue };
-            let all = f64::from(effort.places.max(1));
+            let all = f64::from(effort.places);
             busy += all * share_of(then, effort, began, span);
             places += all;
         }

@@ -51,8 +51,9 @@ pub fn bytes_readable(socket: BorrowedFd<'_>) -> io::Result<u64> {
 /// accept this is how long it stood in the kernel's queue (`tcpi_last_data_recv`, tcp(7)). `None` on
 /// other sockets.
 ///
-/// The kernel counts in ticks: where one has passed, the wait was anything from nothing to two. One is
-/// taken off, else each hundredth of the connections that nobody kept waiting would have waited 4 ms.
+/// The kernel counts in ticks: where one has passed, the wait was anything from nothing to two. One
+/// is taken off, else each hundredth of the connections that nobody kept waiting would have waited
+/// 4 ms.
 pub fn waited_before_accept(socket: BorrowedFd<'_>) -> Option<Duration> {
     let counted =
         tcp_info(socket).map(|info| Duration::from_millis(u64::from(info.tcpi_last_data_recv)));

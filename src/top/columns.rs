@@ -4,7 +4,7 @@
 //! Not here: where they are drawn (`draw`).
 
 use crate::observe::view::WorkerView;
-use crate::top::history::{Quantile, Timed};
+use crate::top::history::{Quantile, Timed, Worker};
 use crate::top::model::{Model, state};
 use crate::top::words::{bytes, count, known, latency, percent, printable, rate, span};
 
@@ -133,7 +133,7 @@ impl Column {
         }
     }
 
-    /// What it says in a sentence, for the help.
+    /// Cells that the longest of its usual texts needs.
     pub(super) fn width(self) -> u16 {
         match self {
             Column::Place | Column::Active | Column::Stalls | Column::Errors => 6,
@@ -153,12 +153,12 @@ impl Column {
             Column::Active => count(worker.active),
             Column::Waiting => count(worker.waiting.into()),
             Column::Open => count(open(worker)),
-            Column::Busy => known(seen.and_then(|seen| seen.busy()), percent),
-            Column::Rate => known(seen.and_then(|seen| seen.rate()), rate),
+            Column::Busy => known(seen.and_then(Worker::busy), percent),
+            Column::Rate => known(seen.and_then(Worker::rate), rate),
             Column::Median | Column::Tail | Column::QueueWait => {
                 known(self.quantile(model, worker), quantile_text)
             }
-            Column::Cpu => known(seen.and_then(|seen| seen.cpu()), percent),
+            Column::Cpu => known(seen.and_then(Worker::cpu), percent),
             Column::Memory => known(worker.rss_bytes, bytes),
             Column::Age => known(worker.age, span),
             Column::Generation => worker.generation.to_string(),
@@ -184,12 +184,12 @@ impl Column {
             Column::Active => worker.active as f64,
             Column::Waiting => worker.waiting.into(),
             Column::Open => open(worker) as f64,
-            Column::Busy => or_least(seen.and_then(|seen| seen.busy())),
-            Column::Rate => or_least(seen.and_then(|seen| seen.rate())),
+            Column::Busy => or_least(seen.and_then(Worker::busy)),
+            Column::Rate => or_least(seen.and_then(Worker::rate)),
             Column::Median | Column::Tail | Column::QueueWait => {
                 or_least(self.quantile(model, worker).map(|quantile| quantile.seconds))
             }
-            Column::Cpu => or_least(seen.and_then(|seen| seen.cpu())),
+            Column::Cpu => or_least(seen.and_then(Worker::cpu)),
             Column::Memory => or_least(worker.rss_bytes.map(|bytes| bytes as f64)),
             Column::Age => or_least(worker.age),
             Column::Generation => worker.generation.into(),

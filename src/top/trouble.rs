@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use crate::observe::view::{Numbers, View, WorkerView};
+use crate::top::history::Worker;
 use crate::top::model::Model;
 use crate::top::words::{lasting, plural, rate, spoken};
 
@@ -64,7 +65,7 @@ fn of_worker(model: &Model, worker: &WorkerView) -> Option<Trouble> {
     };
     let (is_grave, text) = if worker.stopped {
         (true, format!("Worker {slot} is stopped by a signal: {flight} in flight{waits}."))
-    } else if model.worker(worker).is_some_and(|seen| seen.stays_stuck()) {
+    } else if model.worker(worker).is_some_and(Worker::stays_stuck) {
         let silence = model.silence(worker);
         let lasts = if silence >= SILENCE_MIN {
             format!("no progress for {}, ", lasting(silence))

@@ -59,6 +59,11 @@ enum Piece {
 }
 
 impl Answering {
+    /// Bytes that wait to leave.
+    pub(super) fn unsent(&self) -> u64 {
+        self.outgoing.size()
+    }
+
     /// The connection ends while the response is here, or the body is not wanted. What makes it is
     /// dropped where it ran: that may take as long as running it.
     pub(super) fn abandon(self, key: SessionKey, shell: &mut Shell) {
@@ -142,7 +147,7 @@ impl Session {
         let explanation = status.canonical_reason().unwrap_or("refused");
         let begun = self.http.refuse(status, explanation, shell.date(), &mut out);
         let verdict = if begun {
-            self.note_response(status, 0, shell);
+            self.note_response(status, None, 0, shell);
             self.leave(&out, key, shell)
         } else {
             // A response is under way already; only a reset says that it is not complete.
@@ -170,6 +175,7 @@ impl Session {
                 }
                 Err(cause) => {
                     debug!(peer = %self.origin.peer, %cause, "a response was cut off");
+                    self.note_unsent(answering.unsent());
                     answering.abandon(key, shell);
                     return Verdict::End(Ending::Reset);
                 }
@@ -246,11 +252,12 @@ impl Session {
                 let whole = !matches!(body, Some(Body::Stream { .. })) && self.answering.is_none();
                 let leaves = whole && framing != Framing::NoBody;
                 let bytes = if leaves { length_of(length) } else { 0 };
-                self.note_response(parts.status, bytes, shell);
+                self.note_response(parts.status, Some(&parts.headers), bytes, shell);
                 match self.add_body(framing, body, &mut out, key, shell) {
                     Ok(()) => self.leave(&out, key, shell),
                     Err(cause) => {
                         error!(%cause, "a response that cannot be sent");
+                        self.note_unsent(u64::MAX);
                         shell.count_error();
                         Verdict::End(Ending::Reset)
                     }
@@ -343,6 +350,7 @@ impl Session {
             Ok(Sent::Full) => 0,
             Err(cause) => {
                 debug!(peer = %self.origin.peer, %cause, "a client was gone before its answer");
+                self.note_unsent(u64::MAX);
                 return Verdict::End(Ending::Reset);
             }
         };
@@ -361,7 +369,7 @@ impl Session {
             arriving.abandon();
         }
         self.meter_response(shell);
-        self.log_access(shell);
+        self.log_access(true, shell);
         match self.http.next() {
             Next::KeepAlive => self.between_requests(key, shell),
             Next::Close => Verdict::End(Ending::Orderly),

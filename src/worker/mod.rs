@@ -46,7 +46,8 @@ use crate::config::{DEBTS_PAUSE, EVENTS_PER_TURN_MAX, LOANS_MAX, Settings, TURNS
 use crate::handoff::{DrainMode, PROTOCOL_VERSION, ReadyRecord, ToMaster, WorkerEnd};
 use crate::ident::Slot;
 use crate::meters::{METERS_BYTES, SlotMeters};
-use crate::observe::access::AccessLog;
+use crate::observe::lossy;
+use crate::observe::requests::RequestLog;
 use crate::sys::bell::Bell;
 use crate::sys::inherit::Inheritance;
 use crate::sys::shm::SharedMemory;
@@ -79,6 +80,9 @@ pub enum WorkerError {
     /// No page was inherited.
     #[error("no page was inherited: a worker of maitred's own needs one")]
     NoPage,
+    /// The access log cannot be opened.
+    #[error("opening the access log: {0}")]
+    AccessLog(#[source] io::Error),
     /// Waiting for events failed.
     #[error("waiting for events: {0}")]
     Poll(#[source] io::Error),
@@ -151,6 +155,8 @@ impl Worker {
         let channel = WorkerEnd::new(inheritance.channel);
         epoll::watch_level(poll.registry(), channel.as_fd(), CHANNEL)
             .map_err(WorkerError::Start)?;
+        // Before it says that it is ready: one whose log cannot be opened is not.
+        let request_log = RequestLog::open(&settings).map_err(WorkerError::AccessLog)?;
         let mut intake = Intake::new(channel);
         intake.send(ToMaster::Ready(ReadyRecord {
             version: PROTOCOL_VERSION,
@@ -159,15 +165,11 @@ impl Worker {
             has_page: true,
             pid: std::process::id(),
         }));
-        let access_log = match settings.access_log {
-            true => Some(AccessLog::to_stdout().map_err(WorkerError::Start)?),
-            false => None,
-        };
         let alarm = AlarmClock::new(inheritance.alarm);
         let who = inheritance.incarnation;
         let meters = inheritance.meters.and_then(|meters| attach_meters(meters, who.slot));
         let shared = Shared { who, page, alarm, meters };
-        let shell = Shell::new(settings, shared, registry, handler, pool, access_log);
+        let shell = Shell::new(settings, shared, registry, handler, pool, request_log);
         let (sessions, bell) = (Sessions::new(), inheritance.bell);
         Ok(Worker {
             poll,
@@ -229,6 +231,9 @@ impl Worker {
     fn leave(&mut self) {
         self.intake.send(ToMaster::Bye);
         debug!("leaving");
+        if let Some(log) = &self.shell.request_log {
+            log.finish();
+        }
     }
 
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<(), WorkerError> {
@@ -307,9 +312,7 @@ impl Worker {
     fn hear_master(&mut self) {
         match self.intake.receive(&mut self.sessions, &mut self.shell) {
             Told::Nothing => {}
-            Told::Reopen => {
-                // Logs go to stderr, which is whoever started the server's to reopen.
-            }
+            Told::Reopen => lossy::reopen_all(),
             Told::Drain(mode, graceful) => {
                 self.drain(mode, graceful);
             }

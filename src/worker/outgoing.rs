@@ -58,6 +58,15 @@ impl Outgoing {
         }
     }
 
+    /// Bytes that are here.
+    pub(crate) fn size(&self) -> u64 {
+        let sizes = self.parts.iter().map(|part| match part {
+            Part::Bytes(bytes) => bytes.len() as u64,
+            Part::File { left, .. } => *left,
+        });
+        sizes.fold(0, u64::saturating_add)
+    }
+
     /// Writes until all is gone or the socket takes no more.
     ///
     /// # Errors

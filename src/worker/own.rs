@@ -87,7 +87,7 @@ impl Worker {
     fn begin_own(&mut self, taken: Taken) {
         let Taken { listener, descriptor, peer } = taken;
         let shell = &mut self.shell;
-        let is_asked = shell.access_log.is_some() || shell.meters.is_some();
+        let is_asked = shell.request_log.is_some() || shell.meters.is_some();
         let waited = is_asked.then(|| stream::waited_before_accept(descriptor.as_fd())).flatten();
         let origin = Origin::of_peer(peer, listener, shell.who);
         let http = Connection::new(Arc::clone(&shell.limits));

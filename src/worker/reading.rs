@@ -274,6 +274,7 @@ impl Session {
                 Event::Partial => {
                     if used < input.len() {
                         self.next_has_begun(shell);
+                        self.note_beginning(shell);
                     }
                     if used < input.len() || self.arriving.is_some() {
                         self.expect_more(key, shell);
@@ -400,6 +401,7 @@ impl Session {
             return Verdict::Stay;
         };
         self.stage = Stage::Handling;
+        self.note_call(shell);
         let request = Request { head, body, origin: self.origin };
         match shell.handle_request(key, request) {
             // A thread has it; its answer comes as an outcome.

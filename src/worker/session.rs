@@ -58,8 +58,10 @@ pub(crate) struct Session {
     pub(super) flags: Flags,
     /// Which figure of the node's load its client has heard.
     pub(super) load_heard: u32,
-    /// What the access log will say of the request that is here; none without an access log.
+    /// What the logs will say of the request that is here; none where they say nothing.
     pub(super) note: Option<Box<AccessNote>>,
+    /// When the first bytes of a request came whose head is not complete.
+    pub(super) head_began_at: Option<Nanos>,
     /// The id of the request that is here, for its response; none without `--request-id`.
     pub(super) request_id: Option<HeaderValue>,
     /// How long it waited for a worker, for its first request.
@@ -216,6 +218,7 @@ impl Session {
             flags: Flags::default(),
             load_heard: 0,
             note: None,
+            head_began_at: None,
             request_id: None,
             queue_time: None,
             claimed_at: Nanos(0),
@@ -486,8 +489,10 @@ impl Session {
             arriving.abandon();
         }
         if let Some(answering) = self.answering.take() {
+            self.note_unsent(answering.unsent());
             answering.abandon(key, shell);
         }
+        self.log_access(false, shell);
         match verdict {
             Verdict::Stay | Verdict::LetGo => {
                 if let Stage::Waiting(from) = self.stage {
@@ -578,7 +583,7 @@ impl Session {
     /// Claimed for the first time here: how long it had waited, for whoever wants to know.
     fn note_first_claim(&mut self, shell: &Shell) {
         let is_first = self.requests_served == 0;
-        if is_first && shell.access_log.is_some() && self.waiting.kernel_has_said {
+        if is_first && shell.request_log.is_some() && self.waiting.kernel_has_said {
             self.queue_time = Some(shell.now.since(self.waiting.since));
         }
         let Some(meters) = &shell.meters else { return };

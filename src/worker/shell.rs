@@ -18,10 +18,11 @@ use crate::config::{HttpLimits, READ_BUFFER_SIZE, Rebalance, Settings};
 use crate::ident::{Incarnation, LoanId};
 use crate::loan::LoanState;
 use crate::meters::{Counter, SlotMeters};
-use crate::observe::access::AccessLog;
+use crate::observe::requests::RequestLog;
 use crate::sys::clock;
 use crate::sys::shm::SharedMemory;
 use crate::time::Nanos;
+use crate::worker::access::AccessNote;
 use crate::worker::alarm::AlarmClock;
 use crate::worker::deadlines::Deadlines;
 use crate::worker::load_field::LoadField;
@@ -60,7 +61,13 @@ pub(crate) struct Shell {
     /// All connections that are here.
     pub(crate) open: u32,
     pub(crate) limits: Arc<HttpLimits>,
-    pub(crate) access_log: Option<AccessLog>,
+    /// What is written down of requests, if anything is; and notes to be used again.
+    pub(crate) request_log: Option<RequestLog>,
+    #[expect(
+        clippy::vec_box,
+        reason = "a note stays in its box: a session holds one, or a pointer"
+    )]
+    pub(crate) spare_notes: Vec<Box<AccessNote>>,
     /// What is added up for this worker's slot; none where nobody reads it.
     pub(crate) meters: Option<SlotMeters<Arc<SharedMemory>>>,
     /// Makes ids of requests; none without `--request-id`.
@@ -90,7 +97,7 @@ impl Shell {
         registry: Registry,
         handler: Arc<dyn Handler>,
         pool: Option<Pool>,
-        access_log: Option<AccessLog>,
+        request_log: Option<RequestLog>,
     ) -> Self {
         let mut limits = settings.http;
         if pool.is_none() {
@@ -119,7 +126,8 @@ impl Shell {
             unread: 0,
             open: 0,
             limits,
-            access_log,
+            request_log,
+            spare_notes: Vec::new(),
             meters,
             request_ids,
             header_refusal_logged_at: None,

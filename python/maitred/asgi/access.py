@@ -1,7 +1,8 @@
 """
-The access log: what an application answers, seen on its way out.
+What the logs say of requests: what an application answers, seen on its way out.
 
-Not here: the line itself (native), when it is written at all (``--access-log``).
+Not here: the lines themselves (native), when they are written at all (``--access-log``,
+``--slow-log``).
 """
 
 from __future__ import annotations
@@ -27,35 +28,40 @@ class Logged:
         if scope["type"] != "http":
             await self._application(scope, receive, send)
             return
-        began = time.monotonic()
+        began = answered = time.monotonic()
         status = size = 0
+        headers: Any = ()
 
         async def logged_send(message: Any) -> None:
-            nonlocal status, size
-            await send(message)
+            nonlocal status, size, headers, answered
             kind = message["type"]
             if kind == "http.response.start":
+                answered = time.monotonic()
+            await send(message)
+            if kind == "http.response.start":
                 status = message["status"]
+                headers = message.get("headers", ())
             elif kind == "http.response.body":
                 size += len(message.get("body", b""))
                 if not message.get("more_body", False):
-                    write()
+                    write(complete=True)
 
-        def write() -> None:
+        def write(*, complete: bool) -> None:
             nonlocal status
-            target = scope["raw_path"]
-            if scope["query_string"]:
-                target += b"?" + scope["query_string"]
             self._worker.log_access(
                 Answered(
                     # As middleware has left it: behind a proxy, the client that the proxy names.
                     client=scope["client"],
                     method=scope["method"],
-                    target=target,
+                    path=scope["raw_path"],
+                    query=scope["query_string"],
                     http_version=scope["http_version"],
                     headers=scope["headers"],
                     status=status,
+                    response_headers=headers,
                     bytes=0 if scope["method"] == "HEAD" else size,
+                    complete=complete,
+                    handler_seconds=answered - began,
                     seconds=time.monotonic() - began,
                     queue_seconds=self._transport.take_queue_time(),
                 )
@@ -67,7 +73,7 @@ class Logged:
         finally:
             if status:
                 # Begun, and not finished: cut off.
-                write()
+                write(complete=False)
 
 
 class Answered:

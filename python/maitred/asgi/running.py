@@ -79,7 +79,7 @@ class Options:
     headers: list[tuple[str, str]]
     log_config: str | None
     log_level: str
-    access_log: bool
+    logs_requests: bool
     worker_header: bool
     request_id: bool
     load_header: bool
@@ -193,7 +193,7 @@ class Serving:
                 app_state=self.app_state,
                 _loop=self.loop,
             )
-        if self.options.access_log:
+        if self.options.logs_requests:
             protocol.app = Logged(self.config.loaded_app, self.worker, transport)
         protocol.connection_made(transport)
         return protocol

@@ -26,7 +26,7 @@ use maitred::handoff::{DrainMode, ToMaster};
 use maitred::ident::{Incarnation, PeerAddress};
 use maitred::loan::LoanState;
 use maitred::meters::{Counter, SlotMeters};
-use maitred::observe::access::AccessLog;
+use maitred::observe::requests::RequestLog;
 use maitred::sys::alarm::Alarm;
 use maitred::sys::bell::Bell;
 use maitred::sys::inherit::Inheritance;
@@ -99,7 +99,7 @@ pub(super) struct Core {
     pub(super) sessions: Sessions<Session>,
     pub(super) deadlines: Deadlines,
     pub(super) effects: VecDeque<Effect>,
-    pub(super) access_log: Option<AccessLog>,
+    pub(super) request_log: Option<RequestLog>,
     /// What is added up for this worker's slot; none where nobody reads it.
     pub(super) meters: Option<SlotMeters<Arc<SharedMemory>>>,
     /// When this turn began, or what is being done.
@@ -155,10 +155,7 @@ impl Core {
         let poll = Poll::new().map_err(WorkerError::Start)?;
         let timer = Alarm::create().map_err(WorkerError::Start)?;
         epoll::watch_edge(poll.registry(), timer.as_fd(), TIMER).map_err(WorkerError::Start)?;
-        let access_log = match settings.access_log {
-            true => Some(AccessLog::to_stdout().map_err(WorkerError::Start)?),
-            false => None,
-        };
+        let request_log = RequestLog::open(&settings).map_err(WorkerError::AccessLog)?;
         let who = inheritance.incarnation;
         let meters = inheritance.meters.and_then(|meters| attach_meters(meters, who.slot));
         Ok(Core {
@@ -177,7 +174,7 @@ impl Core {
             sessions: Sessions::new(),
             deadlines: Deadlines::default(),
             effects: VecDeque::new(),
-            access_log,
+            request_log,
             meters,
             now: clock::now(),
             scratch: vec![0; READ_BUFFER_SIZE],

@@ -9,6 +9,7 @@ use maitred::handoff::{
     FromMaster, LendRecord, PROTOCOL_VERSION, ReadyRecord, ToMaster, ToWorker, WorkerEnd,
 };
 use maitred::ident::LoanId;
+use maitred::observe::lossy;
 use maitred::sys::epoll;
 use maitred::worker::sessions::SessionKey;
 use tracing::{debug, info, warn};
@@ -124,8 +125,7 @@ impl Core {
                     self.effects.push_back(Effect::Drain(mode, graceful));
                     return;
                 }
-                // Logs go to stderr, which is whoever started the server's to reopen.
-                Ok(FromMaster::Frame(ToWorker::Reopen, _)) => {}
+                Ok(FromMaster::Frame(ToWorker::Reopen, _)) => lossy::reopen_all(),
                 Err(error) => {
                     // Too few descriptors came for what was announced: this process is at its
                     // limit. All of the packet goes back; another worker has room.

@@ -109,7 +109,7 @@ fn options<'py>(
     options.set_item("headers", &app.headers)?;
     options.set_item("log_config", &app.log_config)?;
     options.set_item("log_level", log_level())?;
-    options.set_item("access_log", settings.access_log)?;
+    options.set_item("logs_requests", settings.logs_requests())?;
     options.set_item("worker_header", settings.worker_header)?;
     options.set_item("request_id", settings.request_id)?;
     options.set_item("load_header", settings.fleet.load_header.is_some())?;

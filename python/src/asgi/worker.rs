@@ -99,8 +99,8 @@ impl Worker {
     fn leave(&self) {
         let mut core = self.shared.core();
         core.intake.send(ToMaster::Bye);
-        if let Some(log) = &core.access_log {
-            log.flush();
+        if let Some(log) = &core.request_log {
+            log.finish();
         }
     }
 
@@ -141,7 +141,7 @@ impl Worker {
         Some((PyBytes::new(py, name.as_bytes()), PyBytes::new(py, value.as_bytes())))
     }
 
-    /// A line of the access log.
+    /// A line of the access log, or of the slow log.
     fn log_access(&self, answered: Answered<'_>) {
         access::log(&self.shared, &answered);
     }

@@ -126,8 +126,8 @@ pub(super) const FAMILIES: &[Family] = &[
         unit: Some(Unit::Ratio),
         kind: Kind::Gauge,
         labels: NONE,
-        help: "The share of all handler threads, or loops, that are busy, averaged over seconds: what \
-               to scale nodes by.",
+        help: "The share of all handler threads, or loops, that are busy, averaged over seconds: \
+               what to scale nodes by.",
         read: |view| view.node.iter().map(|node| number(node.busy)).collect(),
     },
     Family {

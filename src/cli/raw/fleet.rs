@@ -9,8 +9,13 @@ use clap::Args;
 /// What was typed of the fleet.
 #[derive(Args, Clone, Debug, Default)]
 pub struct RawFleet {
-    /// Where HAProxy's agent check is answered: HOST:PORT, [v6]:PORT, PORT or unix:PATH
-    #[arg(long, value_name = "ADDR", help_heading = "Fleet")]
+    /// Where HAProxy's agent check is answered.
+    #[arg(
+        long,
+        value_name = "ADDR",
+        help_heading = "Fleet",
+        help = "Where HAProxy's agent check is answered: HOST:PORT, [v6]:PORT, PORT or unix:PATH"
+    )]
     pub agent_check: Option<OsString>,
 
     /// Load of this node on responses, for balancers: orca or off

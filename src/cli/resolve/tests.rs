@@ -1,9 +1,10 @@
 //! Each flag: what it takes, what it refuses and in which words, its variable, its default.
 //!
-//! Not here: the flags of Python applications (`python`).
+//! Not here: the flags of Python applications (`python`), those of logs (`logs`).
 
 mod admin;
 mod guard;
+mod logs;
 mod python;
 mod scale;
 
@@ -386,14 +387,6 @@ const CASES: &[Case] = &[
         "must be one of keep, strip",
         |s| s.fleet.strips_load_header.to_string(),
     ),
-    (
-        "--access-log",
-        "false",
-        &[("1", "true"), ("off", "false")],
-        &["-"],
-        "must be true or false",
-        |s| s.access_log.to_string(),
-    ),
 ];
 
 /// Tested below: they do not fit into the table.
@@ -416,6 +409,10 @@ const APART: &[&str] = &[
     "--max-lifetime-jitter",
     "--status-file",
     "--load-header-format",
+    "--access-log",
+    "--access-log-format",
+    "--slow-log",
+    "--log-to",
     "--admin",
     "--log-format",
     "--log-level",
@@ -507,10 +504,6 @@ fn a_flag_beats_its_variable_even_a_broken_one() {
     assert_eq!(broken.unwrap().settings.workers, 2);
     // Of a flag that stands twice the last one counts: scripts append theirs.
     assert_eq!(settings(&["-w", "2", "--workers", "3"]).workers, 3);
-    let off = resolved(&["--access-log=false"], &[("MAITRED_ACCESS_LOG", "1")]);
-    assert!(!off.unwrap().settings.access_log);
-    let denied = resolved(&["--no-access-log"], &[("MAITRED_ACCESS_LOG", "1")]);
-    assert!(!denied.unwrap().settings.access_log);
 }
 
 #[test]
@@ -727,27 +720,6 @@ fn addresses_come_from_many_spellings() {
     assert_eq!(settings(&["--timeout-keep-alive", "5"]).http.keep_alive, Duration::from_secs(5));
     let graceful = settings(&["--timeout-graceful-shutdown", "5"]).lifecycle.graceful_timeout;
     assert_eq!(graceful, Duration::from_secs(5));
-}
-
-#[test]
-fn the_log_has_a_form_and_a_filter() {
-    let log = |arguments: &[&str], variables: &[(&str, &str)]| {
-        resolved(arguments, variables).map(|resolved| resolved.log).map_err(|f| f.to_string())
-    };
-    assert_eq!(log(&[], &[]), Ok(logging::Options::default()));
-    assert_eq!(log(&["--log-format", "json"], &[]).unwrap().format, logging::Format::Json);
-    let refusal = log(&["--log-format", "xml"], &[]).unwrap_err();
-    assert_eq!(refusal, "--log-format \"xml\": must be one of text, json");
-    let refusal = log(&["--log-level", "loud"], &[]).unwrap_err();
-    assert!(refusal.starts_with("--log-level \"loud\": must be off, error, warn"), "{refusal}");
-    let warn = logging::Filter::parse("warn").unwrap();
-    assert_eq!(log(&["--log-level", "warn"], &[("MAITRED_LOG", "info")]).unwrap().filter, warn);
-    // As Uvicorn and Gunicorn spell it.
-    assert_eq!(log(&["--log-level", "warning"], &[]).unwrap().filter, warn);
-    assert_eq!(log(&[], &[("MAITRED_LOG", "warn")]).unwrap().filter, warn);
-    let both = [("MAITRED_LOG", "info"), ("MAITRED_LOG_LEVEL", "warn")];
-    assert_eq!(log(&[], &both).unwrap().filter, warn);
-    assert!(log(&[], &[("MAITRED_LOG", "loud")]).unwrap_err().starts_with("MAITRED_LOG=\"loud\""));
 }
 
 #[test]

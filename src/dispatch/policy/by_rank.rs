@@ -8,7 +8,7 @@
 
 use crate::dispatch::candidate::Candidate;
 use crate::dispatch::ledger::{Ledger, NOT_ELIGIBLE};
-use crate::dispatch::policy::{BLOCK, Policy};
+use crate::dispatch::policy::Policy;
 
 /// Bits of a rank by latency that tell equals apart by their open connections.
 const OPEN_BITS: u32 = 20;
@@ -35,30 +35,13 @@ pub(super) fn expected_wait(candidate: &Candidate) -> u64 {
 
 impl Policy for ByRank {
     fn pick(&mut self, ledger: &Ledger, _affinity: u64) -> Option<usize> {
-        let ranks = ledger.ranks();
-        let begin = if self.next < ranks.len() { self.next } else { 0 };
-        let (before, from) = ranks.split_at(begin);
-        let (least_before, at_before) = least(before);
-        let (least_from, at_from) = least(from);
-        let place = match least_from.min(least_before) {
-            NOT_ELIGIBLE => return None,
-            rank if rank == least_from => begin + at_from,
-            _ => at_before,
-        };
+        let least = ledger.least_rank();
+        if least == NOT_ELIGIBLE {
+            return None;
+        }
+        let from_next = ledger.first_of_least(least, self.next);
+        let place = from_next.or_else(|| ledger.first_of_least(least, 0))?;
         self.next = place + 1;
         Some(place)
     }
-}
-
-/// The least rank, and where it first stands.
-fn least(ranks: &[u64]) -> (u64, usize) {
-    let (mut least, mut at) = (NOT_ELIGIBLE, 0);
-    for (number, block) in ranks.chunks(BLOCK).enumerate() {
-        let of_block = block.iter().copied().fold(NOT_ELIGIBLE, u64::min);
-        if of_block < least {
-            (least, at) = (of_block, number * BLOCK);
-        }
-    }
-    let block = ranks.get(at..).unwrap_or_default();
-    (least, at + block.iter().position(|rank| *rank == least).unwrap_or(0))
 }

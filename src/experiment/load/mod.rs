@@ -66,7 +66,7 @@ pub mod report;
 mod run;
 pub mod sample;
 pub mod service;
-mod stream;
+pub(crate) mod stream;
 pub mod timer;
 
 pub use arrivals::Arrivals;

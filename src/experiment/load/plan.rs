@@ -22,6 +22,17 @@ use crate::experiment::load::service::{ServiceError, ServiceKind, ServiceTimes};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SetId(pub(super) usize);
 
+impl SetId {
+    /// The set with this number among those of a run.
+    pub(crate) fn numbered(index: usize) -> SetId {
+        SetId(index)
+    }
+
+    pub(crate) fn index(self) -> usize {
+        self.0
+    }
+}
+
 /// How a request finds its connection within its set. A connection carries one request at a time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Choice {
@@ -55,7 +66,7 @@ impl Choice {
     pub const EVEN: Choice = Choice::Bound { hot_connections: 0.0, hot_requests: 0.0 };
 
     /// After how many requests a connection is closed; none if it is kept.
-    pub(super) fn requests_of_life(self) -> Option<u32> {
+    pub(crate) fn requests_of_life(self) -> Option<u32> {
         match self {
             Choice::New => Some(1),
             Choice::Renewed { requests } => Some(requests),

@@ -230,7 +230,7 @@ impl Report {
     }
 
     /// Keeps a sample, or counts that it was not kept.
-    pub(super) fn keep(&mut self, sample: Sample) {
+    pub(crate) fn keep(&mut self, sample: Sample) {
         if self.samples.len() < SAMPLES_MAX {
             self.samples.push(sample);
         } else {
@@ -264,7 +264,7 @@ impl Report {
 }
 
 /// Notes a duration. One past [`LATENCY_MAX`] counts as that.
-pub(super) fn note(histogram: &mut Histogram<u64>, duration: Duration) {
+pub(crate) fn note(histogram: &mut Histogram<u64>, duration: Duration) {
     histogram.saturating_record(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
 }
 

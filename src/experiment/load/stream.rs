@@ -16,17 +16,17 @@ use crate::experiment::load::replay::Due;
 
 /// A request that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Next {
+pub(crate) struct Next {
     /// After the start.
-    pub(super) at: Duration,
+    pub(crate) at: Duration,
     /// Zero where the class asks for a path.
-    pub(super) service: Duration,
+    pub(crate) service: Duration,
     /// The place that it has to wait for; any will do without one.
-    pub(super) own: Option<usize>,
+    pub(crate) own: Option<usize>,
 }
 
 /// A class on its way.
-pub(super) struct Stream {
+pub(crate) struct Stream {
     ask: Ask,
     dues: Dues,
     service_rng: fastrand::Rng,
@@ -50,7 +50,7 @@ enum Dues {
 
 impl Stream {
     /// The class has been checked, so that its set has places.
-    pub(super) fn new(class: &Class, places: &[usize], rng: &mut fastrand::Rng) -> Stream {
+    pub(crate) fn new(class: &Class, places: &[usize], rng: &mut fastrand::Rng) -> Stream {
         let mut order = places.to_vec();
         rng.shuffle(&mut order);
         let (times_seed, service_seed, own_seed) = (rng.u64(..), rng.u64(..), rng.u64(..));
@@ -76,7 +76,7 @@ impl Stream {
     }
 
     /// When the next request is due, after the start.
-    pub(super) fn peek(&mut self) -> Option<Duration> {
+    pub(crate) fn peek(&mut self) -> Option<Duration> {
         match &mut self.dues {
             Dues::Times(times) => times.peek().copied(),
             Dues::Trace { trace, next } => trace.get(*next).map(|due| due.at),
@@ -85,7 +85,7 @@ impl Stream {
     }
 
     /// The next request.
-    pub(super) fn take(&mut self) -> Option<Next> {
+    pub(crate) fn take(&mut self) -> Option<Next> {
         let (at, traced) = match &mut self.dues {
             Dues::Times(times) => (times.next()?, None),
             Dues::Trace { trace, next } => {
@@ -107,7 +107,7 @@ impl Stream {
     }
 
     /// How long the next request of a closed loop asks to be worked on.
-    pub(super) fn draw_service(&mut self) -> Duration {
+    pub(crate) fn draw_service(&mut self) -> Duration {
         match self.ask {
             Ask::Path(_) => Duration::ZERO,
             Ask::Service { times, .. } => times.draw(&mut self.service_rng),
@@ -115,7 +115,7 @@ impl Stream {
     }
 
     /// Replaces what is there by the bytes of a request.
-    pub(super) fn write_request(&self, service: Duration, is_last: bool, out: &mut Vec<u8>) {
+    pub(crate) fn write_request(&self, service: Duration, is_last: bool, out: &mut Vec<u8>) {
         out.clear();
         out.extend_from_slice(b"GET ");
         match &self.ask {

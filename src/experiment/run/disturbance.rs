@@ -15,17 +15,17 @@ use crate::time::Nanos;
 
 /// One signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Step {
+pub(crate) struct Step {
     /// When it is sent.
-    pub(super) at: Nanos,
+    pub(crate) at: Nanos,
     /// To which worker: counted in the order of slots, beginning again at the end.
-    pub(super) worker: usize,
+    pub(crate) worker: usize,
     /// Which.
-    pub(super) signal: Signal,
+    pub(crate) signal: Signal,
 }
 
 /// All signals of an event, in order, for a measured time.
-pub(super) fn steps(event: Event, measured: (Nanos, Nanos), seed: u64) -> Vec<Step> {
+pub(crate) fn steps(event: Event, measured: (Nanos, Nanos), seed: u64) -> Vec<Step> {
     let (from, to) = measured;
     let length = to.since(from);
     let after = |share: f64| from + length.mul_f64(share);
@@ -62,7 +62,7 @@ pub(super) fn steps(event: Event, measured: (Nanos, Nanos), seed: u64) -> Vec<St
 }
 
 /// What a reader must know of an event; none where it is what it is called.
-pub(super) fn warning(event: Event) -> Option<&'static str> {
+pub(crate) fn warning(event: Event) -> Option<&'static str> {
     match event {
         Event::Slow { .. } => Some(
             "the slow worker is stopped and continued by signals: a master is told of each stop, \

@@ -12,7 +12,7 @@ use crate::experiment::report::schema::Environment;
 const TEXT_MAX: usize = 200;
 
 /// Looks around.
-pub(super) fn look() -> Environment {
+pub(crate) fn look() -> Environment {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     Environment {
         version: env!("CARGO_PKG_VERSION").to_owned(),

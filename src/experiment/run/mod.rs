@@ -18,13 +18,13 @@
 
 mod bench;
 mod cores;
-mod disturbance;
-mod environment;
+pub(crate) mod disturbance;
+pub(crate) mod environment;
 mod interrupts;
 mod limits;
-mod order;
+pub(crate) mod order;
 mod server;
-mod share;
+pub(crate) mod share;
 mod trial;
 mod usage;
 

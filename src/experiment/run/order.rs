@@ -26,7 +26,7 @@ pub struct Turn {
 ///
 /// Workloads stand outside, so that what is compared are neighbours in time, and so that the
 /// requests of one workload alone are held in memory.
-pub(super) fn turns(plan: &BenchPlan, workload: usize, first_place: u32) -> Vec<Turn> {
+pub(crate) fn turns(plan: &BenchPlan, workload: usize, first_place: u32) -> Vec<Turn> {
     let load = &plan.workloads[workload];
     let arms: Vec<usize> = (0..plan.arms.len()).filter(|&arm| plan.arms[arm].runs(load)).collect();
     let repetitions = 0..plan.repetitions;
@@ -50,7 +50,7 @@ fn order(arms: usize, workload: usize, repetition: u32) -> Vec<usize> {
 }
 
 /// The seed of a run: every arm has the same, so that it is asked for the same at the same times.
-pub(super) fn seed(seed: u64, workload: usize, repetition: u32) -> u64 {
+pub(crate) fn seed(seed: u64, workload: usize, repetition: u32) -> u64 {
     // SplitMix64's increment and mixing: neighbours get seeds that have nothing in common.
     let index = (workload as u64) << 32 | u64::from(repetition);
     let mut mixed = seed.wrapping_add((index + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));

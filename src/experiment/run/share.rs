@@ -13,7 +13,7 @@ use crate::experiment::run::limits::RATE_PER_GENERATOR;
 
 /// How many threads a workload needs on a machine with so many cores: the plan's number, or as many
 /// as its rate asks for, but never more than half of the cores or than there are connections.
-pub(super) fn generators(workload: &Workload, cores: usize) -> usize {
+pub(crate) fn generators(workload: &Workload, cores: usize) -> usize {
     let fewest = workload.sets.iter().map(|set| set.count as usize).min().unwrap_or(1);
     let wanted = match (workload.generators, workload.rate()) {
         (Some(given), _) => return (given as usize).min(fewest).max(1),
@@ -25,13 +25,13 @@ pub(super) fn generators(workload: &Workload, cores: usize) -> usize {
 }
 
 /// One generator's share of so many things.
-pub(super) fn count(all: u32, index: usize, of: usize) -> u32 {
+pub(crate) fn count(all: u32, index: usize, of: usize) -> u32 {
     let (index, of) = (index as u32, of.max(1) as u32);
     all / of + u32::from(index < all % of)
 }
 
 /// One generator's share of a class, on these sets.
-pub(super) fn class(
+pub(crate) fn class(
     class: &LoadClass,
     sets: &[SetId],
     index: usize,
@@ -66,12 +66,12 @@ pub(super) fn class(
 }
 
 /// The seed of one generator: with one alone, the run's.
-pub(super) fn seed(seed: u64, index: usize) -> u64 {
+pub(crate) fn seed(seed: u64, index: usize) -> u64 {
     seed.wrapping_add((index as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15))
 }
 
 /// When the last answer may come, from the start.
-pub(super) fn longest(workload: &Workload) -> Duration {
+pub(crate) fn longest(workload: &Workload) -> Duration {
     workload.duration + workload.answer_within
 }
 

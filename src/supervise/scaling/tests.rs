@@ -101,6 +101,20 @@ fn a_worker_that_has_been_full_all_the_time_is_busy_whatever_it_says() {
 }
 
 #[test]
+fn a_worker_that_is_out_of_service_says_nothing_about_the_others() {
+    let mut scaling = Scaling::new(limits(1, 20), Nanos(SECOND));
+    let with_one_out = |busy_ns| {
+        let mut load = load(3, busy_ns);
+        load.efforts[1] = Effort { places: 0, busy_ns: 0, ..load.efforts[1] };
+        load
+    };
+    assert_eq!(scaling.look(&with_one_out(0), Nanos(SECOND)), None);
+    // Two that serve and are full; by the three of them it would be two thirds.
+    let step = scaling.look(&with_one_out(SECOND), Nanos(2 * SECOND)).unwrap();
+    assert_eq!((step.to, step.reason), (4, ScaleReason::Busy(1.0)));
+}
+
+#[test]
 fn one_goes_after_its_time_and_only_if_it_has_nothing_to_do() {
     let mut scaling = Scaling::new(limits(1, 4), Nanos(SECOND));
     let mut calm = load(3, 0);

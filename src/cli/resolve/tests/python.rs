@@ -178,11 +178,12 @@ fn what_is_watched_for_a_reload_is_kept_with_it() {
 
 #[test]
 fn who_develops_sees_what_is_asked_for() {
-    assert!(!settings(&["pkg:app"]).access_log);
-    assert!(settings(&["pkg:app", "--reload"]).access_log);
-    assert!(!settings(&["pkg:app", "--reload", "--access-log=false"]).access_log);
-    assert!(!settings(&["pkg:app", "--reload", "--no-access-log"]).access_log);
-    assert!(!settings(&["pkg:app", "--access-log", "--no-access-log"]).access_log);
+    let logs = |arguments: &[&str]| settings(arguments).access_log.is_some();
+    assert!(!logs(&["pkg:app"]));
+    assert!(logs(&["pkg:app", "--reload"]));
+    assert!(!logs(&["pkg:app", "--reload", "--access-log=false"]));
+    assert!(!logs(&["pkg:app", "--reload", "--no-access-log"]));
+    assert!(!logs(&["pkg:app", "--access-log", "--no-access-log"]));
 }
 
 #[test]
