@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import re
 import signal
@@ -31,8 +32,8 @@ WAIT = 30.0
 class Node:
     """One maitred server."""
 
-    def __init__(self, binary: str, host: str, folder: Path) -> None:
-        self.binary, self.host, self.folder = binary, host, folder
+    def __init__(self, binary: str, host: str, folder: Path, flags: list[str]) -> None:
+        self.binary, self.host, self.folder, self.flags = binary, host, folder, flags
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -40,7 +41,7 @@ class Node:
         command = [
             self.binary, "serve", "-b", f"{self.host}:8000", "-w", "2",
             "--threads", str(NODES[self.host]), "--agent-check", f"{self.host}:9100",
-            "--load-header", "orca", "--drain-delay", "3s",
+            "--load-header", "orca", "--drain-delay", "3s", *self.flags,
         ]  # fmt: skip
         log = (self.folder / f"{self.host}.log").open("ab")
         self.process = subprocess.Popen(command, stderr=log, stdout=log)
@@ -72,7 +73,8 @@ class Cluster:
 
     def __init__(self, arguments: argparse.Namespace, balancer: str) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="compare-cluster-"))
-        self.nodes = [Node(arguments.binary, host, self.folder) for host in NODES]
+        flags = ["--proxy-protocol"] if balancer == "haproxy proxy" else []
+        self.nodes = [Node(arguments.binary, host, self.folder, flags) for host in NODES]
         self.arguments, self.balancer = arguments, balancer
         self.port = 8081 if balancer.startswith("envoy") else 8080
         self.process: subprocess.Popen[bytes] | None = None
@@ -108,6 +110,9 @@ class Cluster:
             if self.balancer == "haproxy plain":
                 text = re.sub(r" agent-check .*", "", text)
                 text = re.sub(r" agent-addr \S+", "", text)
+            if self.balancer == "haproxy proxy":
+                # As the comment in docs/cluster/haproxy.cfg says.
+                text = text.replace("weight 100 check", "weight 100 send-proxy-v2 check check-send-proxy")
             stats = f"stats socket {self.folder}/haproxy.sock level admin"
             text = text.replace("global\n", f"global\n    {stats}\n")
             path = self.folder / "haproxy.cfg"
@@ -261,6 +266,21 @@ def kill(arguments: argparse.Namespace, table: Table) -> None:
     table.row("kill -9 of a node's master", found, "what it was serving; one check (1 s)", holds)
 
 
+def proxy(arguments: argparse.Namespace, table: Table) -> None:
+    """The application sees the client's address: by a PROXY header of version 2."""
+    with Cluster(arguments, "haproxy proxy") as cluster:
+        seen = set()
+        for number in range(5, 11):
+            source = (f"127.0.0.{number}", 0)
+            with socket.create_connection(("127.0.0.1", cluster.port), WAIT, source) as connection:
+                connection.sendall(b"GET /client HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                answer = connection.makefile().read()
+            seen |= {(source[0], json.loads(answer.rpartition("\n\n")[2])["address"])}
+    wrong = [pair for pair in seen if pair[0] != pair[1]]
+    found = f"{len(seen) - len(wrong)} of {len(seen)} clients"
+    table.row("send-proxy-v2: who the application sees", found, "the client", not wrong)
+
+
 def header(arguments: argparse.Namespace, table: Table) -> None:
     """The cost of the header: hello over keep-alive, wrk, alternating."""
     rates: dict[str, list[float]] = {"off": [], "orca": []}
@@ -295,7 +315,7 @@ def main() -> int:
     parser.add_argument("--binary", default=str(ROOT / "target" / "release" / "maitred"))
     parser.add_argument("--envoy", required=True)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--only", default="haproxy,envoy,rolling,kill,header")
+    parser.add_argument("--only", default="haproxy,envoy,rolling,kill,proxy,header")
     arguments = parser.parse_args()
     wanted = set(arguments.only.split(","))
     load = os.getloadavg()[0]
@@ -305,7 +325,7 @@ def main() -> int:
     for engine in ("haproxy", "envoy"):
         if engine in wanted:
             compare(arguments, table, engine)
-    for name, story in (("rolling", rolling), ("kill", kill), ("header", header)):
+    for name, story in (("rolling", rolling), ("kill", kill), ("proxy", proxy), ("header", header)):
         if name in wanted:
             story(arguments, table)
     return int(table.failed)
