@@ -1,4 +1,4 @@
-"""The load of the node on responses of Python applications, and what becomes of their own reports."""
+"""The load of the node on responses of Python applications, and what becomes of their own."""
 
 from asgi_serving import Server, ask, wait_until
 

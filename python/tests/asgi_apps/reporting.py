@@ -1,7 +1,7 @@
 """An application that reports a load of its own, where it is asked to."""
 
 
-async def app(scope, receive, send):  # noqa: ANN001, ANN201, ARG001, D103
+async def app(scope, receive, send):
     if scope["type"] != "http":
         return
     own = [(b"Endpoint-Load-Metrics", b"TEXT eps=7")] if scope["path"] == "/own" else []
