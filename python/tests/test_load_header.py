@@ -8,7 +8,7 @@ FLAGS = ("--workers", "1", "--load-header", "orca", "--load-header-format", "tex
 
 def test_responses_of_an_asgi_application_carry_the_load_of_the_node() -> None:
     with Server("reporting:app", *FLAGS) as server, server.connect() as client:
-        value = wait_until(lambda: ask(client, "/").fields.get(FIELD), "a report")
+        value = wait_until(lambda: ask(client, "/").fields.get(FIELD, ""), "a report")
         assert value.startswith("TEXT rps_fractional="), value
         assert "application_utilization=" in value
         # The figure is made anew, and says that somebody asks.
@@ -20,7 +20,7 @@ def test_responses_of_an_asgi_application_carry_the_load_of_the_node() -> None:
 
 def test_a_report_of_the_application_stays_or_goes_as_configured() -> None:
     with Server("reporting:app", *FLAGS) as server, server.connect() as client:
-        wait_until(lambda: ask(client, "/").fields.get(FIELD), "a report")
+        wait_until(lambda: ask(client, "/").fields.get(FIELD, ""), "a report")
         assert ask(client, "/own").fields[FIELD] == "TEXT eps=7"
     with Server("reporting:app", *FLAGS, "--load-header-app", "strip") as server:
         with server.connect() as client:
