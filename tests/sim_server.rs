@@ -1,7 +1,7 @@
-//! A server in virtual time, through whatever may befall it: crashes, stops, reloads, full
-//! channels, clients that go, and reports that are forged, old, or the same twice. After every
-//! event all invariants hold; when the blows end everything is answered, or lost for a reason that
-//! is told; and what waits beside a free worker does not wait for long.
+//! A server in virtual time, through whatever may befall it: crashes, stops, reloads, full channels,
+//! clients that go, and reports that are forged, old, or the same twice. After every event all
+//! invariants hold, nothing waits beside credit, and when the blows end everything is answered, or
+//! lost for a reason that is told.
 //!
 //! A failing seed prints its replay, with the fewest of its deeds that still fail: `SEED=7
 //! DEEDS=3,17 cargo test --test sim_server`. `SEEDS=100000` is the soak.
@@ -307,4 +307,49 @@ fn whatever_happens_nothing_is_lost_and_nobody_waits_beside_room() {
     }
     // Not a bar: a guard against schedules in which nothing is ever taken back.
     assert!(one.is_some() || moved > seeds.end, "{moved} moves");
+}
+
+/// Who is answered when, and by whom.
+fn answers(setup: Setup, seed: u64) -> Vec<(u64, u32, u16)> {
+    let mut random = Rng::with_seed(seed);
+    let mut agenda = Agenda::new(Nanos(SECOND));
+    let mut server = Server::new(setup, 0, Nanos(SECOND));
+    server.start(&mut agenda);
+    let mut answers = Vec::new();
+    for _ in 0..3_000 {
+        let until = Nanos(agenda.now().0 + random.u64(..400 * MICROSECOND));
+        while let Some(happening) = agenda.next_until(until) {
+            let Happening::Server(_, event) = happening else { continue };
+            server.handle(event, &mut agenda);
+            while let Some(answer) = server.poll_answer() {
+                if let AnswerKind::Good(slot) = answer.kind {
+                    answers.push((agenda.now().0, answer.connection.0, slot.0));
+                }
+            }
+        }
+        agenda.pass_until(until);
+        let service_ns = random.u64(..6 * MILLISECOND);
+        server.connect(&mut agenda, Ask { service_ns, sleeps: true, is_last: true }, service_ns);
+    }
+    answers
+}
+
+#[test]
+fn looks_that_are_left_out_change_nothing() {
+    for (seed, balance) in (0..8).zip([Balance::LeastLoaded, Balance::TwoChoices].repeat(4)) {
+        let setup = Setup {
+            workers: 20,
+            threads: (seed % 3) as u16,
+            balance,
+            rebalance: Rebalance::Never,
+            stall_after: Duration::from_secs(60),
+            costs: if seed < 4 { Costs::NONE } else { Costs::MEASURED },
+            seed,
+            ..Setup::default()
+        };
+        let spared = answers(setup.clone(), seed);
+        let looked = answers(Setup { looks_at_all: true, ..setup }, seed);
+        assert!(spared.len() > 2_000, "{} answers", spared.len());
+        assert_eq!(spared, looked, "seed {seed}");
+    }
 }

@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use crate::config::{RECALL_PATIENCE_SHARE, RESCUE_PATIENCE};
 use crate::dispatch::Sample;
+use crate::sim::server::Server;
 use crate::sim::server::connections::Word;
 use crate::sim::server::members::{Member, Stage};
-use crate::sim::server::{LOOKED_AT_ALWAYS_MAX, Server};
 use crate::time::Nanos;
 
 impl Server {
@@ -27,7 +27,7 @@ impl Server {
             }
             self.master.reports_until = now + age;
         }
-        let spares_looks = self.serving_count > LOOKED_AT_ALWAYS_MAX && self.forging == 0;
+        let spares_looks = self.spares_looks();
         if spares_looks {
             self.note_dues(now);
         } else {

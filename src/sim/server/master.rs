@@ -21,7 +21,7 @@ use crate::sim::agenda::Agenda;
 use crate::sim::costs::Costs;
 use crate::sim::server::connections::Place;
 use crate::sim::server::members::Stage;
-use crate::sim::server::{AnswerKind, Event, Happening, LOOKED_AT_ALWAYS_MAX, Server};
+use crate::sim::server::{AnswerKind, Event, Happening, Server};
 use crate::time::Nanos;
 
 /// A turn that follows at once takes at least so long: else one that finds always something more
@@ -336,7 +336,7 @@ impl Server {
     /// is due.
     fn wind_look(&mut self, agenda: &mut Agenda<Happening>) -> bool {
         let now = agenda.now();
-        let many = self.serving_count > LOOKED_AT_ALWAYS_MAX;
+        let many = self.spares_looks();
         if many && now < self.master.look_asked_at + self.stall_after() / 8 {
             return true;
         }
@@ -363,7 +363,7 @@ impl Server {
     fn raise_bells(&mut self) {
         let wish = self.dispatcher.wish(self.master.kernel_waits);
         let always = self.setup.rebalance == Rebalance::Always;
-        let many = self.serving_count > LOOKED_AT_ALWAYS_MAX;
+        let many = self.spares_looks();
         let is_as_before = wish == self.master.wish && self.master.leaving == 0;
         if is_as_before && (many || (wish == Wish::Nothing && !always)) {
             let mut unraised = std::mem::take(&mut self.master.unraised);

@@ -91,6 +91,9 @@ pub struct Setup {
     pub lifecycle: Lifecycle,
     /// `--max-requests` and its like.
     pub recycle: RecycleLimits,
+    /// The master looks at every page in every turn, however many workers there are: slower, and the
+    /// same (`looking`).
+    pub looks_at_all: bool,
     /// Packets that a channel takes until its worker hears them.
     pub channel_max: u32,
     /// What everything beside the work takes.
@@ -120,6 +123,7 @@ impl Default for Setup {
             max_queue: None,
             lifecycle: settings.lifecycle,
             recycle: settings.recycle,
+            looks_at_all: false,
             channel_max: 200,
             costs: Costs::NONE,
             herd: Herd::EVEN,
@@ -404,6 +408,12 @@ impl Server {
     /// The master accepts.
     fn lends(&self) -> bool {
         self.setup.arm == Arm::Master
+    }
+
+    /// Pages that cannot have changed are not looked at.
+    fn spares_looks(&self) -> bool {
+        let many = self.serving_count > LOOKED_AT_ALWAYS_MAX;
+        many && self.forging == 0 && !self.setup.looks_at_all
     }
 
     fn later(&self, agenda: &mut Agenda<Happening>, at: Nanos, event: Event) {
