@@ -351,6 +351,23 @@ fn an_upgrade_keeps_its_addresses_open_and_what_has_happened() {
     assert_eq!(mode & 0o777, 0o600);
 }
 
+/// `ssh -L 9000:/run/maitred/admin.sock` makes a port of the socket, and every page in that browser
+/// can send it a form or a fetch without being asked (it may not read the answer).
+#[test]
+fn commands_from_a_web_page_are_refused_over_a_unix_socket_too() {
+    let (_folder, path, address) = socket();
+    let server = Server::start(&["serve", "-w", "1", "--admin", &address]);
+    wait_until_served(&path);
+    for origin in ["https://evil.example", "http://127.0.0.1:9000", "null"] {
+        let headers = [("origin", origin), ("content-type", "text/plain")];
+        let stop = br#"{"command":"stop","now":true}"#;
+        let answer = Client::connect_unix(&path).request("POST", "/ctl", &headers, stop);
+        assert_eq!(answer.status, 403, "{origin}: {}", answer.text());
+    }
+    done(&path, r#"{"command":"ping"}"#);
+    assert_eq!(Client::connect(server.address()).get("/").status, 200);
+}
+
 #[test]
 fn commands_over_tcp_are_refused_whatever_they_say() {
     let tcp = free_port();

@@ -469,4 +469,7 @@ fn what_is_no_address_or_no_terminal_is_said() {
     assert!(code == Some(2) && said.contains("unix:PATH or HOST:PORT"), "{said}");
     let (code, said) = top(&[], Some("127.0.0.1:1"));
     assert!(code == Some(2) && said.contains("terminal"), "{said}");
+    // As `serve` may have it: several.
+    let (code, said) = top(&[], Some("127.0.0.1:1, unix:/nowhere/admin"));
+    assert!(code == Some(2) && said.contains("terminal"), "{said}");
 }

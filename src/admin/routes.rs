@@ -11,14 +11,18 @@
 //!
 //! Commands are taken over Unix sockets alone, whose file is its owner's: over TCP any page in an
 //! operator's browser could send one (it may not read the answer, but needs none), and so could
-//! everybody else on the machine.
+//! everybody else on the machine. A Unix socket can be forwarded to a port of an operator's own
+//! machine (`ssh -L`), and then pages reach it as well: what a browser sends for one says so by its
+//! Origin (Fetch Standard, 3.2: each POST has it), and is refused.
 //!
 //! Not here: HTTP itself (`worker`, `http`), what commands do (`master::admin`).
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ORIGIN, X_CONTENT_TYPE_OPTIONS,
+};
 use http::{HeaderValue, Method};
 use serde_json::json;
 use tracing::{info, warn};
@@ -155,6 +159,11 @@ impl Routes {
         if request.origin.peer != PeerAddress::Local {
             warn!(peer = %request.origin.peer, "a command over TCP was refused");
             let why = "commands are taken over a Unix socket alone: --admin unix:PATH";
+            return told(StatusCode::FORBIDDEN, false, why);
+        }
+        if let Some(origin) = request.head.headers.get(ORIGIN) {
+            warn!(?origin, "a command from a web page was refused");
+            let why = "commands are not taken from web pages";
             return told(StatusCode::FORBIDDEN, false, why);
         }
         let body = match request.body {

@@ -14,6 +14,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use crate::cli::complain;
 use crate::cli::ctl::client::Address;
+use crate::cli::ctl::one_of;
 use crate::cli::faults::{Given, Reader, variable_of};
 use crate::cli::raw::RawTop;
 use crate::config::{TOP_INTERVAL, TOP_KEY_WAIT};
@@ -32,7 +33,11 @@ pub(super) fn run(program: &str, raw: &RawTop) -> u8 {
         Some(text) => Some(Given { name: FLAG.to_owned(), value: text.clone(), typed: true }),
         None => reader.variable(&variable_of(FLAG)),
     };
-    let address = given.and_then(|given| reader.parsed_raw(given, Address::parse));
+    // The variable is that of `serve`, and may name several.
+    let address = given.and_then(|given| {
+        let parse = if given.typed { Address::parse } else { one_of };
+        reader.parsed_raw(given, parse)
+    });
     let address = match reader.finish(address) {
         Ok(Some(given)) => given.value,
         Ok(None) => {

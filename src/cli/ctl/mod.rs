@@ -7,7 +7,7 @@
 
 pub(super) mod client;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::thread;
 use std::time::Duration;
@@ -61,8 +61,7 @@ pub(super) fn status(program: &str, address: &Address, json: bool) -> u8 {
     }
 }
 
-/// Where the server is: as it was typed, or by the variable that `serve` reads too, of which a Unix
-/// socket is preferred because it takes commands.
+/// Where the server is: as it was typed, or by the variable that `serve` reads too.
 fn address(typed: Option<&OsString>) -> Result<Address, String> {
     const FLAG: &str = "--admin";
     if let Some(typed) = typed {
@@ -71,15 +70,23 @@ fn address(typed: Option<&OsString>) -> Result<Address, String> {
     let variable = variable_of(FLAG);
     let set = std::env::var_os(&variable).filter(|value| !value.is_empty());
     let set = set.ok_or(format!("ctl needs the server's --admin address, or {variable}"))?;
-    let all = match set.to_str() {
+    one_of(&set).map_err(|refusal| format!("{variable}={set:?}: {refusal}"))
+}
+
+/// Of the addresses in a variable that `serve` reads too, with commas between them, the one to ask:
+/// a Unix socket is preferred, because it takes commands.
+///
+/// # Errors
+/// What one of them must be.
+pub(super) fn one_of(variable: &OsStr) -> Result<Address, String> {
+    let all: Vec<OsString> = match variable.to_str() {
         Some(text) => text.split(',').map(|address| address.trim().into()).collect(),
-        None => vec![set.clone()],
+        None => vec![variable.to_owned()],
     };
-    let parsed: Result<Vec<Address>, String> =
-        all.iter().map(|text: &OsString| Address::parse(text)).collect();
-    let mut parsed = parsed.map_err(|refusal| format!("{variable}={set:?}: {refusal}"))?;
+    let parsed: Result<Vec<Address>, String> = all.iter().map(|text| Address::parse(text)).collect();
+    let mut parsed = parsed?;
     parsed.sort_by_key(|address| matches!(address, Address::Tcp(_)));
-    parsed.into_iter().next().ok_or(format!("{variable} names no address"))
+    parsed.into_iter().next().ok_or("names no address".to_owned())
 }
 
 /// Why a call came to nothing.
