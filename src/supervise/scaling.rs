@@ -8,9 +8,9 @@
 //! would have done. Then one goes, if it has nothing to do.
 //!
 //! What keeps the number from swinging: the shares at which one is added and taken out are far apart;
-//! nothing is decided while workers that were asked for are missing, and the new ones get the time in
-//! which they were missed; and each worker that was taken out too early doubles the time until the
-//! next one is ([`SCALE_PATIENCE_MAX`]).
+//! nothing is decided until workers that were asked for are there and have served for
+//! `--scale-up-after`; and each worker that was taken out too early doubles the time until the next
+//! one is ([`SCALE_PATIENCE_MAX`]).
 //!
 //! Pure: no clock, no process. The order of calls: [`Scaling::handle_turn`] in every turn,
 //! [`Scaling::look`] when [`Scaling::wants_look`] says so, and what it answers is done at once.
@@ -196,7 +196,7 @@ impl Scaling {
         if load.wanted < min || load.wanted > max {
             return Some(Step { to: load.wanted.clamp(min, max), reason: ScaleReason::Bounds });
         }
-        // Those that were asked for come first, and then have the time in which they were missed.
+        // What was asked for is given the time to show whether it is enough.
         let settled = self.complete_since.is_some_and(|since| now.since(since) >= up_after);
         if now < self.held_until || !settled {
             return None;
