@@ -32,10 +32,7 @@ class Client:
     async def get(self) -> None:
         """One request; raises if it is not answered with 200."""
         async with asyncio.timeout(self.timeout):
-            if self.idle:
-                reader, writer = self.idle.pop()
-            else:
-                reader, writer = await asyncio.open_connection(self.host, self.port)
+            reader, writer = self.kept() or await asyncio.open_connection(self.host, self.port)
             keeps = False
             try:
                 writer.write(self.request)
@@ -52,6 +49,15 @@ class Client:
                     self.idle.append((reader, writer))
                 else:
                     writer.close()
+
+    def kept(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        """A connection that is idle, and that the other side has not ended meanwhile."""
+        while self.idle:
+            reader, writer = self.idle.pop()
+            if not reader.at_eof():
+                return reader, writer
+            writer.close()
+        return None
 
     def close(self) -> None:
         """End what is kept."""

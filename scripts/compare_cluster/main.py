@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import collections
 import json
 import os
 import re
@@ -199,10 +200,10 @@ def compare(arguments: argparse.Namespace, table: Table, engine: str) -> None:
             outcome, weights = asyncio.run(drive(cluster, warm, seconds))
         quantiles[kind] = outcome.quantile(0.99, since=warm)
         median = outcome.quantile(0.5, since=warm)
-        failed = len([due for due, _ in outcome.failures if due >= warm])
+        failures = collections.Counter(why for due, why in outcome.failures if due >= warm)
         print(
             f"<!-- {engine} {kind}: p50 {median * 1e3:.0f} ms, p99 {quantiles[kind] * 1e3:.0f} ms, "
-            f"{len(outcome.latencies)} answered, {failed} failed; weights "
+            f"{len(outcome.latencies)} answered, {dict(failures)} failed; weights "
             f"{ {host: seen[-1:] for host, seen in weights.items()} } -->",
             flush=True,
         )
