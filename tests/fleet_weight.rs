@@ -14,10 +14,12 @@ use proptest::prelude::*;
 
 fn facts() -> impl Strategy<Value = NodeFacts> {
     let busy = prop_oneof![8 => 0.0..=1.0_f64, 1 => Just(f64::NAN), 1 => -2.0..9.0_f64];
-    (0..2000_u32, 0..2000_u32, busy, 0..20_000_u64, 0..9_u32, 0..9_u32).prop_map(
-        |(credit, credit_free, busy, wait_ms, workers, workers_stuck)| NodeFacts {
+    let credit = (0..2000_u32, 0..2000_u32, 0..100_u32);
+    (credit, busy, 0..20_000_u64, 0..9_u32, 0..9_u32).prop_map(
+        |((credit, credit_free, places), busy, wait_ms, workers, workers_stuck)| NodeFacts {
             credit,
             credit_free,
+            places,
             busy,
             queue_wait: Duration::from_millis(wait_ms),
             workers,
@@ -109,6 +111,7 @@ impl Node {
         let facts = NodeFacts {
             credit: 100,
             credit_free: if self.backlog > 0.0 { 0 } else { 50 },
+            places: 50,
             busy: (served / (self.capacity * step)).min(1.0),
             queue_wait: Duration::from_secs_f64(self.backlog / self.capacity),
             workers: 4,

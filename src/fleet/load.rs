@@ -27,6 +27,8 @@ pub struct NodeFacts {
     pub credit: u32,
     /// Of that, how many more could come now.
     pub credit_free: u32,
+    /// How many can be served at once, all workers together; the rest of the credit is for waiting.
+    pub places: u32,
     /// The share of the time since the last look in which handlers (threads or loops) were busy: 0
     /// to 1, and 1 for anything else.
     pub busy: f64,
@@ -39,8 +41,13 @@ pub struct NodeFacts {
 }
 
 impl NodeFacts {
-    /// The share of the node that is taken, 0 to 1: by busy handlers, by stuck workers, or because
-    /// its credit is used up. Who has no worker has no room.
+    /// The share of the node that is taken, 0 to 1: by busy handlers, by stuck workers, or of the
+    /// room for waiting behind them. Who has no worker has no room.
+    ///
+    /// Of the credit only what exceeds the places counts. Places that are taken at the moment of a
+    /// look are a noisy picture of how busy they are, and the larger of the two would be above both
+    /// on average: where credit is hardly more than places (`--credit 1`, the kernel's arms) a node
+    /// at 0.7 looked as one at 0.9, and one that drowned stood out no more.
     pub fn taken(&self) -> f64 {
         if self.workers == 0 || self.credit == 0 {
             return 1.0;
@@ -50,7 +57,9 @@ impl NodeFacts {
         // What is stuck has no time to offer, and may not have been counted as busy: a stopped
         // process says nothing at all.
         let busy_or_stuck = busy + stuck * (1.0 - busy);
-        busy_or_stuck.max(1.0 - share(self.credit_free, self.credit))
+        let used = self.credit.saturating_sub(self.credit_free);
+        let waiting = used.saturating_sub(self.places);
+        busy_or_stuck.max(share(waiting, self.credit.saturating_sub(self.places)))
     }
 
     /// The load, 0 to [`FLEET_LOAD_MAX`], given the wait at the last look and the time since then.
@@ -78,6 +87,7 @@ mod tests {
     const IDLE: NodeFacts = NodeFacts {
         credit: 36,
         credit_free: 36,
+        places: 4,
         busy: 0.0,
         queue_wait: Duration::ZERO,
         workers: 4,
@@ -98,6 +108,16 @@ mod tests {
         assert_eq!(one_of_four.taken(), 0.25);
         assert_eq!(NodeFacts { busy: 0.5, ..one_of_four }.taken(), 0.625);
         assert_eq!(NodeFacts { workers_stuck: 9, ..IDLE }.taken(), 1.0);
+    }
+
+    #[test]
+    fn room_for_waiting_that_is_used_counts_and_places_that_are_taken_do_not() {
+        let served = NodeFacts { credit_free: 32, busy: 0.7, ..IDLE };
+        assert_eq!(served.taken(), 0.7, "all places are taken at this moment");
+        assert_eq!(NodeFacts { credit_free: 0, ..served }.taken(), 1.0, "nobody could wait");
+        assert_eq!(NodeFacts { credit_free: 4, ..served }.taken(), 0.875);
+        let without = NodeFacts { credit: 4, credit_free: 0, ..served };
+        assert_eq!(without.taken(), 0.7, "there is no room for waiting that could be used");
     }
 
     #[test]

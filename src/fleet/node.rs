@@ -167,6 +167,7 @@ impl Node {
         NodeFacts {
             credit: look.credit,
             credit_free: look.credit_free,
+            places: places(workers),
             busy,
             queue_wait: self.queue_wait(look),
             workers: small(workers.len()),

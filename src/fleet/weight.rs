@@ -167,6 +167,7 @@ mod tests {
     const FREE: NodeFacts = NodeFacts {
         credit: 40,
         credit_free: 40,
+        places: 4,
         busy: 0.0,
         queue_wait: Duration::ZERO,
         workers: 4,
