@@ -9,21 +9,27 @@
 //! | balancer | chooses | goes by |
 //! |---|---|---|
 //! | round-robin | in turn | nothing |
-//! | least-connections | fewest requests of its own under way, ties in turn | its own count |
-//! | agent-check | in turn, by weight (smooth weighted round-robin) | the share of free places that each node's agent says every T (HAProxy: `agent-check`, `agent-inter`) |
+//! | least-connections | fewest requests of its own under way, ties in turn | its own count, of this moment |
+//! | reported-connections | fewest requests under way, ties in turn | what each node said every T, and what it has sent there since |
+//! | agent-check | in turn, by weight (smooth weighted round-robin) | the weight that each node's agent says every T (HAProxy: `agent-check`, `agent-inter`) |
 //! | orca | in turn, by weight | requests a second over utilisation, as each node said in its last load report (Envoy: client-side weighted round-robin; gRFC A58) |
 //!
-//! Requests come each on a connection of its own. One node may be slower than the others, and one
-//! balancer sees all requests: several that know nothing of each other are not modelled.
+//! Weights and load reports are those of the real node, `fleet::Node`, which looks at each server as
+//! the master does, every [`FLEET_LOOK`].
 //!
-//! Not here: what a node does (`server`).
+//! Requests come each on a connection of its own. Some nodes may be slower than the others, and one
+//! balancer sees all requests: several that know nothing of each other are not modelled, and
+//! `reported-connections` is as near as this comes to them.
+//!
+//! Not here: what a node does (`server`), what it says of itself (`fleet`).
 
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::config::{Balance, Rebalance};
+use crate::config::{Balance, FLEET_LOOK, FLEET_SMOOTHING, Rebalance};
+use crate::fleet::{self, WeightSettings, WorkerLook};
 use crate::sim::agenda::Agenda;
 use crate::sim::flow::{self, BEGIN};
 use crate::sim::mmk::{Estimate, Law, MEAN};
@@ -39,7 +45,9 @@ pub enum Balancer {
     RoundRobin,
     /// Fewest requests under way.
     LeastConnections,
-    /// By the free places that agents have said.
+    /// Fewest requests under way, as nodes have said.
+    ReportedConnections,
+    /// By the weights that agents have said.
     AgentCheck,
     /// By load reports.
     Orca,
@@ -47,12 +55,23 @@ pub enum Balancer {
 
 impl Balancer {
     /// All, as they are typed.
-    pub const ALL: [(&'static str, Balancer); 4] = [
+    pub const ALL: [(&'static str, Balancer); 5] = [
         ("round-robin", Balancer::RoundRobin),
         ("least-connections", Balancer::LeastConnections),
+        ("reported-connections", Balancer::ReportedConnections),
         ("agent-check", Balancer::AgentCheck),
         ("orca", Balancer::Orca),
     ];
+
+    /// It goes by weights.
+    fn weighs(self) -> bool {
+        matches!(self, Balancer::AgentCheck | Balancer::Orca)
+    }
+
+    /// Nodes have to tell it how they are.
+    fn listens(self) -> bool {
+        self.weighs() || self == Balancer::ReportedConnections
+    }
 
     /// As it is typed.
     pub fn name(self) -> &'static str {
@@ -75,8 +94,10 @@ pub struct Cluster {
     pub balancer: Balancer,
     /// How old what nodes say of themselves becomes.
     pub every: Duration,
-    /// How fast the first node is; all others have 1.
-    pub first_speed: f64,
+    /// So many nodes are slow.
+    pub slow_nodes: u16,
+    /// How fast they are; all others have 1.
+    pub slow_speed: f64,
     /// Requests that are counted, all repetitions together.
     pub requests: u64,
     /// Independent runs of the whole fleet.
@@ -120,6 +141,13 @@ pub struct ClusterReport {
     pub mean_interval: Estimate,
     /// What the busiest node got, over an even share.
     pub max_over_mean: f64,
+    /// The standard deviation of a node's weight over time, as a share of its mean, averaged over
+    /// the nodes; none where there are no weights.
+    pub weight_deviation: Option<f64>,
+    /// As asked.
+    pub slow_nodes: u16,
+    /// As asked.
+    pub slow_speed: f64,
     /// Events that happened.
     pub events: u64,
 }
@@ -128,7 +156,31 @@ struct Found {
     responses: Histogram<u64>,
     sum_ns: u128,
     by_node: Vec<u64>,
+    weights: Vec<Spread>,
     events: u64,
+}
+
+/// Mean and variance of what comes one by one (Welford 1962).
+#[derive(Clone, Copy, Debug, Default)]
+struct Spread {
+    count: f64,
+    mean: f64,
+    squares: f64,
+}
+
+impl Spread {
+    fn add(&mut self, value: f64) {
+        self.count += 1.0;
+        let off = value - self.mean;
+        self.mean += off / self.count;
+        self.squares += off * (value - self.mean);
+    }
+
+    /// The standard deviation as a share of the mean.
+    fn relative(&self) -> Option<f64> {
+        (self.count >= 2.0 && self.mean > 0.0)
+            .then(|| (self.squares / self.count).sqrt() / self.mean)
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -143,16 +195,22 @@ struct Node {
     pending: Vec<Pending>,
     open: u64,
     chosen: u64,
+    /// What it knows of itself.
+    known: fleet::Node,
+    /// What the balancer heard of it last.
     weight: f64,
     earned: f64,
-    /// Answers at the last report.
-    answered: u64,
-    /// Time that its workers had been busy by the last report.
-    busy_before: f64,
+    /// Requests under way, as it said last, and those sent there since.
+    reported: u64,
 }
 
 const ARRIVAL: u32 = 0;
 const REPORT: u32 = 1;
+const LOOK: u32 = 2;
+
+/// So many time constants of the weight law pass before anything counts: a node begins with a
+/// weight that it has not earned.
+const SETTLING: u32 = 4;
 
 impl Cluster {
     /// With the defaults of the command line.
@@ -164,7 +222,8 @@ impl Cluster {
             law: Law::Exponential,
             balancer: Balancer::LeastConnections,
             every: Duration::from_secs(1),
-            first_speed: 1.0,
+            slow_nodes: 0,
+            slow_speed: 1.0,
             requests: 4_000_000,
             repetitions: 4,
             seed: 1,
@@ -177,6 +236,8 @@ impl Cluster {
         let unit = MEAN.as_nanos() as f64;
         let mut together = flow::histogram();
         let mut by_node = vec![0; usize::from(self.nodes)];
+        let spreads = all.iter().flat_map(|one| one.weights.iter().filter_map(Spread::relative));
+        let spreads: Vec<f64> = spreads.collect();
         for one in &all {
             together.add(&one.responses).expect("both have the same bounds");
             by_node.iter_mut().zip(&one.by_node).for_each(|(sum, count)| *sum += count);
@@ -204,12 +265,16 @@ impl Cluster {
             mean: mean.value,
             mean_interval: mean,
             max_over_mean: most / even.max(1.0),
+            weight_deviation: (!spreads.is_empty())
+                .then(|| spreads.iter().sum::<f64>() / spreads.len() as f64),
+            slow_nodes: self.slow_nodes,
+            slow_speed: self.slow_speed,
             events: all.iter().map(|one| one.events).sum(),
         }
     }
 
     fn setup(&self, node: u16, seed: u64) -> Setup {
-        let speed = if node == 0 { self.first_speed } else { 1.0 };
+        let speed = if node < self.slow_nodes { self.slow_speed } else { 1.0 };
         Setup {
             workers: self.workers,
             threads: 1,
@@ -231,25 +296,36 @@ impl Cluster {
         let mut agenda: Agenda<Happening> = Agenda::new(BEGIN);
         let mut fleet = Fleet::new(self, of(Purpose::Server), &mut agenda);
         let law = self.law.times();
-        let workers = f64::from(self.workers);
-        let places = workers * (f64::from(self.nodes) - 1.0 + self.first_speed);
+        let slow = f64::from(self.slow_nodes.min(self.nodes));
+        let places =
+            f64::from(self.workers) * (f64::from(self.nodes) - slow + slow * self.slow_speed);
         let gap_ns = MEAN.as_nanos() as f64 / (places * self.rho);
         let requests = (self.requests / self.repetitions as u64).max(1);
-        // Some mean service times on every worker, and some reports.
-        let reports = self.every.as_nanos() as f64 * 3.0 / gap_ns;
-        let warm_up = (places * 20.0).max(reports.min(requests as f64 / 2.0)) as u64;
+        // Some mean service times on every worker, some reports, and what the weight law takes.
+        let settling = match self.balancer {
+            Balancer::AgentCheck => FLEET_SMOOTHING * SETTLING,
+            _ => Duration::ZERO,
+        };
+        let reports = (self.every * 3 + settling).as_nanos() as f64 / gap_ns;
+        let warm_up = (places * 20.0).max(reports) as u64;
         let mut found = Found {
             responses: flow::histogram(),
             sum_ns: 0,
             by_node: vec![0; usize::from(self.nodes)],
+            weights: Vec::new(),
             events: 0,
         };
+        if self.balancer.weighs() {
+            found.weights = vec![Spread::default(); usize::from(self.nodes)];
+        }
         let (mut arrived, all) = (0, warm_up + requests);
         let mut due_ns = BEGIN.0 as f64 + 1.0;
         agenda.at(Nanos(due_ns as u64), Happening::Driver(ARRIVAL, 0));
-        let reports = matches!(self.balancer, Balancer::AgentCheck | Balancer::Orca);
-        if reports {
+        if self.balancer.listens() {
             agenda.at(BEGIN + self.every, Happening::Driver(REPORT, 0));
+        }
+        if self.balancer.weighs() {
+            agenda.at(BEGIN + FLEET_LOOK, Happening::Driver(LOOK, 0));
         }
         while let Some(happening) = agenda.next_until(Nanos::NEVER) {
             let node = match happening {
@@ -259,7 +335,16 @@ impl Cluster {
                 }
                 Happening::Driver(REPORT, _) => {
                     fleet.hear_reports();
+                    if arrived >= warm_up {
+                        let weights = fleet.nodes.iter().map(|node| node.weight);
+                        found.weights.iter_mut().zip(weights).for_each(|(one, at)| one.add(at));
+                    }
                     agenda.at(agenda.now() + self.every, Happening::Driver(REPORT, 0));
+                    continue;
+                }
+                Happening::Driver(LOOK, _) => {
+                    fleet.look(agenda.now());
+                    agenda.at(agenda.now() + FLEET_LOOK, Happening::Driver(LOOK, 0));
                     continue;
                 }
                 Happening::Driver(..) => {
@@ -288,11 +373,11 @@ impl Cluster {
 
 struct Fleet {
     balancer: Balancer,
-    every: Duration,
-    places: u32,
     nodes: Vec<Node>,
     next: usize,
     open: u64,
+    /// Kept from look to look for its memory alone.
+    looks: Vec<WorkerLook>,
 }
 
 impl Fleet {
@@ -306,19 +391,18 @@ impl Fleet {
                 pending: Vec::new(),
                 open: 0,
                 chosen: 0,
+                known: fleet::Node::new(WeightSettings::default()),
                 weight: 1.0,
                 earned: 0.0,
-                answered: 0,
-                busy_before: 0.0,
+                reported: 0,
             }
         });
         Fleet {
             balancer: cluster.balancer,
-            every: cluster.every,
-            places: u32::from(cluster.workers),
             nodes: nodes.collect(),
             next: 0,
             open: 0,
+            looks: Vec::new(),
         }
     }
 
@@ -326,11 +410,8 @@ impl Fleet {
         let count = self.nodes.len();
         let place = match self.balancer {
             Balancer::RoundRobin => self.next % count,
-            Balancer::LeastConnections => {
-                let from = self.next % count;
-                let order = (0..count).map(|step| (from + step) % count);
-                order.min_by_key(|place| self.nodes[*place].open).unwrap_or(0)
-            }
+            Balancer::LeastConnections => self.fewest(|node| node.open),
+            Balancer::ReportedConnections => self.fewest(|node| node.reported),
             Balancer::AgentCheck | Balancer::Orca => {
                 // Each earns its weight, the richest is chosen and pays what all have earned.
                 let sum: f64 = self.nodes.iter().map(|node| node.weight).sum();
@@ -345,7 +426,16 @@ impl Fleet {
         };
         self.next = place + 1;
         self.nodes[place].chosen += 1;
+        self.nodes[place].reported += 1;
         place as u16
+    }
+
+    /// Who has the fewest; of several the next in turn.
+    fn fewest(&self, of: impl Fn(&Node) -> u64) -> usize {
+        let count = self.nodes.len();
+        let from = self.next % count;
+        let order = (0..count).map(|step| (from + step) % count);
+        order.min_by_key(|place| of(&self.nodes[*place])).unwrap_or(0)
     }
 
     fn connect(
@@ -381,32 +471,30 @@ impl Fleet {
         }
     }
 
+    /// Every node looks at itself.
+    fn look(&mut self, now: Nanos) {
+        for node in &mut self.nodes {
+            node.server.show_node(&mut node.known, &mut self.looks, now);
+        }
+    }
+
     /// What nodes say of themselves, all at one moment.
     fn hear_reports(&mut self) {
-        let (every_s, places) = (self.every.as_secs_f64(), f64::from(self.places));
         for node in &mut self.nodes {
-            let answered = node.server.counts().answered;
-            let busy_s = node.server.busy_ns() as f64 / 1e9;
-            let utilisation = ((busy_s - node.busy_before) / every_s / places).clamp(0.01, 1.0);
-            let rate = (answered - node.answered) as f64 / every_s;
+            let load = node.known.load();
+            node.reported = node.open;
             node.weight = match self.balancer {
-                // One per cent at the least, as an agent that says 0 % takes its node out.
-                Balancer::AgentCheck => {
-                    let free = places - f64::from(node.server.busy());
-                    (free / places * 100.0).round().max(1.0)
-                }
-                _ => (rate / utilisation).max(f64::MIN_POSITIVE),
+                Balancer::AgentCheck => f64::from(load.weight_percent),
+                // Nothing fails here, so that the penalty for errors is zero.
+                _ if load.load > 0.0 => load.requests_per_second / load.load,
+                _ => 0.0,
             };
-            (node.answered, node.busy_before) = (answered, busy_s);
         }
         // A node without answers yet is tried as much as the others are.
-        let known: Vec<f64> =
-            self.nodes.iter().map(|node| node.weight).filter(|weight| *weight > 1e-300).collect();
-        let mean = known.iter().sum::<f64>() / (known.len() as f64).max(1.0);
-        for node in &mut self.nodes {
-            if node.weight <= 1e-300 {
-                node.weight = if mean > 0.0 { mean } else { 1.0 };
-            }
+        let known = || self.nodes.iter().map(|node| node.weight).filter(|weight| *weight > 0.0);
+        let mean = known().sum::<f64>() / (known().count() as f64).max(1.0);
+        for node in self.nodes.iter_mut().filter(|node| node.weight <= 0.0) {
+            node.weight = if mean > 0.0 { mean } else { 1.0 };
         }
     }
 }
@@ -435,16 +523,27 @@ mod tests {
         assert!(turn.max_over_mean < 1.001);
     }
 
+    /// A tenth of all requests goes to each of ten nodes in turn, and the slow one can serve a third
+    /// of that.
+    fn one_is_slow(balancer: Balancer) -> ClusterReport {
+        let cluster = Cluster::new(10, 2, 0.7);
+        let slow = Cluster { slow_nodes: 1, slow_speed: 0.33, requests: 60_000, ..cluster };
+        Cluster { balancer, repetitions: 1, ..slow }.run(|| ())
+    }
+
     #[test]
     fn weights_keep_a_slow_node_from_drowning() {
-        let of = |balancer| {
-            let cluster = Cluster::new(4, 4, 0.7);
-            let every = MEAN * 10;
-            let slow = Cluster { balancer, every, first_speed: 0.4, requests: 20_000, ..cluster };
-            slow.run(|| ()).p99
-        };
-        let in_turn = of(Balancer::RoundRobin);
-        assert!(of(Balancer::Orca) < in_turn / 2.0);
-        assert!(of(Balancer::AgentCheck) < in_turn / 2.0);
+        let in_turn = one_is_slow(Balancer::RoundRobin).p99;
+        for balancer in [Balancer::AgentCheck, Balancer::Orca] {
+            let found = one_is_slow(balancer);
+            assert!(found.p99 < in_turn / 3.0, "{found:?}, in turn {in_turn}");
+            let deviation = found.weight_deviation.expect("there are weights");
+            assert!(deviation < 0.1, "a fleet that swings: {found:?}");
+        }
+    }
+
+    #[test]
+    fn who_has_no_weights_has_no_deviation() {
+        assert_eq!(report(Balancer::LeastConnections).weight_deviation, None);
     }
 }

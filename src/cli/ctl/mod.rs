@@ -83,7 +83,8 @@ pub(super) fn one_of(variable: &OsStr) -> Result<Address, String> {
         Some(text) => text.split(',').map(|address| address.trim().into()).collect(),
         None => vec![variable.to_owned()],
     };
-    let parsed: Result<Vec<Address>, String> = all.iter().map(|text| Address::parse(text)).collect();
+    let parsed: Result<Vec<Address>, String> =
+        all.iter().map(|text| Address::parse(text)).collect();
     let mut parsed = parsed?;
     parsed.sort_by_key(|address| matches!(address, Address::Tcp(_)));
     parsed.into_iter().next().ok_or("names no address".to_owned())

@@ -72,7 +72,8 @@ pub struct RawSim {
     #[arg(long, value_name = "N", help_heading = "cluster")]
     pub nodes: Option<String>,
 
-    /// round-robin, least-connections, agent-check, orca [default: least-connections]
+    /// round-robin, least-connections, reported-connections, agent-check, orca [default:
+    /// least-connections]
     #[arg(long, value_name = "BALANCER", help_heading = "cluster")]
     pub balancer: Option<String>,
 
@@ -80,9 +81,13 @@ pub struct RawSim {
     #[arg(long, value_name = "DURATION", help_heading = "cluster")]
     pub every: Option<String>,
 
-    /// How fast the first node is, where the others have 1 [default: 1]
+    /// So many nodes are slow [default: 0]
+    #[arg(long, value_name = "N", help_heading = "cluster")]
+    pub slow_nodes: Option<String>,
+
+    /// How fast they are, where the others have 1 [default: 1]
     #[arg(long, value_name = "X", help_heading = "cluster")]
-    pub first_speed: Option<String>,
+    pub slow_speed: Option<String>,
 
     /// Lists the presets
     #[arg(long, exclusive = true)]

@@ -33,13 +33,18 @@ pub(super) fn asked(raw: &RawSim, seed: u64, reader: &mut Reader<'_>) -> Cluster
     let every = reader.value_or("--every", raw.every.as_deref(), EVERY, |text| {
         values::duration(text, EVERY_LEAST..=EVERY_MOST)
     });
-    let first_speed = reader.value_or("--first-speed", raw.first_speed.as_deref(), 1.0, |text| {
+    let slow_nodes = reader.value_or("--slow-nodes", raw.slow_nodes.as_deref(), 0, |text| {
+        values::whole(text, 0..=NODES_MAX)
+    });
+    let slow_speed = reader.value_or("--slow-speed", raw.slow_speed.as_deref(), 1.0, |text| {
         let speed = text.parse::<f64>().ok().filter(|speed| (0.01..=100.0).contains(speed));
         speed.ok_or_else(|| "must be a number from 0.01 to 100".to_owned())
     });
     let cluster = Cluster::new(nodes as u16, one.workers, one.rho);
     let requests = if raw.requests.is_some() { one.requests } else { cluster.requests };
-    Cluster { law: one.law, balancer, every, first_speed, requests, seed, ..cluster }
+    let slow_nodes = slow_nodes.min(nodes) as u16;
+    let law = one.law;
+    Cluster { law, balancer, every, slow_nodes, slow_speed, requests, seed, ..cluster }
 }
 
 pub(super) fn run(asked: &Cluster, json: bool) -> String {
@@ -56,10 +61,14 @@ pub(super) fn run(asked: &Cluster, json: bool) -> String {
 fn text(report: &ClusterReport) -> String {
     let ClusterReport { nodes, workers, rho, balancer, requests, repetitions, seed, .. } = report;
     let ClusterReport { p50, p99, p999, mean, max_over_mean, .. } = report;
+    let weights = match report.weight_deviation {
+        Some(share) => format!("standard deviation of a node's weight over time {share:.3}\n"),
+        None => String::new(),
+    };
     format!(
         "{nodes} nodes of {workers} workers, load {rho}, {balancer}: response time in mean service \
          times\n{requests} requests in {repetitions} runs, seed {seed}\n\n\
          p50    {p50:9.4}\np99    {p99:9.4}\np99.9  {p999:9.4}\nmean   {mean:9.4}\n\
-         requests of the busiest node over an even share {max_over_mean:.3}\n"
+         requests of the busiest node over an even share {max_over_mean:.3}\n{weights}"
     )
 }

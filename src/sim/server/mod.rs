@@ -22,6 +22,7 @@
 //! | `lives` | starts, drains, deaths |
 //! | `worker` | what a worker does next |
 //! | `kernel` | arms in which workers accept |
+//! | `node` | what a fleet is told |
 //! | `checks` | what always holds |
 //!
 //! Not here: clients (`sim::clients`, `sim::flow`), several servers (`sim::cluster`).
@@ -33,6 +34,7 @@ mod lives;
 mod looking;
 mod master;
 mod members;
+mod node;
 mod seating;
 mod worker;
 
