@@ -275,12 +275,14 @@ impl Dispatcher {
         self.returned.push_back(Queued { connection, affinity, since, recalled: false });
     }
 
-    /// A recall worked: the connection is to be seated elsewhere, before those that came later.
+    /// A recall worked: the connection is to be seated elsewhere. Of what is recalled the oldest is
+    /// reported first, and stays first; nothing else stands before it, since recalls are planned
+    /// only while nothing waits.
     pub fn handle_recalled(&mut self, slot: Slot, connection: ConnectionId, affinity: u64) {
         self.ledger.waits_no_more(slot, true);
         let since = self.now;
         self.admission.handle_queued(since);
-        self.returned.push_front(Queued { connection, affinity, since, recalled: true });
+        self.returned.push_back(Queued { connection, affinity, since, recalled: true });
     }
 
     /// A recall came too late: the worker has claimed the loan.
