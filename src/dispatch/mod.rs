@@ -401,7 +401,7 @@ impl Dispatcher {
     /// What the master would hear of while it sleeps: the same for all workers.
     /// `kernel_waits`: connections are known to wait in the kernel's queue.
     pub fn wish(&self, kernel_waits: bool) -> Wish {
-        let waits_for_rescue = self.rescues && self.ledger.any_rescuable();
+        let waits_for_rescue = self.rescues && self.ledger.rescuable() > 0;
         let stranded = waits_for_rescue || self.ledger.any_stranded();
         let waits = kernel_waits || self.queued() > 0 || stranded;
         if self.ledger.free_credit() == 0 && waits {
@@ -484,7 +484,7 @@ impl Dispatcher {
     pub fn has_rescues(&self) -> bool {
         let candidates = self.ledger.candidates();
         self.rescues
-            && self.ledger.any_rescuable()
+            && self.ledger.rescuable() > 0
             && candidates.iter().any(|one| one.wants_rescue() && self.rescue_room(one) > 0)
     }
 
