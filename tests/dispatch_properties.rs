@@ -2,10 +2,10 @@
 //! turn the promises of the ledger and the queues.
 //!
 //! The properties: nothing waits while somebody has credit; nobody without credit is ever picked;
-//! every connection is at exactly one place; nothing stays at a stuck worker while another has
-//! room, read or not yet read, new or kept alive; counters saturate; a slot that comes or goes
-//! upsets nobody. With limits to waiting: no more wait than may, nobody for too long, and who is
-//! turned away is turned away once, in order.
+//! every connection is at exactly one place; nothing stays at a stuck worker while another has room,
+//! read or not, new or kept alive; what is recalled keeps its order; counters saturate; a slot that
+//! comes or goes upsets nobody. With limits to waiting: no more wait than may, nobody for too long,
+//! and who is turned away is turned away once, in order.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -138,7 +138,9 @@ struct Master {
     shed: Vec<(ConnectionId, ShedReason)>,
     /// Accepted, and never lent: they are in the order of their numbers.
     fresh: BTreeSet<ConnectionId>,
-    /// The last of those that was lent, and the last that was too old.
+    /// Taken back unread, and not lent since: in the order in which they were.
+    recalled: VecDeque<ConnectionId>,
+    /// The last of the fresh that was lent, and the last that was too old.
     served_up_to: Option<ConnectionId>,
     shed_up_to: Option<ConnectionId>,
     next: u32,
@@ -163,6 +165,7 @@ impl Master {
             since: BTreeMap::new(),
             shed: Vec::new(),
             fresh: BTreeSet::new(),
+            recalled: VecDeque::new(),
             served_up_to: None,
             shed_up_to: None,
             next: 0,
@@ -266,11 +269,11 @@ impl Master {
                         let worker = self.workers.get_mut(&slot.0).expect("lent to nobody");
                         assert!(self.queued.remove(&connection), "lent, and was not queued");
                         if self.fresh.remove(&connection) {
-                            assert!(
-                                self.served_up_to < Some(connection),
-                                "first come, first served"
-                            );
+                            assert!(self.served_up_to < Some(connection), "first come first");
                             self.served_up_to = Some(connection);
+                        }
+                        if self.recalled.contains(&connection) {
+                            assert_eq!(self.recalled.pop_front(), Some(connection), "overtaken");
                         }
                         worker.waiting.push_back((connection, self.now));
                         if worker.bounces {
@@ -345,6 +348,7 @@ impl Master {
             assert!(self.served_up_to < Some(connection), "who came later was served");
             self.shed_up_to = Some(connection);
         }
+        self.recalled.retain(|one| *one != connection);
         self.shed.push((connection, reason));
     }
 
@@ -355,6 +359,7 @@ impl Master {
                 Some((connection, _)) => {
                     self.queued.insert(connection);
                     self.since.insert(connection, self.now);
+                    self.recalled.push_back(connection);
                     self.dispatcher.handle_recalled(slot, connection, 0);
                 }
                 None => self.dispatcher.handle_recall_lost(slot),
@@ -397,8 +402,7 @@ impl Master {
     fn gone(&mut self, slot: u16) {
         if let Some(worker) = self.workers.remove(&slot) {
             self.dispatcher.handle_worker_gone(Slot(slot));
-            let waiting = worker.waiting.into_iter().map(|(connection, _)| connection);
-            for connection in waiting.chain(worker.readable) {
+            for connection in worker.waiting.into_iter().map(|one| one.0).chain(worker.readable) {
                 self.queued.insert(connection);
                 self.since.insert(connection, self.now);
                 self.dispatcher.handle_readable(connection, 0);
@@ -735,8 +739,6 @@ fn where_credit_comes_one_by_one_neither_queue_starves() {
     }
 }
 
-/// With `--report-age` the policy goes by what was seen, and by nothing else: all go to the one that
-/// looked empty, until somebody looks again. Otherwise what is lent is counted at once.
 #[test]
 fn a_loop_has_the_more_credit_the_faster_it_is() {
     let credit_after = |service: Duration| {
@@ -756,6 +758,8 @@ fn a_loop_has_the_more_credit_the_faster_it_is() {
     assert_eq!(credit_after(Duration::from_secs(5)), 8);
 }
 
+/// With `--report-age` the policy goes by what was seen, and by nothing else: all go to the one that
+/// looked empty, until somebody looks again. Otherwise what is lent is counted at once.
 #[test]
 fn who_goes_by_looks_alone_herds_until_the_next_look() {
     let seated_at = |by_looks_alone: bool| {

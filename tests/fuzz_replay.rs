@@ -45,6 +45,7 @@ targets! {
     access_line in "fuzz/access_line.rs",
     proxy_header in "fuzz/proxy_header.rs",
     forwarded in "fuzz/forwarded.rs",
+    measured in "fuzz/measured.rs",
 }
 
 fn replay(name: &str, run: fn(&[u8])) {

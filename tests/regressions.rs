@@ -189,6 +189,43 @@ fn what_has_just_been_lent_has_not_waited_long() {
     assert!(dispatcher.next_look() <= Some(Nanos(10_000_000)), "somebody looks after it");
 }
 
+/// Found by the simulation: of what was recalled together the last came first, since each was put
+/// before the others. A burst behind a slow request went back and forth between two workers, turned
+/// round each time, and its tail was twice as long as without any recall.
+#[test]
+fn what_is_recalled_keeps_its_order() {
+    let mut dispatcher = dispatcher(Balance::LeastLoaded);
+    let now = Nanos(9_000_000);
+    dispatcher.handle_time(now);
+    let lent_at = Some(Nanos(7_000_000));
+    let busy = Sample {
+        waiting: 3,
+        oldest_waiting: lent_at,
+        nothing_claimed_since: lent_at,
+        started: 1,
+        threads_busy: 1,
+        all_busy_since: Nanos(7_000_000),
+        ..Sample::default()
+    };
+    for (slot, sample) in [(Slot(0), busy), (Slot(1), Sample::default())] {
+        let shape = Shape { threads: 1, credit: 0, recallable: true };
+        dispatcher.handle_worker_ready(slot, shape);
+        dispatcher.handle_sample(slot, &sample, now);
+    }
+    dispatcher.decide();
+    assert_eq!(dispatcher.poll_effect(), Some(Effect::Watch(Slot(0))));
+    assert_eq!(dispatcher.poll_effect(), Some(Effect::Recall { slot: Slot(0), count: 3 }));
+    for number in 4..7 {
+        dispatcher.handle_recalled(Slot(0), ConnectionId(number), 0);
+    }
+    dispatcher.decide();
+    let lent = std::iter::from_fn(|| dispatcher.poll_effect()).filter_map(|effect| match effect {
+        Effect::Lend { connection, slot } => Some((connection.0, slot)),
+        _ => None,
+    });
+    assert_eq!(lent.collect::<Vec<_>>(), [(4, Slot(1)), (5, Slot(1)), (6, Slot(1))]);
+}
+
 /// Found by the simulation, with workers of both kinds: room for a rescue was counted at a busy loop,
 /// and what was rescued went behind a busy thread, one after the other, until the master's rounds
 /// were over and the last one was left in the queue beside credit.

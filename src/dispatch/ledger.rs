@@ -66,6 +66,8 @@ struct Sums {
     stranded: usize,
     /// Stuck, with idle loans that may be readable.
     rescuable: usize,
+    /// Connections that would be served within a moment.
+    places_at_once: u64,
     eligible: usize,
 }
 
@@ -83,6 +85,7 @@ impl Sums {
         self.behind += usize::from(candidate.waits_behind() > 0);
         self.stranded += usize::from(candidate.stuck && candidate.waiting > 0);
         self.rescuable += usize::from(candidate.wants_rescue());
+        self.places_at_once += u64::from(candidate.places_at_once());
         self.eligible += usize::from(candidate.eligible);
     }
 
@@ -93,6 +96,7 @@ impl Sums {
         self.behind -= usize::from(candidate.waits_behind() > 0);
         self.stranded -= usize::from(candidate.stuck && candidate.waiting > 0);
         self.rescuable -= usize::from(candidate.wants_rescue());
+        self.places_at_once -= u64::from(candidate.places_at_once());
         self.eligible -= usize::from(candidate.eligible);
     }
 
@@ -327,11 +331,6 @@ impl Ledger {
         self.candidates.iter().map(|candidate| u64::from(self.allowance(candidate))).sum()
     }
 
-    /// Whether anybody is stuck.
-    pub(super) fn any_stuck(&self) -> bool {
-        self.sums.stuck > 0
-    }
-
     /// Whether something has waited for longer than a recall's patience, anywhere.
     pub(super) fn any_waits_long(&self) -> bool {
         self.sums.waits_long > 0
@@ -347,9 +346,14 @@ impl Ledger {
         self.sums.stranded > 0
     }
 
-    /// Whether somebody stuck has idle loans that may be readable.
-    pub(super) fn any_rescuable(&self) -> bool {
-        self.sums.rescuable > 0
+    /// How many of the stuck have idle loans that may be readable.
+    pub(super) fn rescuable(&self) -> usize {
+        self.sums.rescuable
+    }
+
+    /// How many connections would be served within a moment, all workers together.
+    pub(super) fn places_at_once(&self) -> u64 {
+        self.sums.places_at_once
     }
 
     /// What a worker may hold at once, waiting (and in its threads).
@@ -407,8 +411,12 @@ impl Ledger {
         }
     }
 
-    /// Where the worker of a slot stands.
+    /// Where the worker of a slot stands: at its own number, unless a slot below it is empty.
     pub(super) fn place(&self, slot: Slot) -> Option<usize> {
+        let own = usize::from(slot.0);
+        if self.candidates.get(own).is_some_and(|candidate| candidate.slot == slot) {
+            return Some(own);
+        }
         self.candidates.binary_search_by_key(&slot, |candidate| candidate.slot).ok()
     }
 

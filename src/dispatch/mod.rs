@@ -275,12 +275,14 @@ impl Dispatcher {
         self.returned.push_back(Queued { connection, affinity, since, recalled: false });
     }
 
-    /// A recall worked: the connection is to be seated elsewhere, before those that came later.
+    /// A recall worked: the connection is to be seated elsewhere. Of what is recalled the oldest is
+    /// reported first, and stays first; nothing else stands before it, since recalls are planned
+    /// only while nothing waits.
     pub fn handle_recalled(&mut self, slot: Slot, connection: ConnectionId, affinity: u64) {
         self.ledger.waits_no_more(slot, true);
         let since = self.now;
         self.admission.handle_queued(since);
-        self.returned.push_front(Queued { connection, affinity, since, recalled: true });
+        self.returned.push_back(Queued { connection, affinity, since, recalled: true });
     }
 
     /// A recall came too late: the worker has claimed the loan.
@@ -399,7 +401,7 @@ impl Dispatcher {
     /// What the master would hear of while it sleeps: the same for all workers.
     /// `kernel_waits`: connections are known to wait in the kernel's queue.
     pub fn wish(&self, kernel_waits: bool) -> Wish {
-        let waits_for_rescue = self.rescues && self.ledger.any_rescuable();
+        let waits_for_rescue = self.rescues && self.ledger.rescuable() > 0;
         let stranded = waits_for_rescue || self.ledger.any_stranded();
         let waits = kernel_waits || self.queued() > 0 || stranded;
         if self.ledger.free_credit() == 0 && waits {
@@ -482,7 +484,7 @@ impl Dispatcher {
     pub fn has_rescues(&self) -> bool {
         let candidates = self.ledger.candidates();
         self.rescues
-            && self.ledger.any_rescuable()
+            && self.ledger.rescuable() > 0
             && candidates.iter().any(|one| one.wants_rescue() && self.rescue_room(one) > 0)
     }
 

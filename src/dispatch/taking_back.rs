@@ -11,7 +11,7 @@ impl Dispatcher {
     /// are idle ones. Never more than can be seated elsewhere: it would only come back.
     /// Returns how many.
     pub(super) fn plan_recalls(&mut self) -> u32 {
-        if !self.ledger.any_stuck() && !self.ledger.any_waits_long() {
+        if !self.ledger.any_stranded() && !self.ledger.any_waits_long() {
             return 0;
         }
         let mut planned = 0;
@@ -45,19 +45,19 @@ impl Dispatcher {
     /// Readable idle loans of stuck workers go where they are served at once; each such worker gets
     /// its share of the room, in turn. `taken`: places that recalls will fill.
     pub(super) fn plan_rescues(&mut self, mut taken: u32) {
-        if !self.ledger.any_stuck() {
-            return;
-        }
         let count = self.ledger.candidates().len();
-        let mut left = self.ledger.candidates().iter().filter(|one| one.wants_rescue()).count();
+        let mut left = self.ledger.rescuable();
         let begin = self.rescue_next;
         for place in (0..count).map(|step| (begin + step) % count) {
+            if left == 0 {
+                return;
+            }
             let candidate = &self.ledger.candidates()[place];
             if !candidate.wants_rescue() {
                 continue;
             }
             let room = self.rescue_room(candidate).saturating_sub(taken);
-            let share = room.div_ceil(u32::try_from(left).unwrap_or(u32::MAX).max(1));
+            let share = room.div_ceil(u32::try_from(left).unwrap_or(u32::MAX));
             left -= 1;
             if share > 0 {
                 taken += share;
@@ -70,11 +70,11 @@ impl Dispatcher {
 
     /// How many of this stuck worker's connections others have room for.
     pub(super) fn rescue_room(&self, candidate: &Candidate) -> u32 {
-        if candidate.is_hopeless() {
-            return u32::try_from(self.ledger.free_credit()).unwrap_or(u32::MAX);
-        }
-        let places = self.ledger.candidates().iter().map(Candidate::places_at_once);
-        places.fold(0, u32::saturating_add)
+        let room = match candidate.is_hopeless() {
+            true => self.ledger.free_credit(),
+            false => self.ledger.places_at_once(),
+        };
+        u32::try_from(room).unwrap_or(u32::MAX)
     }
 
     fn plan_recall(&mut self, place: usize, count: u32) {

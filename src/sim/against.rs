@@ -2,10 +2,12 @@
 //!
 //! Not here: simulating (`run`), a bench beside a bench (`experiment::report::compare`).
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::experiment::report::format::Significant;
-use crate::experiment::report::schema::BenchReport;
+use crate::experiment::report::schema::{BenchReport, SCHEMA};
 
 /// The measures that are compared.
 const KEYS: [&str; 2] = ["p50", "p99"];
@@ -16,12 +18,18 @@ pub const WITHIN: f64 = 0.15;
 /// A figure of a bench.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Measured {
-    workload: String,
-    arm: String,
-    key: String,
-    value: f64,
-    low: Option<f64>,
-    high: Option<f64>,
+    /// The workload's name.
+    pub workload: String,
+    /// The arm's name.
+    pub arm: String,
+    /// The measure's key.
+    pub key: String,
+    /// In the measure's unit; a number, not an infinity.
+    pub value: f64,
+    /// The lower end of its 95 % interval, if it has one.
+    pub low: Option<f64>,
+    /// The upper end.
+    pub high: Option<f64>,
 }
 
 /// Why a text holds no figures.
@@ -30,6 +38,12 @@ pub enum MeasuredError {
     /// It is no report.json.
     #[error("a report")]
     Json(#[from] serde_json::Error),
+    /// It is one of another form.
+    #[error("its form is {found:?}, and this program reads {SCHEMA:?}")]
+    Schema {
+        /// As it says.
+        found: String,
+    },
     /// It is no figures.csv.
     #[error("a row of figures")]
     Csv(#[from] csv::Error),
@@ -58,7 +72,7 @@ pub struct Pair {
     pub measured: f64,
     /// Its 95 % interval, if it has one.
     pub interval: Option<(f64, f64)>,
-    /// Simulated over measured.
+    /// Simulated over measured; infinite (in JSON null) over a measured 0.
     pub ratio: f64,
     /// Within [`WITHIN`] of the measured value, or in its interval.
     pub holds: bool,
@@ -70,6 +84,9 @@ pub struct Pair {
 /// It is none.
 pub fn of_report(text: &str) -> Result<Vec<Measured>, MeasuredError> {
     let report: BenchReport = serde_json::from_str(text)?;
+    if report.schema != SCHEMA {
+        return Err(MeasuredError::Schema { found: report.schema });
+    }
     let figures = report.cells.into_iter().flat_map(|cell| {
         let (workload, arm) = (cell.workload, cell.arm);
         cell.figures.into_iter().map(move |(key, figure)| Measured {
@@ -92,8 +109,8 @@ pub fn of_figures(text: &str) -> Result<Vec<Measured>, MeasuredError> {
     let mut reader = csv::Reader::from_reader(text.as_bytes());
     let head = reader.headers()?.clone();
     let mut figures: Vec<Measured> = Vec::new();
-    // By workload and arm, whose class comes first.
-    let mut firsts: Vec<(String, String, String, String)> = Vec::new();
+    // By workload, arm and measure: whose class comes first.
+    let mut firsts: BTreeMap<(String, String, String), String> = BTreeMap::new();
     for record in reader.records() {
         let record = record?;
         let line = record.position().map_or(0, csv::Position::line);
@@ -102,15 +119,18 @@ pub fn of_figures(text: &str) -> Result<Vec<Measured>, MeasuredError> {
             let field = place.and_then(|place| record.get(place));
             field.ok_or(MeasuredError::Row { line, column })
         };
-        let number = |column| field(column).map(|text| text.parse::<f64>().ok());
+        let number = |column: &'static str| match field(column)? {
+            "" => Ok(None),
+            text => {
+                let number = text.parse::<f64>().ok().filter(|number| number.is_finite());
+                number.map(Some).ok_or(MeasuredError::Row { line, column })
+            }
+        };
         let (workload, arm) = (field("workload")?.to_owned(), field("arm")?.to_owned());
         let (measure, class) = (field("measure")?.to_owned(), field("class")?.to_owned());
-        let is_first = |one: &&(String, String, String, String)| {
-            (one.0.as_str(), one.1.as_str(), one.2.as_str()) == (&*workload, &*arm, &*measure)
-        };
-        let is_other = firsts.iter().find(is_first).is_some_and(|first| first.3 != class);
-        let key = if is_other { format!("{measure}:{class}") } else { measure.clone() };
-        firsts.push((workload.clone(), arm.clone(), measure, class));
+        let of = (workload.clone(), arm.clone(), measure.clone());
+        let first = firsts.entry(of).or_insert_with(|| class.clone());
+        let key = if *first == class { measure } else { format!("{measure}:{class}") };
         let value = number("value")?.ok_or(MeasuredError::Row { line, column: "value" })?;
         let (low, high) = (number("low")?, number("high")?);
         figures.push(Measured { workload, arm, key, value, low, high });
@@ -130,7 +150,8 @@ pub fn compare(simulated: &BenchReport, measured: &[Measured]) -> Vec<Pair> {
             let Some(found) = measured.iter().find(is_same).filter(|_| is_compared) else {
                 continue;
             };
-            let ratio = figure.value / found.value;
+            let is_equal = figure.value == found.value;
+            let ratio = if is_equal { 1.0 } else { figure.value / found.value };
             let interval = found.low.zip(found.high);
             let is_inside =
                 interval.is_some_and(|(low, high)| (low..=high).contains(&figure.value));
@@ -217,9 +238,17 @@ mod tests {
     #[test]
     fn what_is_no_result_is_refused_with_its_line() {
         assert!(of_report("{}x").is_err());
+        let other = BenchReport { schema: "maitred-bench/2".to_owned(), ..simulated(1.0, 1.0) };
+        let error = of_report(&serde_json::to_string(&other).expect("numbers and names"));
+        assert!(error.unwrap_err().to_string().contains("maitred-bench/2"));
         let error = of_figures("workload,arm\nw,a\n").unwrap_err().to_string();
         assert_eq!(error, "line 2: measure is missing, or no number");
         let row = "workload,arm,measure,class,value,low,high\nw,a,p99,c,many,,\n";
         assert!(of_figures(row).unwrap_err().to_string().contains("value"));
+        for number in ["NaN", "inf", "1e999", "-"] {
+            let row = format!("workload,arm,measure,class,value,low,high\nw,a,p99,c,1,{number},\n");
+            let error = of_figures(&row).unwrap_err().to_string();
+            assert_eq!(error, "line 2: low is missing, or no number", "{number}");
+        }
     }
 }

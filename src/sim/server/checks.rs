@@ -1,6 +1,7 @@
 //! What holds after every event, for tests to ask.
 //!
-//! Not here: what must hold over time (who waits is served): that is the driver's to see.
+//! Not here: for how long who waits is passed over (`passed_over`); that all is answered in the end
+//! is the driver's to see.
 
 use crate::sim::server::Server;
 use crate::sim::server::connections::{Place, Word};
@@ -13,6 +14,7 @@ impl Server {
     /// - every request is in the socket, in service, answered, died with its worker, or shed: once
     /// - what the master has written down of each worker is what that worker has
     /// - no worker has more in service than it has places, nor more waiting than it was lent
+    /// - neither those that have come back nor the new ones are passed over for long
     pub fn check_invariants(&self) {
         self.supervisor.check_invariants();
         let counts = &self.counts;
@@ -20,6 +22,7 @@ impl Server {
         let mut asked_here = 0;
         let mut at_kernel = 0;
         let mut queued = 0;
+        let mut returned = 0;
         let mut held = vec![(0_u32, 0_u32, 0_u32); self.members.len()];
         for (number, one) in self.connections.iter() {
             let in_ring = |place: u32| {
@@ -31,7 +34,11 @@ impl Server {
             asked_here += u64::from(one.unread || in_service);
             match one.place {
                 Place::Kernel => at_kernel += 1,
-                Place::Queued => queued += 1,
+                Place::Fresh => queued += 1,
+                Place::Returned => {
+                    queued += 1;
+                    returned += 1;
+                }
                 Place::Parked => {}
                 Place::Held(place) => {
                     let member = &self.members[place as usize];
@@ -54,6 +61,8 @@ impl Server {
         }
         self.dispatcher.check_invariants();
         assert_eq!(queued, self.dispatcher.queued(), "the dispatcher's queues");
+        assert_eq!(returned, self.master.returned, "of those, what has come back");
+        self.master.passed_over.check_invariants();
         let open: u64 = held.iter().map(|one| u64::from(one.0)).sum();
         assert_eq!(open, self.on_loan, "loans");
         for (member, (open, waiting, active)) in self.members.iter().zip(held) {

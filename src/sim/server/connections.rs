@@ -13,8 +13,10 @@ use crate::time::Nanos;
 pub(super) enum Place {
     /// The kernel: nobody has accepted it.
     Kernel,
-    /// The dispatcher, or the way to it.
-    Queued,
+    /// The dispatcher, as it was accepted.
+    Fresh,
+    /// The dispatcher, after it had been somewhere; or the way to it.
+    Returned,
     /// The master, until somebody speaks.
     Parked,
     /// This member.

@@ -21,6 +21,7 @@ use crate::sim::agenda::Agenda;
 use crate::sim::costs::Costs;
 use crate::sim::server::connections::Place;
 use crate::sim::server::members::Stage;
+use crate::sim::server::passed_over::PassedOver;
 use crate::sim::server::{AnswerKind, Event, Happening, Server};
 use crate::time::Nanos;
 
@@ -79,6 +80,9 @@ pub(super) struct Master {
     pub(super) rings: Vec<u32>,
     /// Who has something in its outbox.
     pub(super) outboxes: Vec<u32>,
+    /// Of those that wait with the dispatcher, how many have come back.
+    pub(super) returned: usize,
+    pub(super) passed_over: PassedOver,
     wish: Wish,
     /// Whose bell may not be as it is wanted.
     pub(super) unraised: Vec<u32>,
@@ -108,6 +112,8 @@ impl Master {
             dues: BinaryHeap::new(),
             rings: Vec::new(),
             outboxes: Vec::new(),
+            returned: 0,
+            passed_over: PassedOver::default(),
             wish: Wish::Nothing,
             unraised: Vec::new(),
             leaving: 0,
@@ -259,7 +265,7 @@ impl Server {
             };
             self.master.spent_ns += self.setup.costs.accept_ns;
             let connection = self.connections.get_mut(number);
-            connection.place = Place::Queued;
+            connection.place = Place::Fresh;
             if connection.unread {
                 let since = if knows_age { connection.arrived_at } else { agenda.now() };
                 let affinity = connection.affinity;
@@ -396,6 +402,7 @@ impl Server {
     }
 
     pub(super) fn shed(&mut self, number: u32) {
+        self.leaves_queue(number);
         self.answer(number, AnswerKind::Shed);
         self.end(number);
     }

@@ -19,6 +19,7 @@
 //! | `master` | wake-ups, the turn, and the rest after it |
 //! | `looking` | which pages are read in a turn |
 //! | `seating` | lending, recalls, rescues, parking |
+//! | `passed_over` | for how many turns who waits has been passed over |
 //! | `lives` | starts, drains, deaths |
 //! | `worker` | what a worker does next |
 //! | `kernel` | arms in which workers accept |
@@ -35,6 +36,7 @@ mod looking;
 mod master;
 mod members;
 mod node;
+mod passed_over;
 mod seating;
 mod worker;
 
@@ -397,6 +399,12 @@ impl Server {
             .map(|serving| serving.map_or(0, |place| self.members[place as usize].started))
     }
 
+    /// For how many turns of the master in a row others were seated, and none of the new ones, or of
+    /// those that have come back, although they waited.
+    pub fn passed_over(&self) -> (u32, u32) {
+        self.master.passed_over.turns()
+    }
+
     /// How many workers serve.
     pub fn serving_count(&self) -> usize {
         self.serving_count
@@ -431,7 +439,7 @@ impl Server {
             }
             Place::Held(member) => self.readable_at_worker(member, number, agenda),
             // Whoever takes it from there looks.
-            Place::Kernel | Place::Queued => {}
+            Place::Kernel | Place::Fresh | Place::Returned => {}
             Place::Over => {}
         }
     }

@@ -12,6 +12,7 @@ use crate::sim::agenda::Agenda;
 use crate::sim::costs::Costs;
 use crate::sim::server::connections::{Place, Word};
 use crate::sim::server::members::LetGo;
+use crate::sim::server::passed_over::Kinds;
 use crate::sim::server::{Happening, Server};
 use crate::time::Nanos;
 
@@ -20,6 +21,21 @@ const ROUNDS_MAX: usize = 16;
 
 impl Server {
     pub(super) fn seat(&mut self, agenda: &mut Agenda<Happening>) {
+        self.master.passed_over.begin_turn(self.waits());
+        self.decide(agenda);
+        self.master.passed_over.end_turn(self.waits());
+    }
+
+    /// Who waits: new ones, with the kernel or with the dispatcher, and those that have come back.
+    fn waits(&self) -> Kinds {
+        let fresh = self.dispatcher.queued() - self.master.returned;
+        Kinds {
+            new: fresh > 0 || !self.master.queue.is_empty(),
+            returned: self.master.returned > 0,
+        }
+    }
+
+    fn decide(&mut self, agenda: &mut Agenda<Happening>) {
         for round in 1..=ROUNDS_MAX {
             if round < ROUNDS_MAX {
                 self.dispatcher.decide();
@@ -63,11 +79,20 @@ impl Server {
             debug_assert!(false, "the dispatcher knows only slots that serve");
             return;
         };
+        let returned = self.leaves_queue(connection.0);
+        self.master.passed_over.seated(returned);
         let member = &mut self.members[place as usize];
         if member.outbox.is_empty() {
             self.master.outboxes.push(place);
         }
         member.outbox.push(connection.0);
+    }
+
+    /// It waits with the dispatcher no longer. Returns whether it had come back.
+    pub(super) fn leaves_queue(&mut self, number: u32) -> bool {
+        let returned = self.connections.get(number).place == Place::Returned;
+        self.master.returned -= usize::from(returned);
+        returned
     }
 
     /// One packet a worker and turn, up to 64 in it. True if all went.
@@ -88,7 +113,12 @@ impl Server {
             if unsent_from < outbox.len() {
                 sent_all = false;
                 let slot = self.members[place as usize].who.slot;
-                let back: Vec<_> = outbox[unsent_from..]
+                let unsent = &outbox[unsent_from..];
+                for number in unsent {
+                    self.connections.get_mut(*number).place = Place::Returned;
+                }
+                self.master.returned += unsent.len();
+                let back: Vec<_> = unsent
                     .iter()
                     .map(|one| (ConnectionId(*one), self.connections.get(*one).affinity))
                     .collect();
@@ -144,6 +174,7 @@ impl Server {
                 Some((number, _)) => {
                     self.take_back(place, number);
                     self.counts.recalled += 1;
+                    self.master.returned += 1;
                     let affinity = self.connections.get(number).affinity;
                     self.dispatcher.handle_recalled(slot, ConnectionId(number), affinity);
                 }
@@ -158,7 +189,7 @@ impl Server {
         let connection = self.connections.get_mut(number);
         debug_assert_ne!(connection.word, Word::Active, "{number} is being read");
         let was_lent = connection.word == Word::Lent;
-        connection.place = Place::Queued;
+        connection.place = Place::Returned;
         connection.stay = connection.stay.wrapping_add(1);
         let member = &mut self.members[place as usize];
         member.waiting -= u32::from(was_lent);
@@ -195,6 +226,7 @@ impl Server {
             taken += 1;
             if speaks {
                 self.counts.rescued += 1;
+                self.master.returned += 1;
                 let affinity = self.connections.get(number).affinity;
                 self.dispatcher.handle_rescued(slot, ConnectionId(number), affinity);
             } else {
@@ -239,9 +271,10 @@ impl Server {
     /// if it has not.
     pub(super) fn place_returned(&mut self, number: u32, agenda: &mut Agenda<Happening>) {
         let connection = self.connections.get_mut(number);
-        connection.place = Place::Queued;
+        connection.place = Place::Returned;
         connection.stay = connection.stay.wrapping_add(1);
         if connection.unread {
+            self.master.returned += 1;
             let affinity = connection.affinity;
             self.dispatcher.handle_readable(ConnectionId(number), affinity);
         } else if connection.hung_up {
