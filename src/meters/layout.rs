@@ -61,6 +61,16 @@ pub enum Counter {
     RefusedSlow,
     /// Refused before a handler: what it asks of HTTP is not here.
     RefusedUnsupported,
+    /// PROXY headers refused: the peer may not send any.
+    HeadersUntrusted,
+    /// PROXY headers refused: the connection begins with something else.
+    HeadersAbsent,
+    /// PROXY headers refused: one that breaks the rules.
+    HeadersMalformed,
+    /// PROXY headers refused: a version, command or family that is not here.
+    HeadersUnsupported,
+    /// PROXY headers refused: another checksum than it says.
+    HeadersChecksum,
 }
 
 /// What is measured of a slot.
@@ -77,7 +87,7 @@ pub enum Histogram {
 
 impl Counter {
     /// Every counter, in the order of its number.
-    pub const ALL: [Counter; 16] = [
+    pub const ALL: [Counter; 21] = [
         Counter::Responses1xx,
         Counter::Responses2xx,
         Counter::Responses3xx,
@@ -94,6 +104,11 @@ impl Counter {
         Counter::RefusedBody,
         Counter::RefusedSlow,
         Counter::RefusedUnsupported,
+        Counter::HeadersUntrusted,
+        Counter::HeadersAbsent,
+        Counter::HeadersMalformed,
+        Counter::HeadersUnsupported,
+        Counter::HeadersChecksum,
     ];
 }
 

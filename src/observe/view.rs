@@ -233,6 +233,8 @@ pub struct SlotView {
     pub sent_bytes: u64,
     /// Requests refused before a handler, by why.
     pub refused: Numbers,
+    /// Connections ended for the PROXY header that they were to begin with, by why.
+    pub proxy_headers_refused: Numbers,
     /// Requests that ended badly.
     pub errors: u64,
     /// Seconds spent in handlers, all threads together.

@@ -15,7 +15,7 @@ use crate::config::{CONTEXT_SIZE, LOG_REPEAT_AFTER};
 use crate::http::RequestHead;
 use crate::http::forwarded;
 use crate::ident::PeerAddress;
-use crate::proxy_protocol::{self, Announced, Parsed};
+use crate::proxy_protocol::{self, Announced, HeaderRefusal, Parsed};
 use crate::worker::session::Session;
 use crate::worker::shell::Shell;
 
@@ -53,12 +53,12 @@ impl Session {
                     self.take_word(announced);
                     return Ok(Some(size));
                 }
-                Err(error) => error.to_string(),
+                Err(error) => HeaderRefusal::Invalid(error),
             }
         } else {
-            "its peer is not in --proxy-protocol-from".to_owned()
+            HeaderRefusal::UntrustedPeer
         };
-        shell.note_header_refused(peer, &refusal);
+        shell.note_header_refused(peer, refusal);
         Err(())
     }
 
@@ -90,15 +90,18 @@ impl Session {
 impl Shell {
     /// A connection ends for what it began with. A balancer that is not set up for it would have
     /// all of its connections end so: that is worth a line now and then, and not one for each.
-    fn note_header_refused(&mut self, peer: PeerAddress, refusal: &str) {
+    fn note_header_refused(&mut self, peer: PeerAddress, refusal: HeaderRefusal) {
         self.count_error();
+        if let Some(meters) = &self.meters {
+            meters.count_header_refused(refusal);
+        }
         let logged = self.header_refusal_logged_at;
         if logged.is_none_or(|at| self.now.since(at) >= LOG_REPEAT_AFTER) {
             self.header_refusal_logged_at = Some(self.now);
             let (worker, generation) = (self.who.slot.0, self.who.generation.0);
-            warn!(worker, gen = generation, %peer, refusal, "--proxy-protocol: connection closed");
+            warn!(worker, gen = generation, %peer, %refusal, "--proxy-protocol: connection closed");
         } else {
-            debug!(%peer, refusal, "--proxy-protocol: connection closed");
+            debug!(%peer, %refusal, "--proxy-protocol: connection closed");
         }
     }
 }

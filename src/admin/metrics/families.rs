@@ -340,6 +340,17 @@ pub(super) const FAMILIES: &[Family] = &[
         read: |view| of_slots_by(view, |slot| &slot.refused),
     },
     Family {
+        name: "maitred_proxy_headers_refused",
+        unit: None,
+        kind: Kind::Counter,
+        labels: &["worker", "reason"],
+        help: "Connections closed for the PROXY header that they were to begin with: untrusted_peer \
+               (not in --proxy-protocol-from), absent (a client that speaks directly, or a balancer \
+               that is not set up for it), malformed, unsupported (an unknown version, command or \
+               family), wrong_checksum.",
+        read: |view| of_slots_by(view, |slot| &slot.proxy_headers_refused),
+    },
+    Family {
         name: "maitred_request_errors",
         unit: None,
         kind: Kind::Counter,

@@ -48,6 +48,16 @@ fn fill_slot(reading: &SlotReading, slot: &mut SlotView) {
     .into_iter()
     .map(|(reason, counter)| (reason, get(counter)))
     .collect();
+    slot.proxy_headers_refused = [
+        ("untrusted_peer", Counter::HeadersUntrusted),
+        ("absent", Counter::HeadersAbsent),
+        ("malformed", Counter::HeadersMalformed),
+        ("unsupported", Counter::HeadersUnsupported),
+        ("wrong_checksum", Counter::HeadersChecksum),
+    ]
+    .into_iter()
+    .map(|(reason, counter)| (reason, get(counter)))
+    .collect();
     slot.errors = get(Counter::Errors);
     slot.busy_seconds = get(Counter::BusyNs) as f64 / 1e9;
     slot.slow_requests = get(Counter::SlowRequests);
@@ -84,6 +94,7 @@ mod tests {
     use super::*;
     use crate::meters::{METERS_BYTES, SlotMeters, lay_out};
     use crate::observe::view::WorkerView;
+    use crate::proxy_protocol::HeaderRefusal;
 
     fn memory() -> Arc<Vec<AtomicU64>> {
         let memory: Vec<_> = (0..METERS_BYTES / 8).map(|_| AtomicU64::new(0)).collect();
@@ -108,6 +119,7 @@ mod tests {
         meters.count_response(200);
         meters.count_response(503);
         meters.count_refused(431);
+        meters.count_header_refused(HeaderRefusal::UntrustedPeer);
         meters.add(Counter::SentBytes, 99);
         meters.add_busy(Duration::from_millis(1_500));
         meters.measure(Histogram::Service, Duration::from_millis(2));
@@ -117,6 +129,8 @@ mod tests {
         assert_eq!(slot.responses.get("2xx"), Some(1));
         assert_eq!(slot.responses.get("5xx"), Some(1));
         assert_eq!(slot.refused.get("head_too_large"), Some(1));
+        assert_eq!(slot.proxy_headers_refused.get("untrusted_peer"), Some(1));
+        assert_eq!(slot.proxy_headers_refused.get("absent"), Some(0));
         assert_eq!((slot.sent_bytes, slot.busy_seconds), (99, 1.5));
         assert_eq!(slot.service.counts.len(), view.histogram_bounds.len() + 1);
         let bucket = slot.service.counts.iter().position(|count| *count == 1).unwrap();
