@@ -8,7 +8,7 @@
 //! Not here: what a header may look like (`proxy_protocol`), whose fields say what
 //! (`http::forwarded`), making ids (`request_ids`).
 
-use http::HeaderName;
+use http::{HeaderName, HeaderValue};
 use tracing::{debug, warn};
 
 use crate::config::{CONTEXT_SIZE, LOG_REPEAT_AFTER};
@@ -79,6 +79,13 @@ impl Session {
             head.headers.insert(X_REQUEST_ID, id.clone());
             self.request_id = Some(id);
         }
+    }
+
+    /// The id for an answer of the server's own: that of the request which is here, or a new one
+    /// where no head was understood. None without `--request-id`.
+    pub(super) fn take_request_id(&mut self, shell: &mut Shell) -> Option<HeaderValue> {
+        let ids = shell.request_ids.as_mut()?;
+        Some(self.request_id.take().unwrap_or_else(|| ids.make()))
     }
 
     fn take_word(&mut self, announced: Announced) {
