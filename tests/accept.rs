@@ -425,12 +425,22 @@ fn unix_sockets_and_several_addresses_have_the_shared_arms() {
     }
 }
 
-/// A worker without descriptors neither spins nor shouts, and serves who waits when it has some.
+/// A worker without descriptors neither spins nor shouts, and serves who waits when it has some. Its
+/// failures are counted where the master's are: they were counted nowhere.
 #[test]
 fn a_worker_out_of_descriptors_pauses() {
-    let server = start("shared", "1", "0", &["--defer-accept", "0"]);
-    let worker = server.worker_pids()[0];
+    let folder = tempfile::tempdir().expect("a folder");
+    let admin = folder.path().join("admin");
+    let address = format!("unix:{}", admin.display());
+    let server = start("shared", "1", "0", &["--defer-accept", "0", "--admin", &address]);
+    let failures = || {
+        let answer = Client::try_connect_unix(&admin).ok()?.try_get("/metrics", "").ok()?;
+        let series = "maitred_accept_errors_total{errno=\"EMFILE\"} ";
+        answer.text().lines().find_map(|line| line.strip_prefix(series)?.parse::<u64>().ok())
+    };
+    eventually(DEADLINE, "none has failed", || failures() == Some(0));
     assert_eq!(one_request(&server, "/"), 200);
+    let worker = server.status().workers[0].pid;
     let limit = descriptors_of(worker) as u64 + 4;
     let pid = i32::try_from(worker).ok().and_then(Pid::from_raw).expect("a process id");
     let limit = Rlimit { current: Some(limit), maximum: Some(limit) };
@@ -440,6 +450,7 @@ fn a_worker_out_of_descriptors_pauses() {
         client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     }
     eventually(DEADLINE, "it is said", || server.stderr_contains("accepting pauses"));
+    eventually(DEADLINE, "it is counted", || failures().is_some_and(|count| count > 0));
     let ticks = cpu_ticks(worker);
     let mut answered = 0;
     while !clients.is_empty() {

@@ -21,6 +21,11 @@ fn folder_with(text: &str) -> TempDir {
 }
 
 fn maitred_in(folder: &Path, arguments: &[&str]) -> Output {
+    maitred_with(folder, arguments, &[])
+}
+
+/// The same with these variables, and no others that mean anything.
+fn maitred_with(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     let mut command = Command::new(binary());
     command.args(arguments).current_dir(folder);
     for (name, _) in std::env::vars_os() {
@@ -28,7 +33,22 @@ fn maitred_in(folder: &Path, arguments: &[&str]) -> Output {
             command.env_remove(name);
         }
     }
-    command.env_remove("WEB_CONCURRENCY").env_remove("PORT").output().expect("it runs")
+    for name in ["WEB_CONCURRENCY", "PORT", "FORWARDED_ALLOW_IPS"] {
+        command.env_remove(name);
+    }
+    command.envs(variables.iter().copied()).output().expect("it runs")
+}
+
+/// The lines of `--print-config` about these keys are these, each with its origin.
+#[track_caller]
+fn assert_printed(output: &Output, expected: &[(&str, &str, &str)]) {
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let printed = text(&output.stdout);
+    for (key, value, origin) in expected {
+        let line = line_about(&printed, key);
+        let (shown, from) = line.rsplit_once(" # ").expect("an origin");
+        assert_eq!((shown.trim_end(), from), (*value, *origin));
+    }
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -46,20 +66,130 @@ fn line_about(printed: &str, key: &str) -> String {
 fn a_file_in_the_working_directory_is_found_and_its_values_are_printed_with_their_origin() {
     let folder = folder_with("workers = 3\nkeep-alive = \"20s\"\nbind = [\":80\", \"unix:s\"]\n");
     let printed = maitred_in(folder.path(), &["serve", "echo", "-w", "5", "--print-config"]);
-    assert_eq!(printed.status.code(), Some(0));
-    let printed = text(&printed.stdout);
-    for (key, value, origin) in [
+    let expected = [
         ("app", "app = \"echo\"", "typed"),
+        ("command", "# command =", "default"),
         ("workers", "workers = 5", "typed"),
         ("keep-alive", "keep-alive = \"20s\"", "maitred.toml:2"),
         ("bind", "bind = [\":80\", \"unix:s\"]", "maitred.toml:3"),
         ("backlog", "# backlog = 2048", "default"),
         ("status-file", "# status-file =", "default"),
-    ] {
-        let line = line_about(&printed, key);
-        let (shown, from) = line.rsplit_once(" # ").unwrap();
-        assert_eq!((shown.trim_end(), from), (value, origin));
-    }
+    ];
+    assert_printed(&printed, &expected);
+}
+
+/// Values that were read under a platform's names were printed as defaults.
+#[test]
+fn what_a_platform_says_is_printed_under_the_platforms_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let platform = [
+        ("PORT", "5000"),
+        ("WEB_CONCURRENCY", "3"),
+        ("FORWARDED_ALLOW_IPS", "10.0.0.0/8"),
+        ("MAITRED_LOG", "debug"),
+    ];
+    let print = ["serve", "--print-config"];
+    let printed = maitred_with(folder.path(), &print, &platform);
+    let by_platform = [
+        ("bind", "bind = \"0.0.0.0:5000\"", "PORT"),
+        ("workers", "workers = 3", "WEB_CONCURRENCY"),
+        ("forwarded-allow-ips", "forwarded-allow-ips = \"10.0.0.0/8\"", "FORWARDED_ALLOW_IPS"),
+        ("log-level", "log-level = \"debug\"", "MAITRED_LOG"),
+    ];
+    assert_printed(&printed, &by_platform);
+    // It counts where nothing else says anything, and an empty one is none.
+    let own = [
+        ("MAITRED_UDS", "/run/a"),
+        ("MAITRED_WORKERS", "2"),
+        ("MAITRED_FORWARDED_ALLOW_IPS", "unix"),
+        ("MAITRED_LOG_LEVEL", "warn"),
+    ];
+    let printed = maitred_with(folder.path(), &print, &[&platform[..], &own].concat());
+    let by_own_name = [
+        ("bind", "# bind = \"127.0.0.1:8000\"", "default"),
+        ("uds", "uds = \"/run/a\"", "MAITRED_UDS"),
+        ("workers", "workers = 2", "MAITRED_WORKERS"),
+        ("forwarded-allow-ips", "forwarded-allow-ips = \"unix\"", "MAITRED_FORWARDED_ALLOW_IPS"),
+        ("log-level", "log-level = \"warn\"", "MAITRED_LOG_LEVEL"),
+    ];
+    assert_printed(&printed, &by_own_name);
+    let nothing = platform.map(|(name, _)| (name, ""));
+    let printed = maitred_with(folder.path(), &print, &nothing);
+    let defaults = [
+        ("bind", "# bind = \"127.0.0.1:8000\"", "default"),
+        ("log-level", "# log-level = \"info\"", "default"),
+    ];
+    assert_printed(&printed, &defaults);
+    fs::write(folder.path().join("maitred.toml"), "host = \"::1\"\nworkers = 4\n").unwrap();
+    let printed = maitred_with(folder.path(), &print, &platform);
+    let by_file = [
+        ("bind", "# bind = \"127.0.0.1:8000\"", "default"),
+        ("host", "host = \"::1\"", "maitred.toml:1"),
+        ("workers", "workers = 4", "maitred.toml:2"),
+    ];
+    assert_printed(&printed, &by_file);
+}
+
+#[test]
+fn what_is_served_is_printed_with_its_origin_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let print = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let arguments = [&["serve", "--print-config"][..], arguments].concat();
+        maitred_with(folder.path(), &arguments, variables)
+    };
+    let nothing = [("app", "# app =", "default"), ("command", "# command =", "default")];
+    assert_printed(&print(&[], &[]), &nothing);
+    let named = [("MAITRED_APP", "echo"), ("MAITRED_COMMAND", "worker")];
+    let app = [("app", "app = \"echo\"", "MAITRED_APP"), nothing[1]];
+    assert_printed(&print(&[], &named), &app);
+    let command = [nothing[0], ("command", "command = \"worker\"", "MAITRED_COMMAND")];
+    assert_printed(&print(&[], &named[1..]), &command);
+    // What is typed behind -- is served whatever else says something.
+    let typed = [nothing[0], ("command", "command = [\"./worker\", \"-v\"]", "typed")];
+    assert_printed(&print(&["--", "./worker", "-v"], &named), &typed);
+    let file = "\ncommand = [\"./worker\", \"one word\"]\n";
+    fs::write(folder.path().join("maitred.toml"), file).unwrap();
+    let value = "command = [\"./worker\", \"one word\"]";
+    let by_file = [nothing[0], ("command", value, "maitred.toml:2")];
+    assert_printed(&print(&[], &[]), &by_file);
+    let app = [("app", "app = \"static:.\"", "typed"), nothing[1]];
+    assert_printed(&print(&["static:."], &[]), &app);
+}
+
+#[test]
+fn a_spelling_of_another_server_is_printed_as_what_it_means() {
+    let folder = folder_with("proxy-headers = true\nbind = \":80\"\nport = 81\n");
+    let typed = ["--no-proxy-headers", "--no-server-header", "--access-logfile", "-"];
+    let arguments = [&["serve", "--print-config", "--uds", "s"][..], &typed].concat();
+    let expected = [
+        ("proxy-headers", "proxy-headers = false", "typed"),
+        ("server-header", "server-header = false", "typed"),
+        ("date-header", "# date-header = true", "default"),
+        ("access-log", "access-log = \"-\"", "typed"),
+        // Addresses that were typed are all there is.
+        ("uds", "uds = \"s\"", "typed"),
+        ("bind", "# bind = \"127.0.0.1:8000\"", "default"),
+        ("port", "# port =", "default"),
+    ];
+    assert_printed(&maitred_in(folder.path(), &arguments), &expected);
+    // Who develops has an access log, unless something is said of it.
+    let reload = ["serve", "--print-config", "--reload"];
+    let expected =
+        [("reload", "reload = true", "typed"), ("access-log", "access-log = true", "reload")];
+    assert_printed(&maitred_in(folder.path(), &reload), &expected);
+    let expected = [("access-log", "access-log = false", "typed")];
+    assert_printed(
+        &maitred_in(folder.path(), &[&reload[..], &["--no-access-log"]].concat()),
+        &expected,
+    );
+    // Half of an address is completed by the other half, wherever that stands.
+    let half = ["serve", "--print-config", "--host", "::1"];
+    let expected = [
+        ("host", "host = \"::1\"", "typed"),
+        ("port", "port = 81", "maitred.toml:3"),
+        ("bind", "# bind = \"127.0.0.1:8000\"", "default"),
+    ];
+    assert_printed(&maitred_in(folder.path(), &half), &expected);
 }
 
 #[test]

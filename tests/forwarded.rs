@@ -93,6 +93,67 @@ fn a_request_has_one_id_everywhere() {
     assert!(answer.text().contains("\"request_id\":\"abc-1\""), "{}", answer.text());
 }
 
+/// Bytes, the status that they are refused with, and the id that they give, where it is read.
+const REFUSED: [(&[u8], u16, Option<&str>); 7] = [
+    (b"GET / HTTP/1.1\r\nX-Request-ID: abc-1\r\n\r\n", 400, None),
+    (b"\x16\x03\x01", 400, None),
+    (b"GET / HTTP/1.1\r\nHost: a\r\nX-Request-ID: abc-1\r\n", 408, None),
+    (b"GET / HTTP/9.1\r\nHost: a\r\n\r\n", 505, None),
+    (b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\n", 413, None),
+    (
+        b"POST /echo HTTP/1.1\r\nHost: a\r\nX-Request-ID: abc-1\r\nContent-Length: 9\r\n\r\nx",
+        408,
+        Some("abc-1"),
+    ),
+    (
+        b"POST /echo HTTP/1.1\r\nHost: a\r\nX-Request-ID: abc-2\r\nTransfer-Encoding: chunked\r\n\
+          \r\nmany\r\n",
+        400,
+        Some("abc-2"),
+    ),
+];
+
+#[test]
+fn what_the_server_answers_itself_has_an_id_too_and_the_access_log_the_same() {
+    let (mut reader, writer) = io::pipe().expect("a pipe");
+    let arguments = ["serve", "-w", "1", "--access-log", "--request-id", "--header-timeout"];
+    let more = ["300ms", "--body-timeout", "300ms", "--limit-request-body", "50"];
+    let arguments: Vec<String> = arguments.iter().chain(&more).map(ToString::to_string).collect();
+    let mut server = Server::start_silent(&arguments, Output::To(OwnedFd::from(writer)));
+    let mut seen = Vec::new();
+    for (bytes, status, given) in REFUSED {
+        let mut client = Client::connect(server.address());
+        // A request that is in order first: its id is its own.
+        let before = client.try_get("/client", "X-Request-ID: before\r\n").expect("an answer");
+        assert_eq!(before.header("x-request-id"), Some("before"));
+        client.send(bytes);
+        let answer = client.answer(false);
+        assert_eq!(answer.status, status, "{}", bytes.escape_ascii());
+        let id = answer.header("x-request-id").expect("it has one").to_owned();
+        match given {
+            Some(given) => assert_eq!(id, given),
+            None => assert_eq!(id.len(), 36, "a new one: {id}"),
+        }
+        assert!(!seen.contains(&(status, id.clone())), "twice the same: {id}");
+        seen.push((status, id));
+    }
+    server.signal(Signal::SIGTERM);
+    server.wait_exit(DEADLINE);
+    let mut text = String::new();
+    reader.read_to_string(&mut text).expect("text");
+    for (status, id) in seen {
+        let (status, id) = (format!("\" {status} "), format!(" request=\"{id}\""));
+        let lines = text.lines().filter(|line| line.contains(&id) && line.contains(&status));
+        assert_eq!(lines.count(), 1, "{status}{id} in {text}");
+    }
+
+    // Without the flag there is none.
+    let server = Server::start(&["serve", "-w", "1"]);
+    let mut client = Client::connect(server.address());
+    client.send(REFUSED[0].0);
+    assert_eq!(client.answer(false).header("x-request-id"), None);
+}
+
 #[test]
 fn the_access_log_has_the_client_and_the_id() {
     let (mut reader, writer) = io::pipe().expect("a pipe");

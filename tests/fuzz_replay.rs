@@ -42,6 +42,7 @@ targets! {
     status_page in "fuzz/status_page.rs",
     admin_frame in "fuzz/admin_frame.rs",
     admin_order in "fuzz/admin_order.rs",
+    admin_reply in "fuzz/admin_reply.rs",
     access_line in "fuzz/access_line.rs",
     proxy_header in "fuzz/proxy_header.rs",
     forwarded in "fuzz/forwarded.rs",

@@ -227,6 +227,54 @@ fn a_refusal_is_counted_by_its_reason() {
 }
 
 #[test]
+fn a_refused_proxy_header_is_counted_by_its_reason() {
+    const GOOD: &[u8] = b"PROXY UNKNOWN\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    // Its signature, version 2 for a client by IPv4, and a checksum that is another one.
+    let checksum = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x13abcdefghijkl\x03\0\x04none";
+    let refused: [(&[u8], &str); 5] = [
+        (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", "absent"),
+        (b"PROXY TCP4 192.0.2.700 198.51.100.1 4711 80\r\n", "malformed"),
+        (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\xff\xff", "malformed"),
+        (b"\r\n\r\n\0\r\nQUIT\n\x31\x11\0\0", "unsupported"),
+        (checksum, "wrong_checksum"),
+    ];
+    let name = |reason: &str| {
+        format!("maitred_proxy_headers_refused_total{{worker=\"0\",reason=\"{reason}\"}}")
+    };
+    for more in [&["--accept", "master"], &["--accept", "shared"]] {
+        let arguments = ["serve", "-w", "1", "--proxy-protocol", "--defer-accept", "0"];
+        let observed = Observed::start(&[&arguments[..], more].concat());
+        for (bytes, _) in refused {
+            let mut client = Client::connect(observed.server.address());
+            client.send(bytes);
+            client.expect_eof();
+        }
+        let mut client = Client::connect(observed.server.address());
+        client.send(GOOD);
+        assert_eq!(client.answer(false).status, 200);
+        let series = observed.scrape();
+        for (reason, expected) in [
+            ("absent", 1.0),
+            ("malformed", 2.0),
+            ("unsupported", 1.0),
+            ("wrong_checksum", 1.0),
+            ("untrusted_peer", 0.0),
+        ] {
+            assert_eq!(series.get(&name(reason)), Some(&expected), "{more:?}: {reason}");
+        }
+        assert_eq!(sum(&series, "maitred_request_errors_total"), 5.0, "{more:?}");
+        // No request was refused: none was made.
+        assert_eq!(sum(&series, "maitred_requests_refused_total"), 0.0, "{more:?}");
+    }
+    let arguments = ["serve", "-w", "1", "--proxy-protocol", "--proxy-protocol-from", "10.0.0.0/8"];
+    let observed = Observed::start(&arguments);
+    let mut client = Client::connect(observed.server.address());
+    client.send(GOOD);
+    client.expect_eof();
+    assert_eq!(observed.scrape().get(&name("untrusted_peer")), Some(&1.0));
+}
+
+#[test]
 fn a_worker_that_scribbles_over_the_meters_harms_nobody() {
     let hostile = binary().with_file_name("examples").join("hostile_worker");
     let (hostile, maitred) = (hostile.display().to_string(), binary().display().to_string());

@@ -126,3 +126,20 @@ def test_asgi_workers_count_what_their_clients_had(tmp_path: pathlib.Path, http_
         assert sent > 0
         assert received > 0
         assert total(families, "maitred_worker_restarts", "_total", cause="killed") == 1
+
+
+def test_asgi_workers_count_refused_proxy_headers(tmp_path: pathlib.Path) -> None:
+    """By why, and among the errors; no request was made, and so none refused."""
+    flags = ("--workers", "1", "--proxy-protocol", "--defer-accept", "0")
+    with observed(tmp_path, "basic:app", *flags) as (server, admin):
+        for beginning in (request("/pid"), b"PROXY TCP9 1 2 3 4\r\n", b"\x16\x03\x01"):
+            with server.connect() as client:
+                client.sendall(beginning)
+                assert client.recv(1) == b""
+        families = scrape(admin)
+    refused = "maitred_proxy_headers_refused"
+    assert total(families, refused, "_total", reason="absent") == 2
+    assert total(families, refused, "_total", reason="malformed") == 1
+    assert total(families, refused, "_total", reason="untrusted_peer") == 0
+    assert total(families, "maitred_request_errors", "_total") == 3
+    assert total(families, "maitred_requests_refused", "_total") == 0

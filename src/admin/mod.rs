@@ -20,6 +20,7 @@
 //! | `seeing` | the status page and /proc as a [`View`](crate::observe::view::View) |
 //! | `routes` | paths and methods |
 //! | `order` | the JSON of a command, pure |
+//! | `reply` | an answer as a client reads it, pure |
 //! | `metrics` | a view as OpenMetrics, pure |
 //! | `dashboard` | the page |
 //!
@@ -41,6 +42,7 @@ mod link;
 #[cfg(feature = "cli")]
 pub mod metrics;
 pub mod order;
+pub mod reply;
 #[cfg(feature = "cli")]
 #[cfg(not(loom))]
 mod routes;

@@ -179,7 +179,7 @@ fn read_host_and_port(
 
 /// PORT, as Heroku and its like set it: every interface, as in Gunicorn.
 fn platform_port(reader: &mut Reader<'_>) -> Option<Vec<Bind>> {
-    let given = reader.variable("PORT")?;
+    let given = reader.platform("--bind")?;
     let port = reader.parsed(given, addresses::port)?;
     Some(vec![Bind::Tcp(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port.value)))])
 }

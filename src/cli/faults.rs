@@ -90,7 +90,13 @@ impl<'a> Reader<'a> {
         self.variable_or_list(name).into_iter().next_back()
     }
 
-    /// The same for what can be said several times: a variable says one, a file any number.
+    /// What the platform says in place of a flag ([`platform_variable_of`]).
+    pub fn platform(&self, flag: &str) -> Option<Given<OsString>> {
+        self.variable(platform_variable_of(flag)?)
+    }
+
+    /// The same as [`variable`](Reader::variable) for what can be said several times: a variable says
+    /// one, a file any number.
     pub fn variable_or_list(&self, name: &str) -> Vec<Given<OsString>> {
         match (self.variables)(name).filter(|value| !value.is_empty()) {
             Some(value) => vec![Given { name: name.to_owned(), value, typed: false }],
@@ -140,6 +146,19 @@ impl<'a> Reader<'a> {
 pub fn variable_of(flag: &str) -> String {
     let name = flag.trim_start_matches('-').replace('-', "_").to_ascii_uppercase();
     format!("MAITRED_{name}")
+}
+
+/// The variable that says something in place of a flag where neither the flag nor its own variable
+/// nor the file does: what platforms set, and Gunicorn and Uvicorn read; and what the programs of
+/// this ecosystem call the level of their log (RUST_LOG).
+pub fn platform_variable_of(flag: &str) -> Option<&'static str> {
+    match flag {
+        "--bind" => Some("PORT"),
+        "--workers" => Some("WEB_CONCURRENCY"),
+        "--forwarded-allow-ips" => Some("FORWARDED_ALLOW_IPS"),
+        "--log-level" => Some("MAITRED_LOG"),
+        _ => None,
+    }
 }
 
 impl Faults {

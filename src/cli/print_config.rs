@@ -3,16 +3,29 @@
 //!
 //! Not here: what the values mean (`resolve`).
 
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 
 use crate::cli::config_file::ConfigFile;
-use crate::cli::faults::Variables;
+use crate::cli::faults::{Variables, platform_variable_of, variable_of};
 use crate::cli::raw::{self, Flag};
+use crate::cli::values;
 use crate::config::ConfigText;
+
+/// Other servers' spellings of switches that are off: flags of their own, which beat all else.
+const DENIED_BY: [(&str, &str); 4] = [
+    ("access_log", "no_access_log"),
+    ("proxy_headers", "no_proxy_headers"),
+    ("server_header", "no_server_header"),
+    ("date_header", "no_date_header"),
+];
+
+/// The flags that name addresses alone, and those of which each is half of one (`binds`).
+const ADDRESSES: [&str; 3] = ["bind", "uds", "fd"];
+const HALVES: [&str; 2] = ["host", "port"];
 
 /// Where a value comes from.
 enum Origin {
@@ -20,6 +33,17 @@ enum Origin {
     /// A variable, or a line of the file, by its name.
     Named(String),
     Default,
+}
+
+/// A value, and where it comes from; by default there may be none.
+type Found = (Option<Vec<String>>, Origin);
+
+/// All places where values stand.
+struct Sources<'a> {
+    /// What was typed behind `serve`.
+    serve: &'a ArgMatches,
+    variables: Variables<'a>,
+    file: ConfigFile,
 }
 
 /// The text of a file with all values. `serve` is what was typed behind that word.
@@ -31,65 +55,129 @@ pub(super) fn print(
     let flags = raw::flags();
     let names: Vec<String> = flags.iter().map(|flag| flag.name.clone()).collect();
     let file = config.map(|config| ConfigFile::parse(config, &names).0).unwrap_or_default();
+    let sources = Sources { serve, variables, file };
     let mut text = String::new();
-    let app = Flag {
-        id: "app".to_owned(),
-        name: "--app".to_owned(),
-        variable: "MAITRED_APP".to_owned(),
-        default: None,
-    };
-    for flag in std::iter::once(&app).chain(&flags) {
-        if matches!(flag.id.as_str(), "config" | "print_config" | "help") {
-            continue;
+    for (key, found) in sources.served() {
+        put_line(key, found, &mut text);
+    }
+    for flag in &flags {
+        if !matches!(flag.id.as_str(), "config" | "print_config" | "help") {
+            put_line(flag.name.trim_start_matches('-'), sources.of_flag(flag), &mut text);
         }
-        let key = flag.name.trim_start_matches('-');
-        let (values, origin) = value(flag, serve, variables, &file);
-        let values = values.as_deref().map(written).unwrap_or_default();
-        // Some defaults are words about what is found out: none of them belongs into a file.
-        let (mark, origin) = match origin {
-            Origin::Typed => ("", "typed".to_owned()),
-            Origin::Named(name) => ("", name),
-            Origin::Default => ("# ", "default".to_owned()),
-        };
-        let line = format!("{mark}{key} = {values}");
-        // A string takes whatever is written.
-        let _ = writeln!(text, "{line:<50} # {origin}");
     }
     text
 }
 
-fn value(
-    flag: &Flag,
-    serve: &ArgMatches,
-    variables: Variables<'_>,
-    file: &ConfigFile,
-) -> (Option<Vec<String>>, Origin) {
-    let shown = |value: &OsString| value.to_string_lossy().into_owned();
-    let is_typed = |id: &str| serve.value_source(id) == Some(ValueSource::CommandLine);
-    // Other servers' spellings of one flag, which are flags of their own.
-    let id = match flag.id.as_str() {
-        "access_log" if is_typed("no_access_log") => {
+fn put_line(key: &str, (values, origin): Found, text: &mut String) {
+    let values = values.as_deref().map(written).unwrap_or_default();
+    // Some defaults are words about what is found out: none of them belongs into a file.
+    let (mark, origin) = match origin {
+        Origin::Typed => ("", "typed".to_owned()),
+        Origin::Named(name) => ("", name),
+        Origin::Default => ("# ", "default".to_owned()),
+    };
+    let line = format!("{mark}{key} = {values}");
+    // A string takes whatever is written.
+    let _ = writeln!(text, "{line:<50} # {origin}");
+}
+
+impl Sources<'_> {
+    /// What is served: an application, or else a program that speaks the hand-off protocol. The one
+    /// that does not count is not said, as `resolve` has it: CMD is typed for this one call.
+    fn served(&self) -> [(&'static str, Found); 2] {
+        let nothing = || (None, Origin::Default);
+        let command = self.typed("command");
+        let app = self.typed("app").or_else(|| self.named(&variable_of("--app")));
+        let app = app.filter(|_| command.is_none());
+        let command = command.or_else(|| self.named(&variable_of("--command")));
+        let command = command.filter(|_| app.is_none());
+        [("app", app.unwrap_or_else(nothing)), ("command", command.unwrap_or_else(nothing))]
+    }
+
+    fn of_flag(&self, flag: &Flag) -> Found {
+        let id = flag.id.as_str();
+        let denied_by = DENIED_BY.iter().find(|(denied, _)| *denied == id);
+        if denied_by.is_some_and(|(_, by)| self.is_typed(by)) {
             return (Some(vec!["false".to_owned()]), Origin::Typed);
         }
-        "access_log" if is_typed("access_logfile") => "access_logfile",
-        id => id,
-    };
-    if is_typed(id)
-        && let Ok(Some(typed)) = serve.try_get_raw(id)
-    {
-        let typed = typed.map(|value| value.to_string_lossy().into_owned()).collect();
-        return (Some(typed), Origin::Typed);
+        // Gunicorn's spelling of the same is a flag of its own, too.
+        let elsewhere = (id == "access_log").then(|| self.typed("access_logfile")).flatten();
+        elsewhere
+            .or_else(|| self.typed(id))
+            .or_else(|| self.named(&flag.variable).filter(|_| !self.is_displaced(id)))
+            .or_else(|| self.said_by_platform(flag))
+            .or_else(|| (id == "access_log").then(|| self.logged_for_reload()).flatten())
+            .unwrap_or_else(|| (flag.default.clone().map(|text| vec![text]), Origin::Default))
     }
-    if let Some(value) = variables(&flag.variable).filter(|value| !value.is_empty()) {
-        return (Some(vec![shown(&value)]), Origin::Named(flag.variable.clone()));
+
+    fn is_typed(&self, id: &str) -> bool {
+        self.serve.value_source(id) == Some(ValueSource::CommandLine)
     }
-    let values = file.values(&flag.variable);
-    if let Some(first) = values.first() {
-        let origin = first.name.rsplit_once(": ").map_or(&*first.name, |(place, _)| place);
+
+    fn typed(&self, id: &str) -> Option<Found> {
+        if !self.is_typed(id) {
+            return None;
+        }
+        let typed = self.serve.try_get_raw(id).ok()??;
+        Some((Some(typed.map(shown).collect()), Origin::Typed))
+    }
+
+    /// What a flag's own variable says, or else the file.
+    fn named(&self, variable: &str) -> Option<Found> {
+        if let Some(value) = self.variable(variable) {
+            return Some((Some(vec![value]), Origin::Named(variable.to_owned())));
+        }
+        let values = self.file.values(variable);
+        let name = &values.first()?.name;
+        let origin = name.rsplit_once(": ").map_or(&**name, |(place, _)| place);
         let values = values.iter().map(|given| shown(&given.value)).collect();
-        return (Some(values), Origin::Named(origin.to_owned()));
+        Some((Some(values), Origin::Named(origin.to_owned())))
     }
-    (flag.default.clone().map(|text| vec![text]), Origin::Default)
+
+    /// What the platform's variable says in place of a flag.
+    fn said_by_platform(&self, flag: &Flag) -> Option<Found> {
+        let name = platform_variable_of(&flag.name)?;
+        let mut value = self.variable(name)?;
+        if flag.id == "bind" {
+            let mut ids = ADDRESSES.into_iter().chain(HALVES);
+            let is_said = |id: &str| {
+                self.is_typed(id) || self.named(&variable_of(&format!("--{id}"))).is_some()
+            };
+            if ids.any(is_said) {
+                return None;
+            }
+            value = format!("0.0.0.0:{value}");
+        }
+        Some((Some(vec![value]), Origin::Named(name.to_owned())))
+    }
+
+    /// Who develops wants to see what is asked for: `--reload` switches the access log on.
+    fn logged_for_reload(&self) -> Option<Found> {
+        let (values, _) = self.typed("reload").or_else(|| self.named(&variable_of("--reload")))?;
+        let is_on = values?.last().is_some_and(|text| values::switch(text) == Ok(true));
+        is_on.then(|| (Some(vec!["true".to_owned()]), Origin::Named("reload".to_owned())))
+    }
+
+    /// Whether others of the flags that name addresses were typed: then variables and the file say
+    /// nothing, but for the other half of an address.
+    fn is_displaced(&self, id: &str) -> bool {
+        let any = |ids: &[&str]| ids.iter().any(|id| self.is_typed(id));
+        match id {
+            id if ADDRESSES.contains(&id) => any(&ADDRESSES) || any(&HALVES),
+            id if HALVES.contains(&id) => any(&ADDRESSES) && !any(&HALVES),
+            _ => false,
+        }
+    }
+
+    /// A variable that is set and not empty.
+    fn variable(&self, name: &str) -> Option<String> {
+        let value = (self.variables)(name).filter(|value| !value.is_empty())?;
+        Some(shown(&value))
+    }
+}
+
+fn shown(value: &OsStr) -> String {
+    value.to_string_lossy().into_owned()
 }
 
 /// Values as TOML has them. Numbers and switches keep their form; all else is a string.

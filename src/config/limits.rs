@@ -505,6 +505,13 @@ pub const ADMIN_ANSWER_MAX: Duration = Duration::from_millis(800);
 /// How long it waits where a command may have to read files (`reload`).
 pub const ADMIN_COMMAND_MAX: Duration = Duration::from_secs(10);
 
+/// Bytes of an answer that an operator's client takes: a status of 2048 workers has less than two
+/// million.
+pub const ADMIN_REPLY_SIZE_MAX: usize = 16 << 20;
+
+/// Fields of its head: ours have fewer than ten.
+pub const ADMIN_REPLY_FIELDS_MAX: usize = 64;
+
 /// Frames that the master reads from the helper in one turn, and so commands that it carries out.
 pub const ADMIN_FRAMES_PER_TURN_MAX: usize = 8;
 

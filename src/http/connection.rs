@@ -289,11 +289,12 @@ impl Connection {
 
     /// Answers with an error in plain text and ends the connection: a refused request, a deadline,
     /// a handler that failed. Returns false, and does nothing, where a response has already begun
-    /// or is finished: then the connection can only be reset.
+    /// or is finished: then the connection can only be reset. `headers` as in [`error_response`].
     pub fn refuse(
         &mut self,
         status: StatusCode,
         explanation: &str,
+        headers: &HeaderMap,
         date: &str,
         out: &mut Vec<u8>,
     ) -> bool {
@@ -308,7 +309,7 @@ impl Connection {
                 return false;
             }
         };
-        error_response(status, explanation, date, without_body, out);
+        error_response(status, explanation, headers, date, without_body, out);
         self.asked.persist = false;
         self.close_exchange();
         true

@@ -125,11 +125,13 @@ impl Plan {
 /// for refused requests (400, 413, …), deadlines (408), handlers that failed (500), workers that
 /// died (502) and shedding (503).
 ///
-/// `explanation` is one line of visible text; empty says no more than the status. `date` is an
-/// IMF-fixdate (RFC 9110 section 5.6.7). `without_body` leaves the text out, for HEAD.
+/// `explanation` is one line of visible text; empty says no more than the status. `headers` come
+/// behind the fields that every such response has, and are none of them. `date` is an IMF-fixdate
+/// (RFC 9110 section 5.6.7). `without_body` leaves the text out, for HEAD.
 pub fn error_response(
     status: StatusCode,
     explanation: &str,
+    headers: &HeaderMap,
     date: &str,
     without_body: bool,
     out: &mut Vec<u8>,
@@ -142,7 +144,11 @@ pub fn error_response(
     out.extend_from_slice(b"Content-Length: ");
     write_decimal(text.len() as u64, out);
     out.extend_from_slice(b"\r\n");
-    out.extend_from_slice(b"Content-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n");
+    out.extend_from_slice(b"Content-Type: text/plain; charset=utf-8\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        write_field(name.as_str().as_bytes(), value.as_bytes(), out);
+    }
+    out.extend_from_slice(b"\r\n");
     if !without_body {
         out.extend_from_slice(text.as_bytes());
     }

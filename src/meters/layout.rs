@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use thiserror::Error;
 
+use crate::account::AcceptError;
 use crate::board::{Readable, Words};
 use crate::config::WORKERS_MAX;
 use crate::ident::Slot;
@@ -61,6 +62,26 @@ pub enum Counter {
     RefusedSlow,
     /// Refused before a handler: what it asks of HTTP is not here.
     RefusedUnsupported,
+    /// PROXY headers refused: the peer may not send any.
+    HeadersUntrusted,
+    /// PROXY headers refused: the connection begins with something else.
+    HeadersAbsent,
+    /// PROXY headers refused: one that breaks the rules.
+    HeadersMalformed,
+    /// PROXY headers refused: a version, command or family that is not here.
+    HeadersUnsupported,
+    /// PROXY headers refused: another checksum than it says.
+    HeadersChecksum,
+    /// Failures of accept(2) in a worker that accepts itself: no descriptor left.
+    AcceptEmfile,
+    /// The same: the system has none.
+    AcceptEnfile,
+    /// The same: no memory.
+    AcceptEnomem,
+    /// The same: the client was gone.
+    AcceptEconnaborted,
+    /// The same: anything else.
+    AcceptOther,
 }
 
 /// What is measured of a slot.
@@ -77,7 +98,7 @@ pub enum Histogram {
 
 impl Counter {
     /// Every counter, in the order of its number.
-    pub const ALL: [Counter; 16] = [
+    pub const ALL: [Counter; 26] = [
         Counter::Responses1xx,
         Counter::Responses2xx,
         Counter::Responses3xx,
@@ -94,7 +115,28 @@ impl Counter {
         Counter::RefusedBody,
         Counter::RefusedSlow,
         Counter::RefusedUnsupported,
+        Counter::HeadersUntrusted,
+        Counter::HeadersAbsent,
+        Counter::HeadersMalformed,
+        Counter::HeadersUnsupported,
+        Counter::HeadersChecksum,
+        Counter::AcceptEmfile,
+        Counter::AcceptEnfile,
+        Counter::AcceptEnomem,
+        Counter::AcceptEconnaborted,
+        Counter::AcceptOther,
     ];
+
+    /// Where a failure of accept(2) is counted.
+    pub fn of_accept_error(error: AcceptError) -> Counter {
+        match error {
+            AcceptError::OutOfDescriptors => Counter::AcceptEmfile,
+            AcceptError::OutOfFiles => Counter::AcceptEnfile,
+            AcceptError::OutOfMemory => Counter::AcceptEnomem,
+            AcceptError::Aborted => Counter::AcceptEconnaborted,
+            AcceptError::Other => Counter::AcceptOther,
+        }
+    }
 }
 
 impl Histogram {

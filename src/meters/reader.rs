@@ -118,6 +118,7 @@ mod tests {
     use super::*;
     use crate::meters::layout::{METERS_BYTES, lay_out};
     use crate::meters::recorder::SlotMeters;
+    use crate::proxy_protocol::{HeaderRefusal, ProxyHeaderError};
 
     fn memory() -> Arc<Vec<AtomicU64>> {
         let memory: Vec<_> = (0..METERS_BYTES / 8).map(|_| AtomicU64::new(0)).collect();
@@ -171,6 +172,54 @@ mod tests {
             Counter::RefusedUnsupported,
         ];
         assert_eq!(counts.map(|counter| reading.get(counter)), [2, 1, 1, 2, 2]);
+    }
+
+    #[test]
+    fn a_refused_header_is_counted_under_its_reason() {
+        let memory = memory();
+        let meters = SlotMeters::attach(Arc::clone(&memory), Slot(0)).unwrap();
+        let invalid = [
+            ProxyHeaderError::Absent,
+            ProxyHeaderError::Unterminated,
+            ProxyHeaderError::Line,
+            ProxyHeaderError::Kind,
+            ProxyHeaderError::Length,
+            ProxyHeaderError::Values,
+            ProxyHeaderError::Checksum,
+        ];
+        meters.count_header_refused(HeaderRefusal::UntrustedPeer);
+        invalid.into_iter().for_each(|error| meters.count_header_refused(error.into()));
+        let reading = Reader::attach(memory).unwrap().slot(Slot(0)).unwrap();
+        let counts = [
+            Counter::HeadersUntrusted,
+            Counter::HeadersAbsent,
+            Counter::HeadersMalformed,
+            Counter::HeadersUnsupported,
+            Counter::HeadersChecksum,
+        ];
+        assert_eq!(counts.map(|counter| reading.get(counter)), [1, 1, 4, 1, 1]);
+    }
+
+    /// The memory of a server outlives its program: counters that came later lie behind those of the
+    /// first, which have stood where they stand since layout 1.
+    #[test]
+    fn memory_that_an_older_program_has_laid_out_is_gone_on_with() {
+        const COUNTERS_AT_FIRST: usize = 16;
+        let memory = memory();
+        let slot_at = layout::slot_at(Slot(2));
+        for (word, value) in (0..COUNTERS_AT_FIRST).zip(1_u64..) {
+            memory[slot_at + word].store(value, Ordering::Relaxed);
+        }
+        let reader = Reader::attach(Arc::clone(&memory)).unwrap();
+        let reading = reader.slot(Slot(2)).unwrap();
+        assert_eq!((reading.get(Counter::Responses1xx), reading.responses()), (1, 2 + 3 + 4 + 5));
+        assert_eq!(reading.get(Counter::RefusedUnsupported), COUNTERS_AT_FIRST as u64);
+        assert_eq!(reading.get(Counter::HeadersUntrusted), 0, "nobody has added to it");
+        let meters = SlotMeters::attach(memory, Slot(2)).unwrap();
+        meters.count_header_refused(HeaderRefusal::UntrustedPeer);
+        let after = reader.slot(Slot(2)).unwrap();
+        assert_eq!(after.get(Counter::HeadersUntrusted), 1);
+        assert_eq!(after.get(Counter::RefusedUnsupported), COUNTERS_AT_FIRST as u64);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::board::Words;
 use crate::ident::Slot;
 use crate::meters::buckets::bucket_of;
 use crate::meters::layout::{self, Counter, Histogram, MetersError};
+use crate::proxy_protocol::{HeaderRefusal, ProxyHeaderError};
 
 /// The meters of one slot.
 #[derive(Clone, Debug)]
@@ -54,6 +55,23 @@ impl<M: Words> SlotMeters<M> {
             414 | 431 => Counter::RefusedHead,
             400..500 => Counter::RefusedMalformed,
             _ => Counter::RefusedUnsupported,
+        };
+        self.add(reason, 1);
+    }
+
+    /// A connection ended for the PROXY header that it was to begin with.
+    pub fn count_header_refused(&self, refusal: HeaderRefusal) {
+        let reason = match refusal {
+            HeaderRefusal::UntrustedPeer => Counter::HeadersUntrusted,
+            HeaderRefusal::Invalid(ProxyHeaderError::Absent) => Counter::HeadersAbsent,
+            HeaderRefusal::Invalid(ProxyHeaderError::Kind) => Counter::HeadersUnsupported,
+            HeaderRefusal::Invalid(ProxyHeaderError::Checksum) => Counter::HeadersChecksum,
+            HeaderRefusal::Invalid(
+                ProxyHeaderError::Unterminated
+                | ProxyHeaderError::Line
+                | ProxyHeaderError::Length
+                | ProxyHeaderError::Values,
+            ) => Counter::HeadersMalformed,
         };
         self.add(reason, 1);
     }

@@ -17,6 +17,9 @@ use serde::{Deserialize, Serialize, Serializer};
 /// The version of the schema.
 pub const SCHEMA: u32 = 1;
 
+/// How the names of the master's failures of accept(2) begin among [`View::events`].
+pub const ACCEPT_ERROR: &str = "accept_error_";
+
 /// One moment of a server.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -233,6 +236,8 @@ pub struct SlotView {
     pub sent_bytes: u64,
     /// Requests refused before a handler, by why.
     pub refused: Numbers,
+    /// Connections ended for the PROXY header that they were to begin with, by why.
+    pub proxy_headers_refused: Numbers,
     /// Requests that ended badly.
     pub errors: u64,
     /// Seconds spent in handlers, all threads together.
@@ -241,6 +246,9 @@ pub struct SlotView {
     pub slow_requests: u64,
     /// Lines of the access log that its reader was too slow for.
     pub log_lines_dropped: u64,
+    /// What accept(2) has failed with where the worker accepts itself: emfile, enfile, enomem,
+    /// econnaborted, other. The master's failures are among `View::events`.
+    pub accept_errors: Numbers,
     /// From when a connection could have been served to its first claim.
     pub queue_wait: HistogramView,
     /// From a request's claim to the end of its response.
@@ -278,6 +286,24 @@ pub struct HappenedView {
     pub pid: Option<u32>,
     /// One sentence.
     pub text: String,
+}
+
+impl View {
+    /// What accept(2) has failed with, by name, in the master and in workers that accept themselves.
+    pub fn accept_errors(&self) -> Numbers {
+        let in_master = self.events.0.iter();
+        let in_master = in_master.filter_map(|(name, count)| {
+            Some((name.strip_prefix(ACCEPT_ERROR)?.to_owned(), *count))
+        });
+        let mut sums = Numbers(in_master.collect());
+        for (name, count) in self.slots.iter().flat_map(|slot| &slot.accept_errors.0) {
+            match sums.0.iter_mut().find(|(known, _)| known == name) {
+                Some((_, sum)) => *sum = sum.saturating_add(*count),
+                None => sums.0.push((name.clone(), *count)),
+            }
+        }
+        sums
+    }
 }
 
 /// Numbers under names, in the order in which they stand here.
@@ -322,5 +348,27 @@ impl<'de> Deserialize<'de> for Numbers {
             }
         }
         deserializer.deserialize_map(Pairs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_of_accept_are_added_up_wherever_they_were() {
+        let slot = |count| SlotView {
+            accept_errors: [("emfile", count), ("other", 0), ("new", 1)].into_iter().collect(),
+            ..SlotView::default()
+        };
+        let view = View {
+            events: [("lent", 9), ("accept_error_emfile", 2), ("accept_error_other", 5)]
+                .into_iter()
+                .collect(),
+            slots: vec![slot(3), SlotView::default(), slot(u64::MAX)],
+            ..View::default()
+        };
+        let sums = [("emfile", u64::MAX), ("other", 5), ("new", 2)];
+        assert_eq!(view.accept_errors(), Numbers::from_iter(sums));
     }
 }

@@ -83,6 +83,17 @@ pub enum ProxyHeaderError {
     Checksum,
 }
 
+/// Why a connection that was to begin with a header ends without an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum HeaderRefusal {
+    /// Its peer may not say who clients are.
+    #[error("its peer is not in --proxy-protocol-from")]
+    UntrustedPeer,
+    /// What it began with is no header.
+    #[error(transparent)]
+    Invalid(#[from] ProxyHeaderError),
+}
+
 /// Looks at the bytes at the beginning of a connection.
 ///
 /// # Errors

@@ -21,6 +21,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use mio::{Registry, Token};
 use tracing::{info, warn};
 
+use crate::account::AcceptError;
 use crate::config::{
     ACCEPT_PAUSE, ACCEPT_RETRIES_MAX, Accept, Arm, EMPTIED_PER_TURN_MAX, HANDSHAKES_SETTLE_FOR,
     LISTENERS_MAX, LOG_REPEAT_AFTER, Queues,
@@ -44,6 +45,8 @@ pub(crate) struct Accepting {
     next: usize,
     paused_until: Option<Nanos>,
     logged_at: Option<Nanos>,
+    /// What accept(2) has failed with, and how often, since anybody asked.
+    failures: [u64; AcceptError::ALL.len()],
     leaving: Leaving,
 }
 
@@ -85,6 +88,7 @@ impl Accepting {
             next: 0,
             paused_until: None,
             logged_at: None,
+            failures: [0; AcceptError::ALL.len()],
             leaving: Leaving::No,
         }
     }
@@ -112,8 +116,15 @@ impl Accepting {
                 }
                 // With `blocking`: it has waited for long enough, or a signal has come.
                 Accepted::Empty => listener.ready = false,
-                Accepted::Retry(_) if self.accept.arm == Arm::Blocking => return None,
-                Accepted::Retry(_) => {}
+                Accepted::Retry(cause) => {
+                    // A signal that ends its wait (`blocking`) is no failure.
+                    if cause.kind() != io::ErrorKind::Interrupted {
+                        self.note_failure(&cause);
+                    }
+                    if self.accept.arm == Arm::Blocking {
+                        return None;
+                    }
+                }
                 Accepted::OutOfDescriptors => {
                     self.pause(now, &io::Error::from_raw_os_error(nix::libc::EMFILE));
                 }
@@ -121,6 +132,12 @@ impl Accepting {
             }
         }
         None
+    }
+
+    /// What accept(2) has failed with since this was last asked, and how often.
+    pub(crate) fn take_failures(&mut self) -> impl Iterator<Item = (AcceptError, u64)> + use<> {
+        let counts = std::mem::take(&mut self.failures);
+        AcceptError::ALL.into_iter().zip(counts).filter(|(_, count)| *count > 0)
     }
 
     /// At the end of a turn: listeners are in epoll as far as they are `wanted`.
@@ -244,11 +261,16 @@ impl Accepting {
 
     /// Stops accepting for a while: trying again at once would only spin.
     fn pause(&mut self, now: Nanos, cause: &io::Error) {
+        self.note_failure(cause);
         if self.logged_at.is_none_or(|at| now.since(at) >= LOG_REPEAT_AFTER) {
             self.logged_at = Some(now);
             warn!(%cause, pause_ms = ACCEPT_PAUSE.as_millis() as u64, "accepting pauses");
         }
         self.paused_until = Some(now + ACCEPT_PAUSE);
+    }
+
+    fn note_failure(&mut self, cause: &io::Error) {
+        self.failures[AcceptError::of(cause.raw_os_error()) as usize] += 1;
     }
 
     fn next_ready(&self) -> Option<usize> {

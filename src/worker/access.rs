@@ -135,6 +135,13 @@ impl Session {
         }
     }
 
+    /// The id that the answer says; one whose request was understood has been noted with it.
+    pub(super) fn note_request_id(&mut self, id: Option<HeaderValue>) {
+        if let Some(note) = &mut self.note {
+            note.request_id = id;
+        }
+    }
+
     /// More of a body whose length was not declared.
     pub(super) fn note_bytes(&mut self, more: u64) {
         if let Some(note) = &mut self.note {

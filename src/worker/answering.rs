@@ -9,8 +9,8 @@
 use std::io;
 
 use bytes::Bytes;
-use http::StatusCode;
 use http::header::HeaderValue;
+use http::{HeaderMap, StatusCode};
 use tracing::{debug, error};
 
 use crate::app::{Body, Pieces, Reason, WithoutDate};
@@ -145,9 +145,12 @@ impl Session {
         let mut out = std::mem::take(&mut shell.out);
         out.clear();
         let explanation = status.canonical_reason().unwrap_or("refused");
-        let begun = self.http.refuse(status, explanation, shell.date(), &mut out);
+        let id = self.take_request_id(shell);
+        let headers: HeaderMap = id.iter().map(|id| (X_REQUEST_ID, id.clone())).collect();
+        let begun = self.http.refuse(status, explanation, &headers, shell.date(), &mut out);
         let verdict = if begun {
             self.note_response(status, None, 0, shell);
+            self.note_request_id(id);
             self.leave(&out, key, shell)
         } else {
             // A response is under way already; only a reset says that it is not complete.
@@ -231,8 +234,8 @@ impl Session {
         if shell.settings.worker_header {
             parts.headers.insert("x-maitred-worker", HeaderValue::from(shell.who.slot.0));
         }
-        if let Some(id) = self.request_id.take() {
-            parts.headers.insert(X_REQUEST_ID, id);
+        if let Some(id) = &self.request_id {
+            parts.headers.insert(X_REQUEST_ID, id.clone());
         }
         shell.put_load(&mut parts.headers, &mut self.load_heard);
         let close = shell.finishing;
@@ -248,6 +251,7 @@ impl Session {
         let begun = self.http.respond_with(head, length, close, &mut out);
         let verdict = match begun {
             Ok(framing) => {
+                self.request_id = None;
                 // A body that comes in pieces is counted as it leaves.
                 let whole = !matches!(body, Some(Body::Stream { .. })) && self.answering.is_none();
                 let leaves = whole && framing != Framing::NoBody;

@@ -8,14 +8,14 @@
 //! Not here: what a header may look like (`proxy_protocol`), whose fields say what
 //! (`http::forwarded`), making ids (`request_ids`).
 
-use http::HeaderName;
+use http::{HeaderName, HeaderValue};
 use tracing::{debug, warn};
 
 use crate::config::{CONTEXT_SIZE, LOG_REPEAT_AFTER};
 use crate::http::RequestHead;
 use crate::http::forwarded;
 use crate::ident::PeerAddress;
-use crate::proxy_protocol::{self, Announced, Parsed};
+use crate::proxy_protocol::{self, Announced, HeaderRefusal, Parsed};
 use crate::worker::session::Session;
 use crate::worker::shell::Shell;
 
@@ -53,12 +53,12 @@ impl Session {
                     self.take_word(announced);
                     return Ok(Some(size));
                 }
-                Err(error) => error.to_string(),
+                Err(error) => HeaderRefusal::Invalid(error),
             }
         } else {
-            "its peer is not in --proxy-protocol-from".to_owned()
+            HeaderRefusal::UntrustedPeer
         };
-        shell.note_header_refused(peer, &refusal);
+        shell.note_header_refused(peer, refusal);
         Err(())
     }
 
@@ -81,6 +81,13 @@ impl Session {
         }
     }
 
+    /// The id for an answer of the server's own: that of the request which is here, or a new one
+    /// where no head was understood. None without `--request-id`.
+    pub(super) fn take_request_id(&mut self, shell: &mut Shell) -> Option<HeaderValue> {
+        let ids = shell.request_ids.as_mut()?;
+        Some(self.request_id.take().unwrap_or_else(|| ids.make()))
+    }
+
     fn take_word(&mut self, announced: Announced) {
         self.origin.peer = announced.client_of(self.origin.peer);
         self.origin.client = self.origin.peer;
@@ -90,15 +97,18 @@ impl Session {
 impl Shell {
     /// A connection ends for what it began with. A balancer that is not set up for it would have
     /// all of its connections end so: that is worth a line now and then, and not one for each.
-    fn note_header_refused(&mut self, peer: PeerAddress, refusal: &str) {
+    fn note_header_refused(&mut self, peer: PeerAddress, refusal: HeaderRefusal) {
         self.count_error();
+        if let Some(meters) = &self.meters {
+            meters.count_header_refused(refusal);
+        }
         let logged = self.header_refusal_logged_at;
         if logged.is_none_or(|at| self.now.since(at) >= LOG_REPEAT_AFTER) {
             self.header_refusal_logged_at = Some(self.now);
             let (worker, generation) = (self.who.slot.0, self.who.generation.0);
-            warn!(worker, gen = generation, %peer, refusal, "--proxy-protocol: connection closed");
+            warn!(worker, gen = generation, %peer, %refusal, "--proxy-protocol: connection closed");
         } else {
-            debug!(%peer, refusal, "--proxy-protocol: connection closed");
+            debug!(%peer, %refusal, "--proxy-protocol: connection closed");
         }
     }
 }

@@ -14,6 +14,7 @@ use mio::Events;
 
 use crate::app::Origin;
 use crate::http::Connection;
+use crate::meters::Counter;
 use crate::sys::stream;
 use crate::time::Nanos;
 use crate::worker::accepting::Taken;
@@ -35,6 +36,7 @@ impl Worker {
             let Some(taken) = self.accepting.take(self.shell.now) else { break };
             self.begin_own(taken);
         }
+        self.count_failures();
         self.accepting.close_when_empty(&self.shell.registry, self.shell.now);
         let wanted = self.may_accept();
         self.accepting.watch(&self.shell.registry, wanted);
@@ -56,6 +58,7 @@ impl Worker {
         self.accepting.ask_all();
         let taken = self.accepting.take(self.shell.now);
         self.shell.enter_turn();
+        self.count_failures();
         match taken {
             Some(taken) => self.begin_own(taken),
             None => self.accepting.close_when_empty(&self.shell.registry, self.shell.now),
@@ -82,6 +85,12 @@ impl Worker {
         // Where it blocks, it accepts in one place alone.
         let in_turn = !self.accepting.blocks();
         has_place && in_turn && (self.accepting.is_eager() || self.shell.may_claim())
+    }
+
+    fn count_failures(&mut self) {
+        for (failure, count) in self.accepting.take_failures() {
+            self.shell.count(Counter::of_accept_error(failure), count);
+        }
     }
 
     fn begin_own(&mut self, taken: Taken) {

@@ -44,7 +44,8 @@ impl RequestIds {
         }
     }
 
-    fn make(&mut self) -> HeaderValue {
+    /// A new id.
+    pub(super) fn make(&mut self) -> HeaderValue {
         const VERSION: u128 = 0x4 << 76;
         const VARIANT: u128 = 0x2 << 62;
         const FIXED: u128 = 0xf << 76 | 0x3 << 62;

@@ -62,7 +62,8 @@ pub(crate) struct Session {
     pub(super) note: Option<Box<AccessNote>>,
     /// When the first bytes of a request came whose head is not complete.
     pub(super) head_began_at: Option<Nanos>,
-    /// The id of the request that is here, for its response; none without `--request-id`.
+    /// The id of the request that is here, until its response has begun; none without
+    /// `--request-id`.
     pub(super) request_id: Option<HeaderValue>,
     /// How long it waited for a worker, for its first request.
     pub(super) queue_time: Option<Duration>,
@@ -627,15 +628,16 @@ impl Session {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
     use std::sync::Arc;
 
     use mio::Poll;
 
     use super::*;
-    use crate::app::{Request, Response};
+    use crate::app::{Body, Handler, Request, Response};
     use crate::board::{MasterPage, WorkerPage, page_bytes};
-    use crate::config::Settings;
+    use crate::config::{Forwarded, PeerList, Settings};
     use crate::ident::{ConnectionId, Incarnation, ListenerId, PeerAddress};
     use crate::sys::shm::SharedMemory;
     use crate::worker::alarm::AlarmClock;
@@ -656,28 +658,68 @@ mod tests {
         }
     }
 
-    /// A loan that was recalled before it was claimed was taken off twice from what is lent here,
-    /// once at the claim and once when it left; so the worker rang for the master too early.
-    #[test]
-    fn a_claim_that_is_lost_counts_once() {
+    /// A worker that calls this handler on its loop, and its master's side of the page.
+    fn shell(settings: Settings, handler: impl Handler) -> (Shell, MasterPage<Arc<SharedMemory>>) {
         let memory = Arc::new(SharedMemory::create(page_bytes(8)).unwrap());
-        let mut master = MasterPage::new(Arc::clone(&memory), 8).unwrap();
+        let master = MasterPage::new(Arc::clone(&memory), 8).unwrap();
         let page = WorkerPage::attach(memory).unwrap();
         let (who, alarm) = (Incarnation::default(), AlarmClock::new(None));
         let shared = Shared { who, page, alarm, meters: None };
         let registry = Poll::new().unwrap().registry().try_clone().unwrap();
-        let handler = Arc::new(|_: Request| Response::new(crate::app::Body::Empty));
-        let settings = Arc::new(Settings::default());
-        let mut shell = Shell::new(settings, shared, registry, handler, None, None);
+        let (settings, handler) = (Arc::new(settings), Arc::new(handler));
+        (Shell::new(settings, shared, registry, handler, None, None), master)
+    }
 
+    fn session(loan: LoanId, socket: UnixStream, shell: &Shell) -> Session {
+        let http = Connection::new(Arc::clone(&shell.limits));
+        let origin = Origin::of_peer(PeerAddress::Local, ListenerId(0), shell.who);
+        Session::new(Arrival::lent(&record(loan)), socket.into(), http, origin)
+    }
+
+    /// An answer of the server's own had no id: who searched the logs for it found nothing.
+    #[test]
+    fn a_failed_handler_is_answered_by_the_requests_id() {
+        let cannot_be_sent = |_: Request| {
+            let response = http::Response::builder().header("content-length", "many");
+            response.body(Body::Full("x".into())).unwrap()
+        };
+        let handlers: [Arc<dyn Handler>; 2] =
+            [Arc::new(|_: Request| -> Response { panic!("it fails") }), Arc::new(cannot_be_sent)];
+        for (handler, has_ids) in
+            handlers.into_iter().flat_map(|one| [(Arc::clone(&one), true), (one, false)])
+        {
+            let believed = PeerList::parse("*");
+            let forwarded = Forwarded { believed, ..Forwarded::default() };
+            let settings = Settings { request_id: has_ids, forwarded, ..Settings::default() };
+            let (mut shell, mut master) =
+                shell(settings, move |request: Request| handler.handle(request));
+            let (socket, mut client) = UnixStream::pair().unwrap();
+            let field = "X-Request-ID: abc-1\r\n";
+            client
+                .write_all(format!("GET / HTTP/1.1\r\nHost: a\r\n{field}\r\n").as_bytes())
+                .unwrap();
+            let loan = master.lend(ConnectionId(0), &Terms::new(Nanos::NEVER)).unwrap();
+            let (key, mut session) = (SessionKey(0), session(loan, socket, &shell));
+            let verdict = session.begin_and_read(key, &mut shell, Nanos::NEVER);
+            assert_eq!(verdict, Verdict::End(Ending::Orderly));
+            session.finish(verdict, key, &mut shell);
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).unwrap();
+            assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");
+            assert_eq!(answer.contains("\r\nx-request-id: abc-1\r\n"), has_ids, "{answer}");
+        }
+    }
+
+    /// A loan that was recalled before it was claimed was taken off twice from what is lent here,
+    /// once at the claim and once when it left; so the worker rang for the master too early.
+    #[test]
+    fn a_claim_that_is_lost_counts_once() {
+        let (mut shell, mut master) =
+            shell(Settings::default(), |_: Request| Response::new(Body::Empty));
         let mut first = None;
         for number in 0..3 {
             let loan = master.lend(ConnectionId(number), &Terms::new(Nanos::NEVER)).unwrap();
-            let http = Connection::new(Arc::clone(&shell.limits));
-            let origin = Origin::of_peer(PeerAddress::Local, ListenerId(0), shell.who);
-            let socket = UnixStream::pair().unwrap().0.into();
-            let arrival = Arrival::lent(&record(loan));
-            let mut session = Session::new(arrival, socket, http, origin);
+            let mut session = session(loan, UnixStream::pair().unwrap().0, &shell);
             let key = SessionKey(u64::from(number));
             session.begin(key, &mut shell, Nanos::NEVER);
             first.get_or_insert((key, session, loan));

@@ -27,6 +27,7 @@ use maitred::ident::{Incarnation, PeerAddress};
 use maitred::loan::LoanState;
 use maitred::meters::{Counter, SlotMeters};
 use maitred::observe::requests::RequestLog;
+use maitred::proxy_protocol::HeaderRefusal;
 use maitred::sys::alarm::Alarm;
 use maitred::sys::bell::Bell;
 use maitred::sys::inherit::Inheritance;
@@ -436,13 +437,16 @@ impl Core {
     }
 
     /// A connection ends for what it began with: worth a line now and then, and not one for each.
-    pub(super) fn note_header_refused(&mut self, peer: PeerAddress, refusal: &str) {
-        self.page.count_error();
+    pub(super) fn note_header_refused(&mut self, peer: PeerAddress, refusal: HeaderRefusal) {
+        self.count_error();
+        if let Some(meters) = &self.meters {
+            meters.count_header_refused(refusal);
+        }
         let logged = self.header_refusal_logged_at;
         if logged.is_none_or(|at| self.now.since(at) >= LOG_REPEAT_AFTER) {
             self.header_refusal_logged_at = Some(self.now);
             let (worker, generation) = (self.who.slot.0, self.who.generation.0);
-            warn!(worker, gen = generation, %peer, refusal, "--proxy-protocol: connection closed");
+            warn!(worker, gen = generation, %peer, %refusal, "--proxy-protocol: connection closed");
         }
     }
 

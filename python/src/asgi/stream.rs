@@ -15,6 +15,7 @@ use maitred::config::{BODY_RATE_MIN, LINGER_BYTES_MAX, LINGER_FOR, Rebalance};
 use maitred::http::head_size_max;
 use maitred::loan::LoanState;
 use maitred::meters::{Counter, Histogram};
+use maitred::proxy_protocol::HeaderRefusal;
 use maitred::sys::clock;
 use maitred::sys::stream::{self, Received, Sent};
 use maitred::time::Nanos;
@@ -455,9 +456,9 @@ impl Core {
         let rules = self.settings.proxy_protocol.as_ref();
         let peer = session.peer;
         let taken = if rules.is_some_and(|rules| rules.from.has(peer)) {
-            session.take_header(&self.scratch[..count]).map_err(|error| error.to_string())
+            session.take_header(&self.scratch[..count]).map_err(HeaderRefusal::Invalid)
         } else {
-            Err("its peer is not in --proxy-protocol-from".to_owned())
+            Err(HeaderRefusal::UntrustedPeer)
         };
         // As much as fits has been read, or the end stands behind it: it is looked at once more.
         let more = count == self.scratch.len() || session.flags.hung_up;
@@ -483,7 +484,7 @@ impl Core {
                 self.deliver(py, key, size);
             }
             Err(refusal) => {
-                self.note_header_refused(peer, &refusal);
+                self.note_header_refused(peer, refusal);
                 self.finish(key, Ending::Orderly, None);
             }
         }

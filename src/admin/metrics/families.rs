@@ -287,12 +287,15 @@ pub(super) const FAMILIES: &[Family] = &[
         unit: None,
         kind: Kind::Counter,
         labels: &["errno"],
-        help: "Failures of accept(2) in the master. EMFILE: raise the limit on open files.",
+        help: "Failures of accept(2), in the master or in workers that accept themselves \
+               (--accept). EMFILE: raise the limit on open files.",
         read: |view| {
-            with_prefix(&view.events, "accept_error_", |name| match name {
+            let label = |name: &str| match name {
                 "other" => name.to_owned(),
                 errno => errno.to_uppercase(),
-            })
+            };
+            let errors = view.accept_errors().0;
+            errors.iter().map(|(name, count)| of(label(name), Value::Count(*count))).collect()
         },
     },
     Family {
@@ -338,6 +341,17 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Requests answered before an application saw them; ASGI workers count them by class of \
                the response alone.",
         read: |view| of_slots_by(view, |slot| &slot.refused),
+    },
+    Family {
+        name: "maitred_proxy_headers_refused",
+        unit: None,
+        kind: Kind::Counter,
+        labels: &["worker", "reason"],
+        help: "Connections closed for the PROXY header that they were to begin with: untrusted_peer \
+               (not in --proxy-protocol-from), absent (a client that speaks directly, or a balancer \
+               that is not set up for it), malformed, unsupported (an unknown version, command or \
+               family), wrong_checksum.",
+        read: |view| of_slots_by(view, |slot| &slot.proxy_headers_refused),
     },
     Family {
         name: "maitred_request_errors",
@@ -474,7 +488,7 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Processes that ended and were followed by another, by why: exited, killed (by a \
                signal that was not the master's), start_failed, boot_timeout, hung, misbehaved, \
                graceful_timeout, reloaded, recycled.",
-        read: |view| with_prefix(&view.events, "restart_", str::to_owned),
+        read: |view| with_prefix(&view.events, "restart_"),
     },
     Family {
         name: "maitred_worker_protocol_breaches",
@@ -482,7 +496,7 @@ pub(super) const FAMILIES: &[Family] = &[
         kind: Kind::Counter,
         labels: &["breach"],
         help: "Workers killed because they broke the hand-off protocol, by how they did.",
-        read: |view| with_prefix(&view.events, "breach_", str::to_owned),
+        read: |view| with_prefix(&view.events, "breach_"),
     },
     Family {
         name: "maitred_worker_stuck",
@@ -621,8 +635,8 @@ fn number(number: f64) -> Sample {
     sample([], Value::Number(number))
 }
 
-fn of(slot: impl ToString, value: Value) -> Sample {
-    Sample { labels: vec![slot.to_string()], value }
+fn of(label: impl ToString, value: Value) -> Sample {
+    Sample { labels: vec![label.to_string()], value }
 }
 
 fn here(view: &View, place: &str) -> Vec<Sample> {
@@ -640,10 +654,10 @@ fn events(view: &View, names: &[(&str, &str)]) -> Vec<Sample> {
 }
 
 /// Events whose names begin so, by the rest of it.
-fn with_prefix(numbers: &Numbers, prefix: &str, label: impl Fn(&str) -> String) -> Vec<Sample> {
-    let of =
+fn with_prefix(numbers: &Numbers, prefix: &str) -> Vec<Sample> {
+    let named =
         numbers.0.iter().filter_map(|(name, number)| Some((name.strip_prefix(prefix)?, number)));
-    of.map(|(name, number)| sample([&label(name)], Value::Count(*number))).collect()
+    named.map(|(name, number)| of(name, Value::Count(*number))).collect()
 }
 
 fn labelled(numbers: &Numbers) -> Vec<Sample> {

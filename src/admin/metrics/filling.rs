@@ -4,10 +4,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::account::AcceptError;
 use crate::board::Readable;
 use crate::ident::Slot;
 use crate::meters::{BOUNDS, Counter, Histogram, HistogramReading, Reader, SlotReading};
-use crate::observe::view::{HistogramView, SlotView, View};
+use crate::observe::view::{ACCEPT_ERROR, HistogramView, SlotView, View};
 
 /// Puts what the slots' meters say into a view that a status page has begun: `slots`, the bounds of
 /// histograms, and the index of fairness.
@@ -48,10 +49,28 @@ fn fill_slot(reading: &SlotReading, slot: &mut SlotView) {
     .into_iter()
     .map(|(reason, counter)| (reason, get(counter)))
     .collect();
+    slot.proxy_headers_refused = [
+        ("untrusted_peer", Counter::HeadersUntrusted),
+        ("absent", Counter::HeadersAbsent),
+        ("malformed", Counter::HeadersMalformed),
+        ("unsupported", Counter::HeadersUnsupported),
+        ("wrong_checksum", Counter::HeadersChecksum),
+    ]
+    .into_iter()
+    .map(|(reason, counter)| (reason, get(counter)))
+    .collect();
     slot.errors = get(Counter::Errors);
     slot.busy_seconds = get(Counter::BusyNs) as f64 / 1e9;
     slot.slow_requests = get(Counter::SlowRequests);
     slot.log_lines_dropped = get(Counter::LogLinesDropped);
+    slot.accept_errors = AcceptError::ALL
+        .into_iter()
+        .map(|error| {
+            let name = error.name();
+            (name.strip_prefix(ACCEPT_ERROR).unwrap_or(name), Counter::of_accept_error(error))
+        })
+        .map(|(name, counter)| (name, get(counter)))
+        .collect();
     let histogram = |which| histogram(reading.histogram(which));
     slot.queue_wait = histogram(Histogram::QueueWait);
     slot.service = histogram(Histogram::Service);
@@ -84,6 +103,7 @@ mod tests {
     use super::*;
     use crate::meters::{METERS_BYTES, SlotMeters, lay_out};
     use crate::observe::view::WorkerView;
+    use crate::proxy_protocol::HeaderRefusal;
 
     fn memory() -> Arc<Vec<AtomicU64>> {
         let memory: Vec<_> = (0..METERS_BYTES / 8).map(|_| AtomicU64::new(0)).collect();
@@ -108,6 +128,8 @@ mod tests {
         meters.count_response(200);
         meters.count_response(503);
         meters.count_refused(431);
+        meters.count_header_refused(HeaderRefusal::UntrustedPeer);
+        meters.add(Counter::of_accept_error(AcceptError::OutOfFiles), 7);
         meters.add(Counter::SentBytes, 99);
         meters.add_busy(Duration::from_millis(1_500));
         meters.measure(Histogram::Service, Duration::from_millis(2));
@@ -117,6 +139,11 @@ mod tests {
         assert_eq!(slot.responses.get("2xx"), Some(1));
         assert_eq!(slot.responses.get("5xx"), Some(1));
         assert_eq!(slot.refused.get("head_too_large"), Some(1));
+        assert_eq!(slot.proxy_headers_refused.get("untrusted_peer"), Some(1));
+        assert_eq!(slot.proxy_headers_refused.get("absent"), Some(0));
+        let names = ["emfile", "enfile", "enomem", "econnaborted", "other"];
+        let accept_errors = names.map(|name| slot.accept_errors.get(name));
+        assert_eq!(accept_errors, [Some(0), Some(7), Some(0), Some(0), Some(0)]);
         assert_eq!((slot.sent_bytes, slot.busy_seconds), (99, 1.5));
         assert_eq!(slot.service.counts.len(), view.histogram_bounds.len() + 1);
         let bucket = slot.service.counts.iter().position(|count| *count == 1).unwrap();

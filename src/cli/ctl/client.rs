@@ -1,9 +1,9 @@
 //! A small blocking HTTP/1.1 client for the admin address: one request, one answer, one connection.
 //!
-//! Everything is bounded: the time for all of it, and the bytes of the answer. What answers may be
-//! anything that listens there.
+//! Everything is bounded: the time for all of it, and the bytes of the answer.
 //!
-//! Not here: what is asked (`ctl`), the server's side (`admin`).
+//! Not here: what is asked (`ctl`), what an answer looks like (`admin::reply`), the server's side
+//! (`admin`).
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -17,16 +17,11 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, SockAddr, Socket, Type};
 use thiserror::Error;
 
+use crate::admin::reply::{Reply, ReplyError};
 use crate::config::ADMIN_COMMAND_MAX;
 
 /// For a whole request: longer than the helper waits for its master.
 const DEADLINE: Duration = ADMIN_COMMAND_MAX.saturating_add(Duration::from_secs(2));
-
-/// Bytes of an answer: a status of 2048 workers has less than two million.
-const ANSWER_SIZE_MAX: usize = 16 << 20;
-
-/// Fields of an answer's head.
-const FIELDS_MAX: usize = 64;
 
 /// Where a server is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,13 +32,6 @@ pub(in crate::cli) enum Address {
     Tcp(String),
 }
 
-/// What came back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::cli) struct Reply {
-    pub(in crate::cli) status: u16,
-    pub(in crate::cli) body: Vec<u8>,
-}
-
 /// Why nothing came back.
 #[derive(Debug, Error)]
 pub(in crate::cli) enum ClientError {
@@ -52,7 +40,7 @@ pub(in crate::cli) enum ClientError {
     Unreachable(io::Error),
     /// Somebody does, and not as a server of ours does.
     #[error("no answer of a maitred: {0}")]
-    Nonsense(&'static str),
+    Nonsense(#[from] ReplyError),
     /// The connection ended, or time was up, within an answer.
     #[error("the answer broke off: {0}")]
     Broken(io::Error),
@@ -105,7 +93,7 @@ impl Address {
         sent.map_err(ClientError::Unreachable)?;
         let mut bytes = Vec::new();
         loop {
-            if let Some(reply) = parse(&bytes)? {
+            if let Some(reply) = Reply::parse(&bytes)? {
                 return Ok(reply);
             }
             let left = until.saturating_duration_since(Instant::now());
@@ -192,28 +180,6 @@ impl Stream {
     }
 }
 
-/// The answer, once it is whole. A server of ours always says how long its answers are.
-fn parse(bytes: &[u8]) -> Result<Option<Reply>, ClientError> {
-    let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
-    let mut response = httparse::Response::new(&mut fields);
-    let head = match response.parse(bytes) {
-        Ok(httparse::Status::Complete(head)) => head,
-        Ok(httparse::Status::Partial) if bytes.len() < ANSWER_SIZE_MAX => return Ok(None),
-        Ok(httparse::Status::Partial) => return Err(ClientError::Nonsense("a head without end")),
-        Err(_) => return Err(ClientError::Nonsense("no HTTP")),
-    };
-    let status = response.code.unwrap_or_default();
-    let mut lengths =
-        response.headers.iter().filter(|field| field.name.eq_ignore_ascii_case("content-length"));
-    let length = lengths.next().and_then(|field| std::str::from_utf8(field.value).ok());
-    let length: usize = length
-        .and_then(|length| length.parse().ok())
-        .filter(|length| *length <= ANSWER_SIZE_MAX)
-        .ok_or(ClientError::Nonsense("no length, or too long"))?;
-    let body = &bytes[head..];
-    Ok((body.len() >= length).then(|| Reply { status, body: body[..length].to_vec() }))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -229,25 +195,6 @@ mod tests {
         assert_eq!(parse("[::1]:9").unwrap(), Address::Tcp("[::1]:9".into()));
         for text in ["", "unix:", "/run/a", "localhost", "a:", "a:70000", "https://a"] {
             assert!(parse(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn an_answer_is_taken_when_it_is_whole_and_nothing_else_is() {
-        let whole = b"HTTP/1.1 409 Conflict\r\nA: b\r\ncontent-length: 3\r\n\r\nwhy";
-        for length in 0..whole.len() {
-            assert!(matches!(parse(&whole[..length]), Ok(None)), "{length}");
-        }
-        let reply = Reply { status: 409, body: b"why".to_vec() };
-        assert_eq!(parse(whole).unwrap(), Some(reply.clone()));
-        assert_eq!(parse(&[&whole[..], b"more"].concat()).unwrap(), Some(reply));
-        for nonsense in [
-            &b"SSH-2.0-x\r\n"[..],
-            b"HTTP/1.1 200 OK\r\n\r\n",
-            b"HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n",
-            b"HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\n",
-        ] {
-            assert!(parse(nonsense).is_err(), "{:?}", String::from_utf8_lossy(nonsense));
         }
     }
 }

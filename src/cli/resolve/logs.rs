@@ -96,10 +96,9 @@ pub(super) fn log(raw: &RawLogs, reader: &mut Reader<'_>) -> logging::Options {
         |text| values::one_of(text, &FORMATS),
     );
     let mut filter = reader.value("--log-level", raw.log_level.as_deref(), logging::Filter::parse);
-    // MAITRED_LOG is what the programs of this ecosystem call theirs (RUST_LOG).
     if filter.is_none()
         && raw.log_level.is_none()
-        && let Some(given) = reader.variable("MAITRED_LOG")
+        && let Some(given) = reader.platform("--log-level")
     {
         filter = reader.parsed(given, logging::Filter::parse);
     }

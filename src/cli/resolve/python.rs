@@ -186,7 +186,7 @@ fn forwarded_allow_ips(raw: &RawPython, default: String, reader: &mut Reader<'_>
     if let Some(given) = reader.value(FLAG, raw.forwarded_allow_ips.as_deref(), parse) {
         return given.value;
     }
-    let platform = reader.variable("FORWARDED_ALLOW_IPS");
+    let platform = reader.platform(FLAG);
     platform.and_then(|given| reader.parsed(given, parse)).map_or(default, |given| given.value)
 }
 

@@ -31,7 +31,7 @@ pub(super) fn workers(raw: &RawServe, cores: usize, reader: &mut Reader<'_>) -> 
     let own = reader.value("--workers", raw.workers.as_deref(), range);
     let is_said = raw.workers.is_some() || reader.variable("MAITRED_WORKERS").is_some();
     let range = own.map(|given| given.value).or_else(|| {
-        let platform = reader.variable("WEB_CONCURRENCY").filter(|_| !is_said)?;
+        let platform = reader.platform("--workers").filter(|_| !is_said)?;
         let count = reader.parsed(platform, |text| number_u16(text, bounds()))?.value;
         Some(count..=count)
     });

@@ -243,7 +243,13 @@ fn calls_out_of_order_are_errors() {
     assert_eq!(connection.finish_response(&mut Vec::new()), Err(ResponseError::NotBegun));
     assert!(respond(&mut connection).is_ok());
     assert_eq!(respond(&mut connection), Err(ResponseError::NotOwed));
-    assert!(!connection.refuse(StatusCode::INTERNAL_SERVER_ERROR, "", DATE, &mut Vec::new()));
+    assert!(!connection.refuse(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "",
+        &headers,
+        DATE,
+        &mut Vec::new()
+    ));
 }
 
 #[test]
@@ -376,17 +382,19 @@ fn a_refusal_ends_the_connection() {
     let mut connection = Connection::new(Arc::new(HttpLimits::default()));
     let error = hand(&mut connection, b"\x16\x03\x01").unwrap_err();
     let mut out = Vec::new();
-    assert!(connection.refuse(error.status(), &error.to_string(), DATE, &mut out));
+    let headers = fields(&[(HeaderName::from_static("x-request-id"), "7")]);
+    assert!(connection.refuse(error.status(), &error.to_string(), &headers, DATE, &mut out));
     assert_eq!(
         String::from_utf8(out).unwrap(),
         format!(
             "HTTP/1.1 400 Bad Request\r\nDate: {DATE}\r\nContent-Length: 63\r\n\
-             Content-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n\
+             Content-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\
+             x-request-id: 7\r\n\r\n\
              400 Bad Request: the first byte cannot begin an HTTP/1 request\n"
         )
     );
     assert_eq!(connection.next(), Next::CloseAfterDrain);
-    assert!(!connection.refuse(error.status(), "", DATE, &mut Vec::new()), "once");
+    assert!(!connection.refuse(error.status(), "", &headers, DATE, &mut Vec::new()), "once");
 }
 
 #[test]
@@ -394,7 +402,8 @@ fn a_refusal_fits_where_the_connection_is() {
     let refuse = |input: &str| {
         let (mut connection, _) = after(input);
         let mut out = Vec::new();
-        assert!(connection.refuse(StatusCode::REQUEST_TIMEOUT, "", DATE, &mut out));
+        let none = HeaderMap::new();
+        assert!(connection.refuse(StatusCode::REQUEST_TIMEOUT, "", &none, DATE, &mut out));
         connection.check_invariants();
         (connection.next(), out.ends_with(b"408 Request Timeout\n"))
     };
@@ -415,9 +424,9 @@ fn a_body_that_is_refused_may_still_be_answered() {
 
 #[test]
 fn an_error_response_without_a_body_keeps_its_length() {
-    let (mut with, mut without) = (Vec::new(), Vec::new());
-    error_response(StatusCode::SERVICE_UNAVAILABLE, "busy", DATE, false, &mut with);
-    error_response(StatusCode::SERVICE_UNAVAILABLE, "busy", DATE, true, &mut without);
+    let (mut with, mut without, none) = (Vec::new(), Vec::new(), HeaderMap::new());
+    error_response(StatusCode::SERVICE_UNAVAILABLE, "busy", &none, DATE, false, &mut with);
+    error_response(StatusCode::SERVICE_UNAVAILABLE, "busy", &none, DATE, true, &mut without);
     without.extend_from_slice(b"503 Service Unavailable: busy\n");
     assert_eq!(with, without);
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use crate::account::{Group, Outcome};
 use crate::observe::calendar::{Rfc3339, Utc};
 use crate::observe::escape;
-use crate::observe::view::{Numbers, View, WorkerView};
+use crate::observe::view::{ACCEPT_ERROR, Numbers, View, WorkerView};
 
 /// How many of the last things that have happened are shown.
 const HAPPENED_MAX: usize = 10;
@@ -90,12 +90,14 @@ impl Text<'_> {
         let mut behind = "";
         f.write_str("\n")?;
         // Kinds of what is counted as one already, and of what has not happened, are for programs.
-        let has_kinds =
-            |name: &str| name.starts_with("restart_") || name.starts_with("accept_error");
         let is_said = |name: &str, count: u64| {
-            !name.starts_with("breach_") && (count > 0 || !has_kinds(name))
+            let is_kind = name.starts_with("breach_") || name.starts_with(ACCEPT_ERROR);
+            !is_kind && (count > 0 || !name.starts_with("restart_"))
         };
-        for (name, count) in self.0.events.0.iter().filter(|(name, count)| is_said(name, *count)) {
+        let events = self.0.events.0.iter().filter(|(name, count)| is_said(name, *count));
+        let failures = self.0.accept_errors().0.into_iter().filter(|(_, count)| *count > 0);
+        let failures = failures.map(|(name, count)| (format!("{ACCEPT_ERROR}{name}"), count));
+        for (name, count) in events.cloned().chain(failures) {
             write!(f, "{behind}{} {count}", escaped(&name.replace('_', " ")))?;
             behind = ", ";
         }
@@ -187,7 +189,17 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observe::view::HappenedView;
+    use crate::observe::view::{HappenedView, SlotView};
+
+    #[test]
+    fn what_accept_fails_with_is_said_wherever_it_was() {
+        let emfile = |count| Numbers::from_iter([("emfile", count), ("other", 0)]);
+        let slot = SlotView { accept_errors: emfile(3), ..SlotView::default() };
+        let events = [("upgrades", 0), ("accept_error_emfile", 1)].into_iter().collect();
+        let view = View { events, slots: vec![slot], ..View::default() };
+        let text = Text(&view).to_string();
+        assert!(text.contains("upgrades 0, accept error emfile 4\n"), "{text}");
+    }
 
     #[test]
     fn the_last_things_are_shown_and_no_text_moves_a_cursor() {
