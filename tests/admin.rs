@@ -13,10 +13,13 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
+
+use maitred::config::{ADMIN_CONNECTIONS_MAX, ADMIN_TIMEOUT};
 
 use common::client::{Answer, Client};
 use common::{
@@ -428,6 +431,31 @@ fn what_strangers_send_there_harms_nobody() {
     drop(silent);
     assert_eq!(helper(&server, &path), before, "it has not died of it");
     assert!(!server.stderr_contains("panicked"));
+}
+
+/// Whoever held all places ran into one deadline together, in one turn of the helper, which had done
+/// its accepting by then and slept on: who waited in the queue was served when something else
+/// happened. (On a busy machine that turn comes by itself; here the process is stopped meanwhile.)
+#[test]
+fn places_that_a_deadline_frees_are_given_to_those_who_wait() {
+    let (_folder, path, address) = socket();
+    let tcp = free_port();
+    let server =
+        Server::start(&["serve", "-w", "1", "--admin", &address, "--admin", &tcp.to_string()]);
+    wait_until_served(&path);
+    let helper = helper(&server, &path);
+    let before = sockets_of(helper);
+    let places = ADMIN_CONNECTIONS_MAX as usize;
+    let silent: Vec<_> = (0..places).map(|_| TcpStream::connect(tcp).expect("it listens")).collect();
+    eventually(DEADLINE, "all places are taken", || sockets_of(helper) >= before + places);
+    let taken_at = Instant::now();
+    let mut waiting = Client::connect_unix(&path);
+    waiting.send(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n");
+    let stopped = Stopped::stop(helper);
+    std::thread::sleep((ADMIN_TIMEOUT * 2).saturating_sub(taken_at.elapsed()));
+    drop(stopped);
+    assert_eq!(waiting.answer(false).status, 200);
+    drop(silent);
 }
 
 #[test]

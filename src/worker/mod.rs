@@ -266,8 +266,9 @@ impl Worker {
         self.hear_threads();
         self.go_on();
         self.claim_what_may_be();
-        self.accept_own();
+        // What ends by the clock leaves its place to somebody who waits in the kernel.
         self.hear_clock();
+        self.accept_own();
         self.shell.publish_load();
         self.ring();
         if cfg!(debug_assertions) {
