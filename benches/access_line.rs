@@ -1,8 +1,8 @@
 //! What a line of the access log costs the loop of a worker: made, and left for the log's thread.
 //!
-//! Held equal: the request of a browser, with its time of day asked for. The sink takes everything and
-//! writes nothing, so that what the disk does is not in the figure; it is the other thread's. Unfair:
-//! the caches are a line's alone, where a worker's hold a request too.
+//! Held equal: the request of a browser, with its time of day asked for. The sink takes everything
+//! and writes nothing, so that what the disk does is not in the figure; it is the other thread's.
+//! Unfair: the caches are a line's alone, where a worker's hold a request too.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant, SystemTime};

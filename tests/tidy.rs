@@ -15,8 +15,8 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     ("dispatch", &["ident", "time", "config"]),
     ("supervise", &["ident", "time", "config"]),
     ("board", &["ident", "time", "config", "loan"]),
-    // `Words`: memory that is an array of atomics, whatever stands in it. What is counted by reason is
-    // counted by the reasons of the room where it happens.
+    // `Words`: memory that is an array of atomics, whatever stands in it. What is counted by reason
+    // is counted by the reasons of the room where it happens.
     ("meters", &["ident", "time", "config", "account", "board", "proxy_protocol"]),
     ("proxy_protocol", &["ident", "config"]),
     ("http", &["ident", "time", "config"]),
