@@ -446,7 +446,8 @@ fn places_that_a_deadline_frees_are_given_to_those_who_wait() {
     let helper = helper(&server, &path);
     let before = sockets_of(helper);
     let places = ADMIN_CONNECTIONS_MAX as usize;
-    let silent: Vec<_> = (0..places).map(|_| TcpStream::connect(tcp).expect("it listens")).collect();
+    let silent: Vec<_> =
+        (0..places).map(|_| TcpStream::connect(tcp).expect("it listens")).collect();
     eventually(DEADLINE, "all places are taken", || sockets_of(helper) >= before + places);
     let taken_at = Instant::now();
     let mut waiting = Client::connect_unix(&path);
