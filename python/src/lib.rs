@@ -27,6 +27,9 @@ use crate::host::Host;
 mod _native {
     use std::io::{self, Write};
 
+    /// A line of the server's log, for what Uvicorn says.
+    #[pymodule_export]
+    use super::asgi::log;
     use super::{
         Exit, OsString, PyResult, Python, command_line, end_under_calls, leave_interrupts,
         pyfunction, refusal,
