@@ -4,7 +4,7 @@
 
 #![cfg(feature = "cli")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -51,17 +51,20 @@ fn units_start_what_there_is_and_are_more_patient_than_the_server() {
     let units = ["packaging/systemd/maitred.service", "packaging/systemd/maitred@.service"];
     for path in units {
         let unit = read(path);
-        for key in ["ExecStartPre", "ExecStart"] {
-            let command = setting(&unit, key);
-            let mut words = command.split(' ');
-            assert_eq!(words.next(), Some("/usr/bin/maitred"), "{path}");
-            assert_taken(&words.collect::<Vec<_>>());
-        }
+        let command = setting(&unit, "ExecStart");
+        let mut words = command.split(' ');
+        assert_eq!(words.next(), Some("/usr/bin/maitred"), "{path}");
+        assert_taken(&words.collect::<Vec<_>>());
         let stop = lifecycle.drain_delay + lifecycle.graceful_timeout;
         assert!(time(&setting(&unit, "TimeoutStopSec")) > stop, "{path}");
         assert!(time(&setting(&unit, "TimeoutStartSec")) > lifecycle.boot_timeout, "{path}");
         assert_eq!(setting(&unit, "RestartPreventExitStatus"), "2 4", "{path}");
         assert_eq!(setting(&unit, "KillMode"), "mixed", "{path}");
+        // What a real systemd has shown: the one forbids openat2, which `static:DIR` opens with; and
+        // after the other RestartPreventExitStatus does not count.
+        for line in ["RestrictSUIDSGID=", "ExecStartPre="] {
+            assert!(!unit.lines().any(|one| one.starts_with(line)), "{path}: {line}");
+        }
     }
     // They differ in names alone.
     let instance = |line: &str| line.replace("-%i", "").replace("%i.toml", "maitred.toml");
@@ -96,6 +99,51 @@ fn the_configuration_of_the_package_holds() {
         assert!(!table.is_empty());
         for key in table.keys() {
             assert!(keys.contains(key), "{key}");
+        }
+    }
+}
+
+/// The files of the Debian package: source, and where it goes.
+fn assets() -> Vec<(String, String)> {
+    let manifest: toml::Table = toml::from_str(&read("Cargo.toml")).expect("it is TOML");
+    let assets = manifest["package"]["metadata"]["deb"]["assets"].as_array().expect("a list");
+    let mut all = Vec::new();
+    for asset in assets {
+        let [pattern, to, _mode] = asset.as_array().expect("three words").as_slice() else {
+            panic!("{asset:?} has not three words");
+        };
+        let (pattern, to) = (pattern.as_str().expect("a path"), to.as_str().expect("a path"));
+        let place = |name: &str| match to.ends_with('/') {
+            true => format!("{to}{name}"),
+            false => to.to_owned(),
+        };
+        let (folder, name) = pattern.rsplit_once('/').unwrap_or((".", pattern));
+        match name.split_once('*') {
+            // What the script makes is not there.
+            Some(_) if folder.starts_with("target/") => {}
+            Some((begin, end)) => {
+                let entries = fs::read_dir(Path::new(ROOT).join(folder)).expect(folder);
+                let names = entries.map(|entry| entry.expect("an entry").file_name());
+                let names = names.map(|name| name.into_string().expect("a name in UTF-8"));
+                let matching = names.filter(|name| name.starts_with(begin) && name.ends_with(end));
+                all.extend(matching.map(|name| (format!("{folder}/{name}"), place(&name))));
+            }
+            None => all.push((pattern.to_owned(), place(name))),
+        }
+    }
+    all
+}
+
+#[test]
+fn no_two_files_of_the_package_go_to_the_same_place() {
+    let mut taken = BTreeMap::new();
+    let assets = assets();
+    assert!(assets.iter().any(|(source, _)| source == "docs/README.md"), "{assets:?}");
+    for (source, place) in assets {
+        let there = source.starts_with("target/") || Path::new(ROOT).join(&source).is_file();
+        assert!(there, "{source} is no file");
+        if let Some(other) = taken.insert(place.clone(), source.clone()) {
+            panic!("{other} and {source} go to {place}");
         }
     }
 }

@@ -1,15 +1,23 @@
 //! A proxy in front says who the client is before anything else, once for each connection; and
 //! whoever serves it, wherever it moves, knows.
+//!
+//! The story with a real HAProxy is skipped, and says so, where there is none (`scripts/test
+//! packaging` installs it).
 
 #![cfg(feature = "cli")]
 
 mod common;
 
-use std::io::Write;
-use std::net::TcpStream;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use tempfile::TempDir;
 
 use common::client::{Answer, Client};
 use common::{DEADLINE, Server, eventually, signal_process};
@@ -17,6 +25,9 @@ use common::{DEADLINE, Server, eventually, signal_process};
 const LINE: &[u8] = b"PROXY TCP4 192.0.2.7 198.51.100.1 4711 80\r\n";
 const CLIENT: &str = "{\"address\":\"192.0.2.7\",\"port\":4711,\"secure\":false";
 const REQUEST: &[u8] = b"GET /client HTTP/1.1\r\nHost: test\r\n\r\n";
+
+/// Set where a HAProxy must be there.
+const REQUIRED: &str = "MAITRED_TEST_HAPROXY_REQUIRED";
 
 /// A header of version 2 for 2001:db8::7, port 4711, with an additional value.
 fn binary_header() -> Vec<u8> {
@@ -220,5 +231,101 @@ fn the_kernels_ways_have_it_too() {
         let mut client = Client::connect(server.address());
         client.send(REQUEST);
         client.expect_eof();
+    }
+}
+
+/// A HAProxy of our own in front of a server; it ends with this.
+struct HaProxy {
+    child: Child,
+    folder: TempDir,
+    address: SocketAddr,
+}
+
+impl HaProxy {
+    /// Starts one that speaks so (`mode`), and announces clients so (`send`).
+    fn start(mode: &str, send: &str, server: SocketAddr) -> HaProxy {
+        let folder = tempfile::tempdir().expect("a directory");
+        let (stats, path) = (folder.path().join("stats"), folder.path().join("haproxy.cfg"));
+        let configuration = format!(
+            "global\n stats socket {stats}\n\
+             defaults\n mode {mode}\n timeout connect 5s\n timeout client 30s\n timeout server 30s\n\
+             frontend web\n bind fd@3\n default_backend site\n\
+             backend site\n option httpchk GET /client\n \
+             server one {server} {send} check check-send-proxy inter 50ms\n",
+            stats = stats.display()
+        );
+        fs::write(&path, configuration).expect("a file");
+        // A listener that is open already: nobody else can have taken its port, and clients wait in
+        // its queue until HAProxy is there.
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let address = listener.local_addr().expect("it has one");
+        let script = "exec 3<&0 0</dev/null; exec haproxy -db -f \"$0\"";
+        let child = Command::new("/bin/sh")
+            .args(["-c", script])
+            .arg(&path)
+            .stdin(Stdio::from(OwnedFd::from(listener)))
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("a shell");
+        HaProxy { child, folder, address }
+    }
+
+    /// What it thinks of the server: its status, and how the last check has ended.
+    fn health(&self) -> Option<(String, String)> {
+        let mut socket = UnixStream::connect(self.folder.path().join("stats")).ok()?;
+        socket.set_read_timeout(Some(DEADLINE)).ok()?;
+        socket.write_all(b"show stat\n").ok()?;
+        let mut table = String::new();
+        socket.read_to_string(&mut table).ok()?;
+        let mut lines = table.trim_start_matches("# ").lines();
+        let names: Vec<&str> = lines.next()?.split(',').collect();
+        let row: Vec<&str> = lines.find(|line| line.starts_with("site,one,"))?.split(',').collect();
+        let value = |name: &str| {
+            let column = names.iter().position(|column| *column == name)?;
+            row.get(column).map(|value| (*value).to_owned())
+        };
+        Some((value("status")?, value("check_status")?))
+    }
+}
+
+impl Drop for HaProxy {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_real_haproxy_names_its_clients() {
+    if Command::new("haproxy").arg("-v").output().is_err() {
+        assert!(std::env::var_os(REQUIRED).is_none(), "{REQUIRED}, and there is none");
+        eprintln!("skipped: there is no haproxy");
+        return;
+    }
+    for send in ["send-proxy", "send-proxy-v2"] {
+        for mode in ["tcp", "http"] {
+            let server = Server::start(&["serve", "-w", "2", "--proxy-protocol"]);
+            let proxy = HaProxy::start(mode, send, server.address());
+            let what = format!("mode {mode}, {send}: the server is up");
+            eventually(DEADLINE, &what, || {
+                let health = proxy.health();
+                health.is_some_and(|(status, last)| status == "UP" && last == "L7OK")
+            });
+            // In turn, so that a connection which HAProxy uses again for another client is seen.
+            let sources = [Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::new(127, 0, 0, 3)];
+            let connect = |source: Ipv4Addr| Client::connect_from(source.into(), proxy.address);
+            let mut clients = sources.map(connect);
+            for _ in 0..3 {
+                for (client, own) in &mut clients {
+                    let expected =
+                        format!("{{\"address\":\"{}\",\"port\":{},", own.ip(), own.port());
+                    assert_client(&client.get("/client"), &expected);
+                }
+            }
+            drop(proxy);
+            let errors: u64 = server.status().workers.iter().map(|worker| worker.errors).sum();
+            assert_eq!(errors, 0, "checks are no errors:\n{}", server.stderr());
+        }
     }
 }

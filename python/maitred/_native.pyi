@@ -7,6 +7,9 @@ from typing import Any, final
 def main(arguments: list[str]) -> int:
     """Run the command line, and answer with the exit code."""
 
+def log(level: int, message: str, traceback: str) -> None:
+    """Leave a line to the server's log (python/src/asgi/logs.rs)."""
+
 @final
 class Worker:
     """The native half of an ASGI worker (python/src/asgi/worker.rs)."""

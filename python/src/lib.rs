@@ -21,12 +21,15 @@ use pyo3::prelude::*;
 
 use crate::host::Host;
 
-/// The native module: `maitred._native`. Without the lock it is not tested: an interpreter that can do
-/// without it takes it again.
+/// The native module: `maitred._native`. Without the lock it is not tested: an interpreter that can
+/// do without it takes it again.
 #[pymodule(gil_used = true)]
 mod _native {
     use std::io::{self, Write};
 
+    /// A line of the server's log, for what Uvicorn says.
+    #[pymodule_export]
+    use super::asgi::log;
     use super::{
         Exit, OsString, PyResult, Python, command_line, end_under_calls, leave_interrupts,
         pyfunction, refusal,

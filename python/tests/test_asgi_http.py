@@ -127,7 +127,7 @@ def test_a_failing_application_is_a_500_and_one_traceback(server: Server) -> Non
     wait_until(
         lambda: server.log.count("RuntimeError: told to fail\n") == before + 1, "one traceback"
     )
-    assert re.search(r"ERROR worker=\d gen=\d+ pid=\d+ Exception in ASGI application", server.log)
+    assert re.search(r"ERROR Exception in ASGI application worker=\d gen=\d+ pid=\d+", server.log)
 
 
 def test_a_response_that_fails_is_cut_off(server: Server) -> None:

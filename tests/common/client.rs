@@ -5,10 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
 
 use super::DEADLINE;
 use super::books::Entry;
@@ -62,6 +64,27 @@ impl Client {
             Ok(client) => client,
             Err(failure) => panic!("connecting to {address}: {failure:?}"),
         }
+    }
+
+    /// Connects from another address of this machine, and says as whom.
+    #[track_caller]
+    pub(crate) fn connect_from(source: IpAddr, address: SocketAddr) -> (Client, SocketAddr) {
+        let connect = || -> io::Result<(TcpStream, SocketAddr)> {
+            let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+            socket.bind(&SocketAddr::new(source, 0).into())?;
+            socket.connect_timeout(&address.into(), DEADLINE)?;
+            let stream = TcpStream::from(socket);
+            stream.set_read_timeout(Some(DEADLINE))?;
+            stream.set_write_timeout(Some(DEADLINE))?;
+            let own = stream.local_addr()?;
+            Ok((stream, own))
+        };
+        let (stream, own) = match connect() {
+            Ok(connected) => connected,
+            Err(error) => panic!("connecting to {address} from {source}: {error}"),
+        };
+        let entry = Entry::connected(format!("http://{address}"));
+        (Client { stream: Box::new(stream), buffer: Vec::new(), entry }, own)
     }
 
     /// Connects to a Unix socket, or fails the test.

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import importlib.metadata
 import inspect
-import logging
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -32,8 +31,8 @@ class MissingDependencyError(Exception):
         self.traceback = ""
 
 
-def check_uvicorn() -> None:
-    """Refuse a missing or an old Uvicorn; warn of one that nobody has tried."""
+def check_uvicorn() -> str | None:
+    """Refuse a missing or an old Uvicorn; answer with a warning of one that nobody has tried."""
     try:
         version = importlib.metadata.version("uvicorn")
     except importlib.metadata.PackageNotFoundError:
@@ -45,10 +44,10 @@ def check_uvicorn() -> None:
         least = ".".join(map(str, low))
         message = f"uvicorn {version} is too old: {least} or later is needed"
         raise MissingDependencyError(message)
-    if numbers >= high:
-        logging.getLogger("uvicorn.error").warning(
-            "uvicorn %s is newer than what maitred is tested with (below %d.%d)", version, *high
-        )
+    if numbers < high:
+        return None
+    most = ".".join(map(str, high))
+    return f"uvicorn {version} is newer than what maitred is tested with (below {most})"
 
 
 def new_event_loop(kind: str) -> asyncio.AbstractEventLoop:

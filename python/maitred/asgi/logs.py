@@ -1,5 +1,5 @@
 """
-Python's own log lines in a worker, with the worker's name on them.
+Uvicorn's log lines in a worker, which go where the server's own do.
 
 Only Uvicorn's loggers are set up, and only without ``--log-config``: the root logger is the
 application's.
@@ -11,50 +11,50 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from typing import Any
 
-
-class Formatter(logging.Formatter):
-    """Time, level, who; and a traceback behind it, as Python prints it."""
-
-    converter = staticmethod(time.gmtime)
-    default_time_format = "%Y-%m-%dT%H:%M:%S"
-    default_msec_format = "%s.%03dZ"
-
-    def __init__(self, slot: int, generation: int) -> None:
-        """Name the worker in each line as the server's log names it."""
-        who = f"worker={slot} gen={generation} pid={os.getpid()}"
-        super().__init__(f"%(asctime)s %(levelname)5s {who} %(message)s")
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Format one record; messages that end a line themselves leave no empty one."""
-        record = logging.makeLogRecord(vars(record))
-        if isinstance(record.msg, str):
-            record.msg = record.msg.rstrip("\n")
-        return super().format(record)
+from maitred import _native
 
 
-def config(slot: int, generation: int) -> dict[str, Any]:
-    """Make the configuration of Uvicorn's loggers, for ``logging.config.dictConfig``."""
-    return {
-        "version": 1,
-        "disable_existing_loggers": False,
-        "formatters": {
-            "default": {"()": Formatter, "slot": slot, "generation": generation},
-        },
-        "handlers": {
-            "default": {
-                "formatter": "default",
-                "class": "logging.StreamHandler",
-                "stream": "ext://sys.stderr",
-            },
-        },
-        "loggers": {
-            "uvicorn": {"handlers": ["default"], "level": "INFO", "propagate": False},
-            "uvicorn.error": {"level": "INFO"},
-        },
-    }
+class Handler(logging.Handler):
+    """Leaves lines to the server's log: its place, its form, and the worker's name on them."""
+
+    def __init__(self) -> None:
+        """Belong to this process."""
+        super().__init__()
+        self._pid = os.getpid()
+        self._formatter = logging.Formatter()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Leave a line, with its traceback beneath it."""
+        if os.getpid() != self._pid:
+            # A process that the application has forked: nobody empties the log's buffer there.
+            if logging.lastResort is not None:
+                logging.lastResort.handle(record)
+            return
+        try:
+            _native.log(record.levelno, record.getMessage(), self._below(record))
+        except Exception:  # noqa: BLE001
+            # As each of logging's own handlers: a line that cannot be made fails nobody.
+            self.handleError(record)
+
+    def _below(self, record: logging.LogRecord) -> str:
+        parts = [record.exc_text or ""]
+        if record.exc_info and not record.exc_text:
+            parts = [self._formatter.formatException(record.exc_info)]
+        if record.stack_info:
+            parts.append(self._formatter.formatStack(record.stack_info))
+        return "\n".join(part for part in parts if part)
+
+
+#: The configuration of Uvicorn's loggers, for ``logging.config.dictConfig``. Their levels Uvicorn
+#: sets itself, by ``log_level``.
+CONFIG: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"server": {"()": Handler}},
+    "loggers": {"uvicorn": {"handlers": ["server"], "level": "INFO", "propagate": False}},
+}
 
 
 class Capturing(logging.LoggerAdapter[logging.Logger]):

@@ -104,9 +104,11 @@ class StartupFailedError(Exception):
 
 def run(worker: Worker, application: Any, options: Options) -> None:
     """Serve until the master has no more use for this worker."""
-    slot, generation = worker.identity()
-    dependencies.check_uvicorn()
-    config = dependencies.make_config(application, options, logs.config(slot, generation))
+    untested = dependencies.check_uvicorn()
+    config = dependencies.make_config(application, options, logs.CONFIG)
+    if untested is not None:
+        # Now that its loggers are set up.
+        logger.warning(untested)
     loop = dependencies.new_event_loop(options.event_loop)
     asyncio.set_event_loop(loop)
     try:

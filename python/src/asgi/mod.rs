@@ -18,6 +18,7 @@ mod access;
 mod core;
 mod intake;
 mod limits;
+mod logs;
 mod pace;
 mod session;
 mod shared;
@@ -39,6 +40,8 @@ use crate::asgi::core::Core;
 use crate::asgi::limits::HeadLimits;
 use crate::asgi::worker::Worker;
 use crate::host::does_not_load;
+
+pub(crate) use crate::asgi::logs::log;
 
 /// Serves one until the master has no more use for this worker.
 pub(crate) fn serve(
@@ -108,7 +111,7 @@ fn options<'py>(
     options.set_item("date_header", app.date_header)?;
     options.set_item("headers", &app.headers)?;
     options.set_item("log_config", &app.log_config)?;
-    options.set_item("log_level", log_level())?;
+    options.set_item("log_level", logs::level())?;
     options.set_item("logs_requests", settings.logs_requests())?;
     options.set_item("worker_header", settings.worker_header)?;
     options.set_item("request_id", settings.request_id)?;
@@ -118,22 +121,6 @@ fn options<'py>(
     options.set_item("graceful_timeout", settings.lifecycle.graceful_timeout.as_secs_f64())?;
     options.set_item("drain_delay", settings.lifecycle.drain_delay.as_secs_f64())?;
     Ok(options)
-}
-
-/// The server's own level, in Uvicorn's words.
-fn log_level() -> &'static str {
-    use tracing::{Level, enabled};
-    if enabled!(Level::TRACE) {
-        "trace"
-    } else if enabled!(Level::DEBUG) {
-        "debug"
-    } else if enabled!(Level::INFO) {
-        "info"
-    } else if enabled!(Level::WARN) {
-        "warning"
-    } else {
-        "error"
-    }
 }
 
 /// An application that does not start up does not load; everything else is a failure of ours, or of
