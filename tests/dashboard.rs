@@ -207,6 +207,31 @@ fn rates_and_latencies_are_differences() {
     assert_eq!(found["another"], Value::Null, "a rate between two servers");
 }
 
+/// A worker all of whose threads are taken for 20 ms each is found stuck in every picture.
+#[test]
+fn who_is_stuck_on_other_requests_each_time_is_no_trouble() {
+    let Some(mut browser) = Browser::start() else { return };
+    let site = Site::start(Says::Goes(Scene::calm(2)));
+    opened(&mut browser, &site);
+    let found = browser.evaluate_promise(
+        r#"(async () => {
+            const { Model } = await import("/model.js");
+            const model = new Model();
+            const view = finished => ({
+                pid: 1, started_at: "x", phase: "serving", histogram_bounds: [], events: {},
+                workers: [{ slot: 0, generation: 1, stage: "serving", stuck: true, active: 1,
+                    requests_started: finished + 1, requests_finished: finished }],
+                slots: [], happened: [],
+            });
+            return [100, 150, 200, 200].map((finished, second) => {
+                model.handlePicture(view(finished), second * 1000);
+                return [...model.workers.values()][0].staysStuck;
+            });
+        })()"#,
+    );
+    assert_eq!(found, json!([true, false, false, true]));
+}
+
 #[test]
 fn hostile_texts_stay_texts_and_nothing_is_asked_elsewhere() {
     let Some(mut browser) = Browser::start() else { return };

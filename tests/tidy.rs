@@ -29,7 +29,7 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     ("top", &["time", "config", "observe"]),
     // The decision itself, and the words of plans, measures and reports. No `sys`: the simulator
     // opens no socket and reads no clock.
-    ("sim", &["ident", "time", "config", "dispatch", "supervise", "experiment"]),
+    ("sim", &["ident", "time", "config", "dispatch", "supervise", "fleet", "experiment"]),
 ];
 
 /// What a pure core does not touch: the world.

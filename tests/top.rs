@@ -66,6 +66,22 @@ fn assert_frame(name: &str, model: &Model, width: u16, height: u16) {
     assert_data_eq!(frame(model, width, height), Data::read_from(path.as_ref(), None));
 }
 
+/// A worker all of whose threads are taken for 20 ms each is found stuck in every picture.
+#[test]
+fn who_is_stuck_on_other_requests_each_time_is_no_trouble() {
+    let mut model = Model::new(ADDRESS, false);
+    for second in 0..=30 {
+        let mut view = Scene::stalled(4, 2).at(second);
+        for worker in &mut view.workers {
+            worker.requests_started += 50 * second;
+            worker.requests_finished += 50 * second;
+        }
+        model.handle_view(view, at(second));
+    }
+    let frame = frame(&model, 120, 40);
+    assert!(!frame.contains("Worker 2 is stuck"), "{frame}");
+}
+
 #[test]
 fn frames_are_what_they_were() {
     let stalled = watched(&Scene::stalled(4, 2), 30);

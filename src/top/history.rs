@@ -153,7 +153,6 @@ pub(super) struct Worker {
 
 impl Worker {
     pub(super) fn handle(&mut self, now: Nanos, seen: &WorkerView) {
-        let progress = |view: &WorkerView| (view.requests_started, view.requests_finished);
         let before = self.readings.0.back().map(|(_, view)| progress(view));
         if before != Some(progress(seen)) || seen.active == 0 {
             self.progress_at = now;
@@ -181,12 +180,19 @@ impl Worker {
         self.readings.rate(|view| view.cpu_seconds)
     }
 
-    /// Stuck in this picture and the one before, or in the first one: handlers slower than
-    /// `--stall-after` make a worker stuck and well again many times a second.
+    /// Stuck in this picture and the one before, on the same requests; or in the first one. Handlers
+    /// slower than `--stall-after` make a worker stuck and well again many times a second, and one
+    /// whose threads are all taken is found stuck in nearly every picture, on other requests each
+    /// time.
     pub(super) fn stays_stuck(&self) -> bool {
-        let is_stuck = self.readings.0.back().is_some_and(|(_, view)| view.stuck);
-        is_stuck && self.readings.before().is_none_or(|view| view.stuck)
+        let Some((_, now)) = self.readings.0.back() else { return false };
+        let goes_on = |before: &WorkerView| before.stuck && progress(before) == progress(now);
+        now.stuck && self.readings.before().is_none_or(goes_on)
     }
+}
+
+fn progress(view: &WorkerView) -> (u64, u64) {
+    (view.requests_started, view.requests_finished)
 }
 
 pub(super) fn push_point<T>(points: &mut VecDeque<T>, point: T) {

@@ -131,8 +131,19 @@ class Worker {
     // What a worker has begun counts too: who takes up a new request is alive.
     const progress = count(seen.requests_finished) + count(seen.requests_started);
     if (progress !== this.finished || count(seen.active) === 0) this.progressAt = now;
+    this.hasAdvanced = this.finished >= 0 && progress !== this.finished;
     this.finished = progress;
     this.readings.push(now, seen);
+  }
+
+  /**
+   * Stuck in this picture and the one before, on the same requests; or in the first. Handlers slower
+   * than --stall-after make a worker stuck and well again many times a second, and one whose threads
+   * are all taken is found stuck in nearly every picture, on other requests each time.
+   */
+  get staysStuck() {
+    if (this.state !== "stuck") return false;
+    return this.stateBefore === undefined || (this.stateBefore === "stuck" && !this.hasAdvanced);
   }
 
   get slot() {
@@ -346,9 +357,9 @@ export class Model {
   noteTurns() {
     const turned = new Map();
     for (const worker of this.workers.values()) {
-      // Handlers slower than --stall-after make a worker stuck and well again many times a second:
-      // only who is found stuck twice in a row is spoken of.
-      const settled = worker.state !== "stuck" || worker.stateBefore === "stuck";
+      // Who is stuck in one picture only, the first one too, is not spoken of.
+      const settled =
+        worker.state !== "stuck" || (worker.staysStuck && worker.stateBefore !== undefined);
       if (!settled || worker.state === worker.told) continue;
       if (worker.told !== undefined || worker.state !== "serving") {
         turned.set(worker.state, [...(turned.get(worker.state) ?? []), worker.slot]);

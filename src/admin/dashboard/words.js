@@ -99,10 +99,6 @@ const reasons = numbers =>
     .slice(0, 3)
     .join(", ");
 
-/** Of a worker that is stuck in one picture only, nobody needs to hear: see Model.noteTurns. */
-const isStuck = worker =>
-  worker.state === "stuck" && (worker.stateBefore === "stuck" || worker.stateBefore === undefined);
-
 /** Milliseconds without progress that are worth mentioning. */
 const SILENT_MANY_MS = 2000;
 
@@ -126,7 +122,7 @@ function troublesOfWorkers(model) {
         text: `Worker ${slot} is stopped by a signal: it holds ${active}${held}.`,
         advice: `kill -CONT ${seen.pid}`,
       });
-    } else if (isStuck(worker)) {
+    } else if (worker.staysStuck) {
       troubles.push({
         ...who,
         grave: true,
