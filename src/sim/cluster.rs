@@ -301,9 +301,10 @@ impl Cluster {
             f64::from(self.workers) * (f64::from(self.nodes) - slow + slow * self.slow_speed);
         let gap_ns = MEAN.as_nanos() as f64 / (places * self.rho);
         let requests = (self.requests / self.repetitions as u64).max(1);
-        // Some mean service times on every worker, some reports, and what the weight law takes.
+        // Some mean service times on every worker, some reports, and what the weight law takes: also
+        // for whom it is to be compared with.
         let settling = match self.balancer {
-            Balancer::AgentCheck => FLEET_SMOOTHING * SETTLING,
+            Balancer::AgentCheck | Balancer::ReportedConnections => FLEET_SMOOTHING * SETTLING,
             _ => Duration::ZERO,
         };
         let reports = (self.every * 3 + settling).as_nanos() as f64 / gap_ns;
@@ -335,7 +336,8 @@ impl Cluster {
                 }
                 Happening::Driver(REPORT, _) => {
                     fleet.hear_reports();
-                    if arrived >= warm_up {
+                    // Once nothing more arrives, loads fall, and weights rise.
+                    if (warm_up..all).contains(&arrived) {
                         let weights = fleet.nodes.iter().map(|node| node.weight);
                         found.weights.iter_mut().zip(weights).for_each(|(one, at)| one.add(at));
                     }
