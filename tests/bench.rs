@@ -33,16 +33,26 @@ struct Bench {
 
 impl Bench {
     /// Starts `maitred bench plan.toml --out FOLDER/out FLAGS…`. In the plan `MARK` is a duration
-    /// that no other server has, and `PROGRAM` the binary.
+    /// that no other server has, `PROGRAM` the binary, and `FOLDER` the plan's directory.
     fn start(plan: &str, flags: &[&str]) -> Bench {
+        Bench::start_with(plan, &[], flags)
+    }
+
+    /// The same with more files in that directory, in which the same is put in place.
+    fn start_with(plan: &str, files: &[(&str, &str)], flags: &[&str]) -> Bench {
         let folder = tempfile::tempdir().expect("a directory");
         // Between a minute and a day, as --keep-alive takes it.
         let mark = format!("{}ms", 60_000 + fastrand::u64(..80_000_000));
-        let plan =
-            plan.replace("MARK", &mark).replace("PROGRAM", binary().to_str().expect("UTF-8"));
+        let utf8 = |path: &Path| path.to_str().expect("UTF-8").to_owned();
+        let put = |text: &str| {
+            text.replace("MARK", &mark)
+                .replace("PROGRAM", &utf8(binary()))
+                .replace("FOLDER", &utf8(folder.path()))
+        };
         let path = folder.path().join("plan.toml");
-        fs::write(&path, plan).expect("it is ours");
-        fs::write(folder.path().join("trace.csv"), TRACE).expect("it is ours");
+        for (name, text) in [("plan.toml", plan), ("trace.csv", TRACE)].iter().chain(files) {
+            fs::write(folder.path().join(name), put(text)).expect("it is ours");
+        }
         let mut command = std::process::Command::new(binary());
         command.arg("bench").arg(&path).arg("--out").arg(folder.path().join("out")).args(flags);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -368,6 +378,35 @@ url = "http://127.0.0.1:{port}"
     bench.wait();
     bench.assert_exit(0);
     bench.assert_no_servers();
+}
+
+/// The first answer comes from the first worker; who opens connections then gives it all of them.
+#[test]
+fn another_programs_server_is_waited_for_until_it_has_come_to_rest() {
+    let arm = r#"
+[[arm]]
+name = "starts slowly"
+command = ["sh", "FOLDER/start", "{port}"]
+url = "http://127.0.0.1:{port}"
+"#;
+    // Beside the worker that has answered, another one works for about a second, and counts the
+    // requests that were made meanwhile: the one by which the bench finds that there is a server.
+    let start = "rm -f FOLDER/log
+    (
+        until [ -s FOLDER/log ]; do sleep 0.01; done
+        i=0; while [ $i -lt 1000000 ]; do i=$((i + 1)); done
+        wc -l < FOLDER/log >> FOLDER/count
+    ) &
+    exec PROGRAM serve -b 127.0.0.1:$1 -w 1 --access-log=FOLDER/log --keep-alive MARK";
+    let head = HEAD.replace("repetitions = 2", "repetitions = 1");
+    let mut bench = Bench::start_with(&[&head, arm, KEPT].concat(), &[("start", start)], &[]);
+    bench.wait();
+    bench.assert_exit(0);
+    let count = fs::read_to_string(bench.folder.path().join("count")).expect("it has counted");
+    assert!(count.lines().all(|count| count == "1"), "{count}");
+    let report = bench.report();
+    let texts: Vec<_> = report.warnings.iter().map(|warning| warning.text.as_str()).collect();
+    assert!(texts.iter().all(|text| !text.contains("come to rest")), "{texts:?}");
 }
 
 #[test]

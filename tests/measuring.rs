@@ -56,6 +56,7 @@ fn observe(server: &Server, choice: Choice, open: impl Fn(&mut Generator) -> Set
         capacity: Capacity { workers: WORKERS, threads: 1 },
         bound: Some(Duration::from_millis(50)),
         usage: None,
+        began_at_rest: true,
     }
 }
 

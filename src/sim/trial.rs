@@ -133,6 +133,7 @@ pub(super) fn run(arm: &Arm, workload: &Workload, setting: &Setting<'_>) -> Obse
         capacity: arm.capacity(workload),
         bound: workload.slo,
         usage: None,
+        began_at_rest: true,
     }
 }
 

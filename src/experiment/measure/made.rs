@@ -31,5 +31,6 @@ pub(super) fn trial(
         capacity: Capacity { workers, threads },
         bound: None,
         usage: None,
+        began_at_rest: true,
     }
 }

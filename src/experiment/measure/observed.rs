@@ -30,6 +30,9 @@ pub struct Observed {
     /// What the server has used in the measured time; none of a server whose processes are not
     /// known.
     pub usage: Option<Usage>,
+    /// Whether the server had come to rest before connections were opened: else some of its workers
+    /// may have come too late to have their share of them.
+    pub began_at_rest: bool,
 }
 
 /// How much a server can do at a time.

@@ -59,6 +59,11 @@ pub fn warnings(arm: &str, workload: &str, trials: &[Observed]) -> Vec<Warning> 
                 text: format!("repetition {}: {text}", trial.repetition + 1),
             });
         };
+        if !trial.began_at_rest {
+            let text = "the server had not come to rest when connections were opened: workers that \
+                        came later may have none of them";
+            warn(None, text.to_owned());
+        }
         if let Some(share) = late_share(trial).filter(|&share| share > LATE_SHARE_MAX) {
             warn(
                 None,
@@ -146,7 +151,7 @@ mod tests {
     fn what_takes_something_away_from_figures_is_said() {
         assert!(warnings("a", "w", &[lagging(1, 0, 0)]).is_empty());
         let mut trial = lagging(1, 50, 5000);
-        trial.repetition = 2;
+        (trial.repetition, trial.began_at_rest) = (2, false);
         trial.report.samples_dropped = 7;
         let class = &mut trial.report.classes[0];
         class.answered_measured = 90;
@@ -155,6 +160,7 @@ mod tests {
         let found = warnings("a", "w", &[trial]);
         let texts: Vec<_> = found.iter().map(|warning| warning.text.as_str()).collect();
         for (text, expected) in texts.iter().zip([
+            "had not come to rest",
             "late for 50.0 %",
             "1 of 100 requests have no good answer (1 too late)",
             "90 of 100",
@@ -163,7 +169,7 @@ mod tests {
         ]) {
             assert!(text.starts_with("repetition 3: ") && text.contains(expected), "{text}");
         }
-        assert_eq!(texts.len(), 5);
+        assert_eq!(texts.len(), 6);
         assert_eq!((found[0].arm.as_deref(), found[0].workload.as_deref()), (Some("a"), Some("w")));
     }
 }

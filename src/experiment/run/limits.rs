@@ -10,6 +10,20 @@ pub(super) const START_MAX: Duration = Duration::from_secs(30);
 /// Between two looks whether a server is ready or has ended.
 pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
+/// For so long a foreign server must have been at rest before connections are opened. It has to be
+/// longer than the pause between two workers that a server starts one after the other.
+pub(super) const REST_FOR: Duration = Duration::from_millis(500);
+
+/// Between two looks whether it is.
+pub(super) const REST_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Of one core, between two looks, by all of its processes: more is work. An idle server wakes up
+/// for its timers; an interpreter that imports an application takes a whole core, or its share of one.
+pub(super) const REST_CPU_SHARE: f64 = 0.1;
+
+/// After so long it is taken as it is, with a warning: some servers poll for ever.
+pub(super) const REST_MAX: Duration = Duration::from_secs(20);
+
 /// From the signal that ends a server until it is killed. Nothing is measured any more.
 pub(super) const STOP_MAX: Duration = Duration::from_secs(3);
 

@@ -6,6 +6,7 @@
 //! | `bench` | all runs, one after the other, and the report of them |
 //! | `trial` | one run |
 //! | `server` | a server under test, started and ended |
+//! | `rest` | whether another program's server has come to rest |
 //! | `share` | a load divided among generators |
 //! | `cores` | whose which core is |
 //! | `disturbance` | what befalls a worker |
@@ -23,6 +24,7 @@ pub(crate) mod environment;
 mod interrupts;
 mod limits;
 pub(crate) mod order;
+mod rest;
 mod server;
 pub(crate) mod share;
 mod trial;

@@ -25,7 +25,11 @@ use nix::unistd::Pid;
 
 use crate::experiment::plan::model::{Arm, Program, Workload};
 use crate::experiment::run::interrupts::{Interrupts, kill_group};
-use crate::experiment::run::limits::{POLL_INTERVAL, SAID_LINES, SAID_MAX, START_MAX, STOP_MAX};
+use crate::experiment::run::limits::{
+    POLL_INTERVAL, REST_INTERVAL, REST_MAX, SAID_LINES, SAID_MAX, START_MAX, STOP_MAX,
+};
+use crate::experiment::run::rest::Rest;
+use crate::experiment::run::usage;
 use crate::sys::clock;
 use crate::sys::process::end_with_this_thread;
 
@@ -56,6 +60,7 @@ pub(super) struct Server {
     said: Said,
     _folder: Option<Folder>,
     interrupts: Interrupts,
+    is_at_rest: bool,
     has_ended: bool,
 }
 
@@ -97,7 +102,8 @@ pub enum ServerError {
 }
 
 impl Server {
-    /// Starts an arm's server for a workload, and returns when it has answered a request.
+    /// Starts an arm's server for a workload, and returns when it has answered a request and all of
+    /// its workers are there, as far as that can be told.
     pub(super) fn start(
         maitred: &Path,
         arm: &Arm,
@@ -152,6 +158,7 @@ impl Server {
             said: Said::from(reader),
             _folder: folder,
             interrupts: interrupts.clone(),
+            is_at_rest: true,
             has_ended: false,
         };
         server.wait(told)?;
@@ -173,6 +180,11 @@ impl Server {
         &self.path
     }
 
+    /// Whether it had come to rest before anything was asked of it.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.is_at_rest
+    }
+
     /// Its last words, as a part of a sentence; nothing if it said nothing.
     pub(super) fn said(&self) -> String {
         self.said.last()
@@ -181,25 +193,44 @@ impl Server {
     fn wait(&mut self, told: Option<(SocketAddr, String)>) -> Result<(), ServerError> {
         let deadline = clock::now() + START_MAX;
         loop {
-            if self.has_exited() {
-                let status = self.end();
-                return Err(ServerError::Ended { status, said: self.said() });
-            }
+            self.check()?;
             let found = told.clone().or_else(|| Some((self.said.address()?, "/".to_owned())));
             if let Some((address, path)) = found
                 && answers(address, &path)
             {
                 (self.address, self.path) = (address, path);
-                return Ok(());
-            }
-            if self.interrupts.came() {
-                return Err(ServerError::Interrupted);
+                break;
             }
             if clock::now() >= deadline {
                 return Err(ServerError::Silent { said: self.said() });
             }
             thread::sleep(POLL_INTERVAL);
         }
+        // maitred has said that all of its workers are ready.
+        if self.is_foreign { self.wait_for_rest() } else { Ok(()) }
+    }
+
+    /// Until its processes have nothing to do, or for as long as that may take.
+    fn wait_for_rest(&mut self) -> Result<(), ServerError> {
+        let deadline = clock::now() + REST_MAX;
+        let mut rest = Rest::new(clock::now(), usage::sight(self.pid()));
+        loop {
+            thread::sleep(REST_INTERVAL);
+            self.check()?;
+            self.is_at_rest = rest.take(clock::now(), usage::sight(self.pid()));
+            if self.is_at_rest || clock::now() >= deadline {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether waiting for it makes sense.
+    fn check(&mut self) -> Result<(), ServerError> {
+        if self.has_exited() {
+            let status = self.end();
+            return Err(ServerError::Ended { status, said: self.said() });
+        }
+        if self.interrupts.came() { Err(ServerError::Interrupted) } else { Ok(()) }
     }
 
     /// Whether the first process has ended; it is not reaped, so that its number, which is its

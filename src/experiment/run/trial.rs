@@ -123,7 +123,8 @@ pub(super) fn run(
     let (before, after) = crew.watch(measured, workload)?;
     let report = crew.reports(start + share::longest(workload) + REPORT_MARGIN)?;
     let usage = after.since(&before, setting.usable.len());
-    Ok(observed(setting.turn, arm, workload, report, usage))
+    let observed = observed(setting.turn, arm, workload, report, usage);
+    Ok(Observed { began_at_rest: server.is_at_rest(), ..observed })
 }
 
 fn observed(
@@ -143,6 +144,7 @@ fn observed(
         capacity: arm.capacity(workload),
         bound: workload.slo,
         usage: Some(usage),
+        began_at_rest: true,
     }
 }
 

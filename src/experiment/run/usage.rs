@@ -11,6 +11,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 
 use crate::experiment::measure::observed::{ProcessUsage, Usage};
+use crate::experiment::run::rest::Sight;
 use crate::sys::clock;
 use crate::time::Nanos;
 
@@ -70,6 +71,15 @@ impl Look {
         let others = machine.saturating_sub(ours).as_secs_f64() / available.max(f64::MIN_POSITIVE);
         Usage { elapsed, master, workers, others_share: others.min(1.0) }
     }
+}
+
+/// All processes of the server whose first one this is.
+pub(super) fn sight(master: u32) -> Sight {
+    let mut pids = descendants(master);
+    pids.push(master);
+    pids.sort_unstable();
+    let cpu = pids.iter().map(|&pid| process(pid).cpu).sum();
+    Sight { pids, cpu }
 }
 
 /// The other processes of a server with their slots, in the order of slots; without slots (another
