@@ -203,12 +203,12 @@ fn what_is_recalled_keeps_its_order() {
         oldest_waiting: lent_at,
         nothing_claimed_since: lent_at,
         started: 1,
-        threads_busy: 1,
+        threads_busy: 3,
         all_busy_since: Nanos(7_000_000),
         ..Sample::default()
     };
     for (slot, sample) in [(Slot(0), busy), (Slot(1), Sample::default())] {
-        let shape = Shape { threads: 1, credit: 0, recallable: true };
+        let shape = Shape { threads: 3, credit: 0, recallable: true };
         dispatcher.handle_worker_ready(slot, shape);
         dispatcher.handle_sample(slot, &sample, now);
     }

@@ -61,10 +61,10 @@ pub const AROUND_REQUEST: Duration = Duration::from_micros(15);
 /// evenly.
 pub const RECALL_PATIENCE_SHARE: u32 = 2;
 
-/// How long a worker has been stuck when its readable idle loans go to any worker that has credit,
-/// instead of waiting for a handler thread that is free at once. Behind a thread that is busy for a
-/// moment a request waits as well as where it is; behind one that may be busy for ever it does not,
-/// and a server whose threads are never free would leave it there.
+/// How long a worker has been stuck when its loans, unread ones and readable idle ones, go to any
+/// worker that has credit, instead of waiting for one that serves them at once. Behind a handler that
+/// is busy for a moment a request waits as well as where it is; behind one that may be busy for ever
+/// it does not, and a server whose workers are never idle would leave it there.
 pub const RESCUE_PATIENCE: Duration = Duration::from_millis(50);
 
 /// Idle loans of a stuck worker that are registered in one turn of the master: about 0.2 ms

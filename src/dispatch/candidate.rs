@@ -68,6 +68,8 @@ pub struct Candidate {
     pub open: u32,
     /// How many more it may be lent now.
     pub credit: u32,
+    /// Of a loop: how many it is through with well before it would count as stuck.
+    pub(super) quick: u32,
     /// Average time of a request, in nanoseconds; 0 while nothing is known.
     pub service_ns: u64,
     /// It makes no progress: ranks behind all that do.
@@ -125,6 +127,7 @@ impl Candidate {
             active: 0,
             open: 0,
             credit: 0,
+            quick: 0,
             service_ns: 0,
             stuck: false,
             eligible: false,
@@ -188,7 +191,9 @@ impl Candidate {
             self.idle_readable = stuck;
         }
         self.stuck = stuck;
-        self.hopeless = self.stuck_since.is_some_and(|since| now.since(since) >= RESCUE_PATIENCE);
+        // Nobody knows when a stopped one goes on.
+        self.hopeless = sample.stopped
+            || self.stuck_since.is_some_and(|since| now.since(since) >= RESCUE_PATIENCE);
         changed
     }
 
@@ -238,12 +243,15 @@ impl Candidate {
         self.oldest_waiting.filter(|_| waits).map(|lent_at| lent_at + patience)
     }
 
-    /// Connections that it would serve within a moment: a loop takes one after the other, threads
-    /// must be free.
+    /// Connections that it would serve within a moment: by threads that are free; by a loop that
+    /// waits, or that is through quickly with what waits for it already.
     pub(super) fn places_at_once(&self) -> u32 {
         match self.shape.threads {
             _ if self.stuck => 0,
-            0 => self.credit,
+            0 => {
+                let waits = u32::from(self.waiting == 0 && !self.in_turn);
+                self.quick.saturating_sub(self.waiting).max(waits).min(self.credit)
+            }
             _ => self.free_places(),
         }
     }
@@ -253,15 +261,21 @@ impl Candidate {
         self.stuck && self.idle_readable && self.shape.recallable
     }
 
-    /// It has been stuck for so long that any other place is better.
+    /// It has been stuck for so long, or is stopped, that any other place is better.
     pub(super) fn is_hopeless(&self) -> bool {
         self.hopeless
     }
 
-    /// When that will be, if its readable loans still wait by then.
-    pub(super) fn hopeless_at(&self) -> Option<Nanos> {
-        let waits = self.wants_rescue() && !self.hopeless;
-        self.stuck_since.filter(|_| waits).map(|since| since + RESCUE_PATIENCE)
+    /// It is stuck with loans that it has not claimed.
+    pub(super) fn is_stranded(&self) -> bool {
+        self.stuck && self.waiting > 0
+    }
+
+    /// When that will be, if loans of it still wait by then: unread ones, or (`idle_too`) readable
+    /// ones.
+    pub(super) fn hopeless_at(&self, idle_too: bool) -> Option<Nanos> {
+        let waits = self.is_stranded() || (idle_too && self.wants_rescue());
+        self.stuck_since.filter(|_| waits && !self.hopeless).map(|since| since + RESCUE_PATIENCE)
     }
 
     /// Loans that a recall may be planned for.
@@ -269,9 +283,14 @@ impl Candidate {
         if self.shape.recallable { self.waiting.saturating_sub(self.recalls_planned) } else { 0 }
     }
 
-    /// Ring when a thread is free and nothing waits for it; never for a loop.
-    pub(super) fn thread_free(&self) -> Option<u32> {
+    /// Up to this load a thread is idle there, for which nothing waits; never of a loop.
+    pub(super) fn thread_idle_at(&self) -> Option<u32> {
         u32::from(self.shape.threads).checked_sub(1)
+    }
+
+    /// The same, or the loop is.
+    pub(super) fn idle_at(&self) -> u32 {
+        self.thread_idle_at().unwrap_or(0)
     }
 
     /// Of its allowance.

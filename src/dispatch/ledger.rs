@@ -27,6 +27,9 @@ pub struct Ledger {
     candidates: Vec<Candidate>,
     /// By place: what the policy makes of each; [`NOT_ELIGIBLE`] of one that gets nothing.
     ranks: Vec<u64>,
+    /// By place: all bits of one that is eligible, none of others. A mask for policies that compare
+    /// worths of their own.
+    fits: Vec<i32>,
     /// By block of [`BLOCK`] ranks: the least of them. A pick among a thousand reads these, and one
     /// or two blocks.
     minima: Vec<u64>,
@@ -46,6 +49,9 @@ pub struct Ledger {
 
 /// The rank of a candidate that is not to be picked: behind all others.
 pub(super) const NOT_ELIGIBLE: u64 = u64::MAX;
+
+/// No bits: the mask of a candidate that is not to be picked.
+const NOT_FIT: i32 = 0;
 
 /// Ranks that have a minimum of their own.
 const BLOCK: usize = 32;
@@ -83,7 +89,7 @@ impl Sums {
         self.stuck += usize::from(candidate.stuck);
         self.waits_long += usize::from(candidate.waits_long);
         self.behind += usize::from(candidate.waits_behind() > 0);
-        self.stranded += usize::from(candidate.stuck && candidate.waiting > 0);
+        self.stranded += usize::from(candidate.is_stranded());
         self.rescuable += usize::from(candidate.wants_rescue());
         self.places_at_once += u64::from(candidate.places_at_once());
         self.eligible += usize::from(candidate.eligible);
@@ -94,7 +100,7 @@ impl Sums {
         self.stuck -= usize::from(candidate.stuck);
         self.waits_long -= usize::from(candidate.waits_long);
         self.behind -= usize::from(candidate.waits_behind() > 0);
-        self.stranded -= usize::from(candidate.stuck && candidate.waiting > 0);
+        self.stranded -= usize::from(candidate.is_stranded());
         self.rescuable -= usize::from(candidate.wants_rescue());
         self.places_at_once -= u64::from(candidate.places_at_once());
         self.eligible -= usize::from(candidate.eligible);
@@ -114,6 +120,7 @@ impl Ledger {
         Ledger {
             candidates: Vec::new(),
             ranks: Vec::new(),
+            fits: Vec::new(),
             minima: Vec::new(),
             rank,
             sums: Sums::default(),
@@ -150,6 +157,7 @@ impl Ledger {
         let place = self.candidates.partition_point(|candidate| candidate.slot < slot);
         self.candidates.insert(place, Candidate::new(slot, shape));
         self.ranks.insert(place, NOT_ELIGIBLE);
+        self.fits.insert(place, NOT_FIT);
         self.find_minima();
         self.membership += 1;
         self.change(place, |_| ());
@@ -161,6 +169,7 @@ impl Ledger {
         let had_free_credit = self.sums.free_credit > 0;
         let candidate = self.candidates.remove(place);
         self.ranks.remove(place);
+        self.fits.remove(place);
         self.find_minima();
         self.sums.take(&candidate);
         self.membership += 1;
@@ -278,6 +287,11 @@ impl Ledger {
         &self.ranks
     }
 
+    /// By place: all bits set of one that is eligible, none of others.
+    pub(super) fn fits(&self) -> &[i32] {
+        &self.fits
+    }
+
     /// The least rank of all.
     pub(super) fn least_rank(&self) -> u64 {
         self.minima.iter().copied().fold(NOT_ELIGIBLE, u64::min)
@@ -370,17 +384,23 @@ impl Ledger {
         }
     }
 
-    /// How many loans may wait at a worker that handles on its loop: what it is through with well
-    /// before it would count as stuck. Larger packets mean fewer wake-ups, on both sides.
+    /// How many loans may wait at a worker that handles on its loop: what it is through with
+    /// quickly. Larger packets mean fewer wake-ups, on both sides.
     fn prefetch_of_loop(&self, candidate: &Candidate) -> u32 {
-        let least = u32::from(PREFETCH_MAX);
-        if candidate.service_ns == 0 {
-            return least;
+        let (least, most) = (u32::from(PREFETCH_MAX), u32::from(PREFETCH_FAST_MAX));
+        match candidate.service_ns {
+            0 => least,
+            _ => self.quick(candidate).clamp(least, most),
         }
+    }
+
+    /// How many requests a loop is through with well before it would count as stuck. One that
+    /// nothing is known of counts as quick.
+    fn quick(&self, candidate: &Candidate) -> u32 {
         let in_time = self.stall_after / PREFETCH_STALL_SHARE;
         let each = Duration::from_nanos(candidate.service_ns).saturating_add(AROUND_REQUEST);
         let fit = in_time.as_nanos() / each.as_nanos().max(1);
-        u32::try_from(fit).unwrap_or(u32::MAX).clamp(least, u32::from(PREFETCH_FAST_MAX))
+        u32::try_from(fit).unwrap_or(u32::MAX)
     }
 
     /// At what load a worker has room worth a bell: it is half empty (a bell for every single place
@@ -398,6 +418,8 @@ impl Ledger {
         assert!(self.candidates.is_sorted_by(|one, next| one.slot < next.slot), "slots rise");
         assert_eq!(self.sums, Sums::of(&self.candidates), "sums");
         assert_eq!(self.ranks.len(), self.candidates.len(), "a rank each");
+        let fits = self.ranks.iter().map(|rank| if *rank == NOT_ELIGIBLE { 0 } else { -1 });
+        assert!(fits.eq(self.fits.iter().copied()), "who fits");
         let least = |ranks: &[u64]| ranks.iter().copied().fold(NOT_ELIGIBLE, u64::min);
         assert!(self.ranks.chunks(BLOCK).map(least).eq(self.minima.iter().copied()), "minima");
         let free = self.sums.free_credit;
@@ -426,7 +448,9 @@ impl Ledger {
         self.sums.take(&self.candidates[place]);
         let done = change(&mut self.candidates[place]);
         let allowance = self.allowance(&self.candidates[place]);
+        let quick = self.quick(&self.candidates[place]);
         let candidate = &mut self.candidates[place];
+        candidate.quick = quick;
         let free = allowance.saturating_sub(candidate.used());
         candidate.credit = if candidate.blocked || candidate.stopped {
             0
@@ -473,6 +497,7 @@ impl Ledger {
     }
 
     fn set_rank(&mut self, place: usize, rank: u64) {
+        self.fits[place] = if rank == NOT_ELIGIBLE { NOT_FIT } else { !NOT_FIT };
         let before = std::mem::replace(&mut self.ranks[place], rank);
         let block = place / BLOCK;
         let least = &mut self.minima[block];

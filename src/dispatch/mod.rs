@@ -155,6 +155,8 @@ pub enum Wish {
     Nothing,
     /// That a worker has room again, where nobody has.
     Room,
+    /// That a thread or a loop is idle, where something waits at a stuck worker.
+    Idle,
     /// That a thread is idle, where something waits behind busy ones.
     IdleThread,
 }
@@ -406,7 +408,9 @@ impl Dispatcher {
         let waits = kernel_waits || self.queued() > 0 || stranded;
         if self.ledger.free_credit() == 0 && waits {
             Wish::Room
-        } else if waits_for_rescue || self.ledger.any_behind() {
+        } else if stranded {
+            Wish::Idle
+        } else if self.ledger.any_behind() {
             Wish::IdleThread
         } else {
             Wish::Nothing
@@ -419,7 +423,8 @@ impl Dispatcher {
         match wish {
             Wish::Nothing => None,
             Wish::Room => Some(self.ledger.room_at(candidate)),
-            Wish::IdleThread => candidate.thread_free(),
+            Wish::Idle => Some(candidate.idle_at()),
+            Wish::IdleThread => candidate.thread_idle_at(),
         }
     }
 
@@ -431,7 +436,7 @@ impl Dispatcher {
             return None;
         }
         let look = |one: &Candidate| match one.stuck {
-            true => [one.hopeless_at().filter(|_| self.rescues), None],
+            true => [one.hopeless_at(self.rescues), None],
             false => [ledger.look_at(one, self.rescues), one.overdue_at(ledger.patience())],
         };
         ledger.candidates().iter().flat_map(look).flatten().min()
@@ -485,7 +490,7 @@ impl Dispatcher {
         let candidates = self.ledger.candidates();
         self.rescues
             && self.ledger.rescuable() > 0
-            && candidates.iter().any(|one| one.wants_rescue() && self.rescue_room(one) > 0)
+            && candidates.iter().any(|one| one.wants_rescue() && self.room_elsewhere(one) > 0)
     }
 
     /// Whether any worker makes progress and has room.

@@ -6,28 +6,29 @@ use crate::dispatch::candidate::Candidate;
 use crate::dispatch::{Dispatcher, Effect};
 
 impl Dispatcher {
-    /// What waits at a stuck worker goes to those that are not, as far as they have credit. What
-    /// waits behind busy threads goes to idle ones, from the longest queue first, as far as there
-    /// are idle ones. Never more than can be seated elsewhere: it would only come back.
+    /// What waits at a stuck worker goes where it is served at once, or anywhere from a worker that
+    /// has been stuck for long. What waits behind busy threads goes to idle ones, from the longest
+    /// queue first, as far as there are idle ones. Never more than can be seated elsewhere: it would
+    /// only come back. And nothing goes behind another busy worker in place of this one: that would
+    /// be stuck next, and those that wander are overtaken by all that stay where they are.
     /// Returns how many.
     pub(super) fn plan_recalls(&mut self) -> u32 {
         if !self.ledger.any_stranded() && !self.ledger.any_waits_long() {
             return 0;
         }
         let mut planned = 0;
-        let mut credit = u32::try_from(self.ledger.free_credit()).unwrap_or(u32::MAX);
         for place in 0..self.ledger.candidates().len() {
             let candidate = &self.ledger.candidates()[place];
             if candidate.stuck {
-                let count = candidate.recallable().min(credit);
-                credit -= count;
+                let room = self.room_elsewhere(candidate).saturating_sub(planned);
+                let count = candidate.recallable().min(room);
                 planned += count;
                 self.plan_recall(place, count);
             }
         }
         let candidates = self.ledger.candidates();
-        let mut free: u32 =
-            candidates.iter().map(Candidate::free_places).fold(0, u32::saturating_add).min(credit);
+        let free = candidates.iter().map(Candidate::free_places).fold(0, u32::saturating_add);
+        let mut free = free.saturating_sub(planned);
         let mut queues: Vec<_> = (0..candidates.len())
             .map(|place| (candidates[place].overdue_behind(), place))
             .filter(|(waits, _)| *waits > 0)
@@ -56,7 +57,7 @@ impl Dispatcher {
             if !candidate.wants_rescue() {
                 continue;
             }
-            let room = self.rescue_room(candidate).saturating_sub(taken);
+            let room = self.room_elsewhere(candidate).saturating_sub(taken);
             let share = room.div_ceil(u32::try_from(left).unwrap_or(u32::MAX));
             left -= 1;
             if share > 0 {
@@ -68,8 +69,8 @@ impl Dispatcher {
         }
     }
 
-    /// How many of this stuck worker's connections others have room for.
-    pub(super) fn rescue_room(&self, candidate: &Candidate) -> u32 {
+    /// How many of this stuck worker's connections are better off elsewhere.
+    pub(super) fn room_elsewhere(&self, candidate: &Candidate) -> u32 {
         let room = match candidate.is_hopeless() {
             true => self.ledger.free_credit(),
             false => self.ledger.places_at_once(),

@@ -201,8 +201,12 @@ impl Worker {
         if self.may_block() {
             return self.block_for_one(events);
         }
-        let timeout = self.rest();
         self.shell.leave_turn();
+        if self.shell.pool.is_none() {
+            // Behind leaving: a master that is told of an idle loop must find one.
+            self.ring();
+        }
+        let timeout = self.rest();
         if timeout != Some(Duration::ZERO) && self.shell.alarm_is_idle() && !self.comes_soon {
             // A busy worker finds the next events at once, and leaves its alarm alone.
             self.wait(events, Some(Duration::ZERO))?;
@@ -270,7 +274,9 @@ impl Worker {
         self.hear_clock();
         self.accept_own();
         self.shell.publish_load();
-        self.ring();
+        if self.shell.pool.is_some() {
+            self.ring();
+        }
         if cfg!(debug_assertions) {
             self.check_invariants();
         }

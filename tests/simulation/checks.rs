@@ -1,9 +1,9 @@
 //! What must hold, whatever happens, all the time.
 //!
 //! - the books: dispatcher and pages agree with themselves, each connection is at one place
-//! - nobody waits for longer than `PATIENCE` while somebody would serve it at once, counted from when
-//!   both became true: not in the kernel's queue or the dispatcher's, not LENT at a stuck worker, and
-//!   with `auto` not readable and IDLE at one
+//! - nobody waits for longer than `PATIENCE` while somebody has room, counted from when both became
+//!   true: not in the kernel's queue or the dispatcher's; and not while somebody is idle, LENT at a
+//!   stuck worker, or, with `auto`, readable and IDLE at one
 //! - what has been given back is the master's within `PATIENCE`
 //!
 //! "Stuck" and "would serve it" are judged here by the pages as they are, not by what the master
@@ -55,6 +55,8 @@ impl World {
         self.watchman.looks_at = self.clock + LOOK_PAUSE;
         let stuck: Vec<bool> = (0..self.members.len()).map(|place| self.is_stuck(place)).collect();
         let has_place = (0..self.members.len()).any(|place| !stuck[place] && self.has_place(place));
+        let has_idle = (0..self.members.len())
+            .any(|place| !stuck[place] && self.has_place(place) && self.is_idle(place));
         let mut now_waits: Vec<(usize, Wait)> = Vec::new();
         if has_place && (self.dispatcher.queued() > 0 || !self.master.listener.queue.is_empty()) {
             let queued = self.master.listener.queue.iter();
@@ -64,7 +66,7 @@ impl World {
             now_waits.extend(queued.map(|number| (number, Wait::Queued)));
         }
         for (place, member) in self.members.iter().enumerate() {
-            let strands = has_place && stuck[place];
+            let strands = has_idle && stuck[place];
             let is_auto = self.plan.mode == Rebalance::Auto;
             // Who does not run cannot ring.
             let gives = self.plan.mode == Rebalance::Always || member.stage == Stage::Leaving;
@@ -178,5 +180,11 @@ impl World {
                 used < u32::from(threads).min(allowance)
             }
         }
+    }
+
+    /// Whether it waits for something to do: its loop, or a thread (who has a place has one).
+    fn is_idle(&self, place: usize) -> bool {
+        let (member, worker) = (&self.members[place], &self.workers[place]);
+        member.threads > 0 || (worker.is_asleep && worker.load_at_ring == 0)
     }
 }

@@ -88,7 +88,7 @@ pub(crate) struct Worker {
     threads: usize,
     steps: VecDeque<Step>,
     /// Waits in epoll.
-    is_asleep: bool,
+    pub(crate) is_asleep: bool,
     now: Nanos,
     rings_at: Nanos,
     sessions: BTreeMap<u64, Session>,
@@ -379,7 +379,9 @@ impl World {
                     self.worker_dies(place);
                 } else {
                     worker.page.turn_left();
-                    worker.next([Step::Poll].into_iter());
+                    // A loop rings when it has left its turn, for whoever waits for an idle one.
+                    let rings = (worker.threads == 0).then_some(Step::Ring);
+                    worker.next(rings.into_iter().chain([Step::Poll]));
                 }
             }
         }
@@ -407,8 +409,9 @@ impl World {
         worker.next([Step::ReadClock, Step::Stamp].into_iter());
         worker.steps.extend(edges.into_iter().map(Step::Edge));
         worker.steps.extend(told.then_some(Step::Hear));
-        let rest = [Step::Outcomes, Step::ClaimAll, Step::Publish, Step::Ring, Step::Rest];
-        worker.steps.extend(rest);
+        worker.steps.extend([Step::Outcomes, Step::ClaimAll, Step::Publish]);
+        worker.steps.extend((worker.threads > 0).then_some(Step::Ring));
+        worker.steps.push_back(Step::Rest);
     }
 
     /// The next of the master's frames.

@@ -289,6 +289,8 @@ impl Core {
         self.settling = self.settling.saturating_sub(1);
         if self.settling == 0 && !self.turn_asked {
             self.page.turn_left();
+            // The master may wait for an idle loop, and must find one.
+            self.ring();
             // Where the loop wakes up so often the alarm is put off in time, and its ringing for
             // nothing now and then costs less than unwinding and winding it each time.
             let often = self.settings.stall_after / WAKES_PER_STALL_MIN;

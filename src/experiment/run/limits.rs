@@ -18,7 +18,7 @@ pub(super) const REST_FOR: Duration = Duration::from_millis(500);
 pub(super) const REST_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Of one core, between two looks, by all of its processes: more is work. An idle server wakes up
-/// for its timers; an interpreter that imports an application takes a whole core, or its share of one.
+/// for its timers; an interpreter that imports an application takes a core, or its share of one.
 pub(super) const REST_CPU_SHARE: f64 = 0.1;
 
 /// After so long it is taken as it is, with a warning: some servers poll for ever.
