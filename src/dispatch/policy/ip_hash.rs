@@ -2,14 +2,15 @@
 //! (Thaler & Ravishankar 1998: the highest hash of client and worker wins). A worker that comes or
 //! goes moves only its own clients. Affinity is best effort: nobody waits for its sake.
 
-use crate::dispatch::ledger::{Ledger, NOT_ELIGIBLE};
-use crate::dispatch::policy::{BLOCK, Policy};
+use crate::dispatch::ledger::Ledger;
+use crate::dispatch::policy::Policy;
+use crate::dispatch::policy::greatest::first_of_greatest;
 
 /// Rendezvous hashing.
 #[derive(Debug, Default)]
 pub(super) struct IpHash {
     /// By place: the worker's part of each hash.
-    workers: Vec<u64>,
+    workers: Vec<i32>,
     membership: u64,
 }
 
@@ -21,46 +22,23 @@ impl Policy for IpHash {
             self.workers = slots.map(|slot| mix(slot + 1)).collect();
         }
         let client = mix(affinity);
-        let (mut best, mut at) = (NOBODY, 0);
-        let blocks = self.workers.chunks(BLOCK).zip(ledger.ranks().chunks(BLOCK));
-        for (number, block) in blocks.enumerate() {
-            let of_block = worths(client, block).fold(NOBODY, u64::max);
-            if of_block > best {
-                (best, at) = (of_block, number * BLOCK);
-            }
-        }
-        let block = (self.workers.get(at..)?, ledger.ranks().get(at..)?);
-        let inside = worths(client, block).position(|worth| worth == best && worth != NOBODY)?;
-        Some(at + inside)
+        first_of_greatest(ledger, &self.workers, |worker| hash(client ^ worker))
     }
 }
 
-/// Less than any worth.
-const NOBODY: u64 = 0;
-
-/// What each worker is worth to a client; [`NOBODY`] where there is no room.
-fn worths<'a>(
-    client: u64,
-    (workers, ranks): (&'a [u64], &'a [u64]),
-) -> impl Iterator<Item = u64> + 'a {
-    workers.iter().zip(ranks).map(move |(worker, rank)| {
-        let worth = hash(client ^ worker) | 1;
-        if *rank == NOT_ELIGIBLE { NOBODY } else { worth }
-    })
-}
-
 /// The output function of SplitMix64 (Steele, Lea & Flood 2014): every bit depends on every bit.
-fn mix(mut number: u64) -> u64 {
+/// The upper half of them is taken.
+fn mix(mut number: u64) -> i32 {
     number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    number ^ (number >> 31)
+    ((number ^ (number >> 31)) >> 32) as i32
 }
 
 /// A product: its upper bits depend on all of what has been mixed before, and they decide. One
-/// multiplication for each worker.
-fn hash(number: u64) -> u64 {
-    number.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+/// multiplication for each worker (by the golden ratio: Knuth, TAOCP 3, 6.4).
+fn hash(number: i32) -> i32 {
+    (number.cast_unsigned().wrapping_mul(0x9e37_79b9) >> 1).cast_signed()
 }
 
 #[cfg(test)]

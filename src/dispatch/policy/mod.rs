@@ -7,6 +7,7 @@
 //! Not here: credit, who is eligible, stuck workers (`ledger`), queues (`dispatch`).
 
 mod by_rank;
+mod greatest;
 mod ip_hash;
 mod random;
 mod round_robin;
@@ -16,10 +17,6 @@ mod weighted;
 use crate::config::Balance;
 use crate::dispatch::candidate::Candidate;
 use crate::dispatch::ledger::Ledger;
-
-/// Workers that are compared with each other before the best one so far is looked at: without a
-/// branch between them the processor takes several at a time.
-const BLOCK: usize = 16;
 
 /// A way of choosing.
 pub trait Policy: Send {
