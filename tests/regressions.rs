@@ -288,3 +288,41 @@ fn who_is_always_about_to_be_stuck_is_looked_at_twice_a_stall_at_the_most() {
     }
     assert!(looks <= 41, "{looks} looks in twenty times --stall-after");
 }
+
+/// Found by the simulation: a worker read the clock, was not run for a while, and then gave away its
+/// last thread. Its alarm, by its own stamp, rang too early for the master, which goes by its own
+/// looks; nobody looked again, and what became readable waited as long as the handler took.
+#[test]
+fn an_alarm_that_rang_too_early_is_followed_by_a_look() {
+    let mut dispatcher = dispatcher(Balance::LeastLoaded);
+    let shape = Shape { threads: 1, credit: 0, recallable: true };
+    for slot in [Slot(0), Slot(1)] {
+        dispatcher.handle_time(Nanos(1));
+        dispatcher.handle_worker_ready(slot, shape);
+    }
+    let idle = Sample { open: 3, ..Sample::default() };
+    let busy_since =
+        |stamp| Sample { started: 1, threads_busy: 1, all_busy_since: Nanos(stamp), ..idle };
+    for (now, sample) in [(58_730_000, idle), (59_016_000, busy_since(58_158_000))] {
+        dispatcher.handle_time(Nanos(now));
+        dispatcher.handle_sample(Slot(0), &sample, Nanos(now));
+        dispatcher.handle_sample(Slot(1), &Sample::default(), Nanos(now));
+        dispatcher.decide();
+    }
+    let looks_at = dispatcher.next_look().expect("its alarm has rung at 59 ms, for nothing");
+    assert!(looks_at <= Nanos(60_230_000), "{looks_at:?}");
+}
+
+/// Found by the simulation: an upgrade left a queue, and the new image slept before it had decided
+/// anything, with room for all of it as far as it knew.
+#[test]
+fn a_queue_that_an_upgrade_has_left_is_not_slept_on() {
+    let mut dispatcher = dispatcher(Balance::LeastLoaded);
+    dispatcher.handle_worker_ready(Slot(0), Shape { threads: 0, credit: 0, recallable: true });
+    for number in 0..3 {
+        dispatcher.handle_accepted(ConnectionId(number), 0, Nanos(1));
+    }
+    assert!(dispatcher.is_undecided(), "the master decides before it sleeps");
+    dispatcher.decide();
+    assert!(!dispatcher.is_undecided());
+}

@@ -9,9 +9,9 @@
 
 use std::time::Duration;
 
-use maitred::config::{Balance, PREFETCH_MAX, RESCUE_PATIENCE, Rebalance};
+use maitred::config::{Balance, PREFETCH_MAX, RESCUE_PATIENCE, Rebalance, UNRUN_STALLS};
 use maitred::dispatch::{DispatchSettings, Dispatcher, Effect, Sample, Shape};
-use maitred::ident::{ConnectionId, Slot};
+use maitred::ident::Slot;
 use maitred::time::Nanos;
 
 const STALL: Duration = Duration::from_millis(1);
@@ -153,6 +153,35 @@ fn idle_connections_follow_the_same_rule() {
         assert_eq!(master.takes_back(), (0, 0), "{threads} threads");
         master.finds_idle(OTHER);
         assert_eq!(master.takes_back(), (0, 1), "{threads} threads");
+    }
+}
+
+/// A burst on cores that are all taken: who was dealt its share keeps it, although others are done.
+#[test]
+fn what_was_lent_to_a_worker_that_the_system_has_not_run_is_left_to_it() {
+    for threads in [0, 1] {
+        let mut master = Master::new(threads);
+        let unrun = Sample {
+            waiting: 3,
+            oldest_waiting: Some(BEGAN),
+            nothing_claimed_since: Some(BEGAN),
+            started: 100,
+            finished: 100,
+            open: 3,
+            ..master.experience()
+        };
+        let looks = (1..UNRUN_STALLS).filter(|_| {
+            let looks_at = master.dispatcher.next_look();
+            master.wait(STALL);
+            master.dispatcher.handle_sample(BUSY, &unrun, master.now);
+            master.finds_idle(OTHER);
+            assert_eq!(master.takes_back(), (0, 0), "{threads} threads");
+            looks_at.is_none_or(|at| at <= master.now + STALL / 2)
+        });
+        assert_eq!(looks.count(), UNRUN_STALLS as usize - 1, "it may begin something at any time");
+        master.wait(STALL);
+        master.dispatcher.handle_sample(BUSY, &unrun, master.now);
+        assert_eq!(master.takes_back(), (1, 0), "{threads} threads: the system had its time");
     }
 }
 

@@ -61,6 +61,12 @@ pub const AROUND_REQUEST: Duration = Duration::from_micros(15);
 /// evenly.
 pub const RECALL_PATIENCE_SHARE: u32 = 2;
 
+/// A worker that has been lent something and sleeps on is woken already: it is the system that has
+/// not run it yet. What waits there is left to it for so many times `--stall-after`. On cores that
+/// are all taken another worker would only be run in its place; moving costs CPU where there is
+/// none, and unlevels what had been dealt out evenly.
+pub const UNRUN_STALLS: u32 = 10;
+
 /// How long a worker has been stuck when its loans, unread ones and readable idle ones, go to any
 /// worker that has credit, instead of waiting for one that serves them at once. Behind a handler that
 /// is busy for a moment a request waits as well as where it is; behind one that may be busy for ever

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::config::RESCUE_PATIENCE;
-use crate::dispatch::stuck::is_stuck;
+use crate::dispatch::stuck::{is_stuck, is_unrun, unrun_for};
 use crate::ident::Slot;
 use crate::time::Nanos;
 
@@ -79,6 +79,8 @@ pub struct Candidate {
     /// Requests that hold or want a thread.
     pub(super) in_threads: u32,
     in_turn: bool,
+    /// It has loans to claim, and has not been run since.
+    pub(super) unrun: bool,
     pub(super) stopped: bool,
     /// The oldest loan that it has not claimed has waited for longer than a recall's patience.
     pub(super) waits_long: bool,
@@ -89,6 +91,8 @@ pub struct Candidate {
     pub(super) idle_readable: bool,
     /// Since when it is busy with one and the same thing: a turn, or all its threads.
     pub(super) busy_since: Option<Nanos>,
+    /// The same as it says itself: its alarm goes by that.
+    pub(super) says_busy_since: Option<Nanos>,
     /// When it was first seen to be stuck.
     stuck_since: Option<Nanos>,
     hopeless: bool,
@@ -134,12 +138,14 @@ impl Candidate {
             shape,
             in_threads: 0,
             in_turn: false,
+            unrun: false,
             stopped: false,
             waits_long: false,
             blocked: false,
             recalls_planned: 0,
             idle_readable: false,
             busy_since: None,
+            says_busy_since: None,
             stuck_since: None,
             hopeless: false,
             oldest_waiting: None,
@@ -160,13 +166,18 @@ impl Candidate {
         now: Nanos,
     ) -> Option<bool> {
         let threads = self.shape.threads > 0;
+        let earliest = |turn: Nanos, all_busy: Nanos| {
+            let stamps = [Some(turn), threads.then_some(all_busy)].into_iter().flatten();
+            stamps.filter(|stamp| *stamp != Nanos(0)).min()
+        };
+        self.says_busy_since = earliest(sample.turn_entered, sample.all_busy_since);
         let sample = &Sample {
             turn_entered: self.turn.take(sample.turn_entered, self.looked_at),
             all_busy_since: self.all_busy.take(sample.all_busy_since, self.looked_at),
             ..*sample
         };
         self.looked_at = now;
-        let stuck = is_stuck(sample, self.shape.threads, stall_after, now);
+        let stuck = is_stuck(sample, self.shape, stall_after, now);
         self.waiting = sample.waiting;
         self.oldest_waiting = sample.oldest_waiting;
         self.nothing_claimed_since = sample.nothing_claimed_since;
@@ -175,15 +186,13 @@ impl Candidate {
         self.in_threads = sample.queued.saturating_add(sample.threads_busy);
         self.in_turn = sample.turn_entered != Nanos(0);
         self.stopped = sample.stopped;
+        self.unrun = is_unrun(sample, self.shape);
+        let patience = if self.unrun { unrun_for(stall_after) } else { patience };
         self.waits_long =
             sample.oldest_waiting.is_some_and(|lent_at| now.since(lent_at) >= patience);
         self.blocked = false;
         self.recalls_planned = 0;
-        self.busy_since = [Some(sample.turn_entered), threads.then_some(sample.all_busy_since)]
-            .into_iter()
-            .flatten()
-            .filter(|stamp| *stamp != Nanos(0))
-            .min();
+        self.busy_since = earliest(sample.turn_entered, sample.all_busy_since);
         self.average(sample);
         let changed = (self.stuck != stuck).then_some(stuck);
         if changed.is_some() {
@@ -237,9 +246,10 @@ impl Candidate {
         if self.waits_long { self.waits_behind() } else { 0 }
     }
 
-    /// When what waits behind others will have waited too long.
+    /// When what waits behind others will have waited too long. One that has not been run is looked
+    /// at anyway.
     pub(super) fn overdue_at(&self, patience: Duration) -> Option<Nanos> {
-        let waits = self.waits_behind() > 0 && !self.waits_long;
+        let waits = self.waits_behind() > 0 && !self.waits_long && !self.unrun;
         self.oldest_waiting.filter(|_| waits).map(|lent_at| lent_at + patience)
     }
 

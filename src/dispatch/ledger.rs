@@ -17,7 +17,7 @@ use crate::config::{
     AROUND_REQUEST, PREFETCH_FAST_MAX, PREFETCH_MAX, PREFETCH_STALL_SHARE, RECALL_PATIENCE_SHARE,
 };
 use crate::dispatch::candidate::{Candidate, Sample, Shape};
-use crate::dispatch::stuck::next_look;
+use crate::dispatch::stuck::{first_look, next_look, next_look_at_unrun};
 use crate::ident::Slot;
 use crate::time::Nanos;
 
@@ -259,11 +259,21 @@ impl Ledger {
         let half = self.stall_after / 2;
         // A worker hears a moment later that its alarm is wanted; a look too many does no harm.
         let alarms_since = self.helped_since + self.stall_after;
-        let is_ours =
-            |since: &Nanos| self.sampled_at.since(*since) >= half || *since <= alarms_since;
+        // It has rung, too early: the worker read the clock, and was not run for a while.
+        let has_rung = candidate
+            .says_busy_since
+            .is_some_and(|since| first_look(since, self.stall_after) <= self.sampled_at);
+        let is_ours = |since: &Nanos| {
+            self.sampled_at.since(*since) >= half || *since <= alarms_since || has_rung
+        };
         let busy_since = candidate.busy_since.filter(|since| has_idle && is_ours(since));
-        let stamps = [candidate.nothing_claimed_since, busy_since].into_iter().flatten();
-        stamps.map(|since| next_look(since, self.stall_after, self.sampled_at)).min()
+        let (stall_after, sampled_at) = (self.stall_after, self.sampled_at);
+        let unclaimed = candidate.nothing_claimed_since.map(|since| match candidate.unrun {
+            true => next_look_at_unrun(since, stall_after, sampled_at),
+            false => next_look(since, stall_after, sampled_at),
+        });
+        let busy = busy_since.map(|since| next_look(since, stall_after, sampled_at));
+        [unclaimed, busy].into_iter().flatten().min()
     }
 
     /// How long a loan may wait behind others before a worker that is idle gets it.
@@ -397,9 +407,10 @@ impl Ledger {
     /// How many requests a loop is through with well before it would count as stuck. One that
     /// nothing is known of counts as quick.
     fn quick(&self, candidate: &Candidate) -> u32 {
-        let in_time = self.stall_after / PREFETCH_STALL_SHARE;
-        let each = Duration::from_nanos(candidate.service_ns).saturating_add(AROUND_REQUEST);
-        let fit = in_time.as_nanos() / each.as_nanos().max(1);
+        // In 64 bits: it is asked with every change of a candidate, and a division of 128 shows.
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let each = candidate.service_ns.saturating_add(nanos(AROUND_REQUEST));
+        let fit = nanos(self.stall_after / PREFETCH_STALL_SHARE) / each.max(1);
         u32::try_from(fit).unwrap_or(u32::MAX)
     }
 

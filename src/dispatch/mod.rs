@@ -493,6 +493,12 @@ impl Dispatcher {
             && candidates.iter().any(|one| one.wants_rescue() && self.room_elsewhere(one) > 0)
     }
 
+    /// Whether somebody waits to be seated beside credit: only before a decision, as when an upgrade
+    /// has left a queue. The master decides before it sleeps.
+    pub fn is_undecided(&self) -> bool {
+        self.queued() > 0 && self.ledger.credit() > 0
+    }
+
     /// Whether any worker makes progress and has room.
     pub fn has_free_credit(&self) -> bool {
         self.ledger.free_credit() > 0
@@ -503,7 +509,7 @@ impl Dispatcher {
     pub fn check_invariants(&self) {
         self.ledger.check_invariants();
         self.admission.check_invariants(&self.fresh, &self.returned);
-        assert!(self.queued() == 0 || self.ledger.credit() == 0, "nothing waits beside credit");
+        assert!(!self.is_undecided(), "nothing waits beside credit");
     }
 }
 

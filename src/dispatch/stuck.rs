@@ -8,18 +8,32 @@
 
 use std::time::Duration;
 
-use crate::dispatch::candidate::Sample;
+use crate::config::UNRUN_STALLS;
+use crate::dispatch::candidate::{Sample, Shape};
 use crate::time::Nanos;
 
 /// Whether a worker makes no progress: stopped by a signal; in one turn for too long; without a
 /// free thread for too long; or with loans of which it has claimed none for too long (one that
 /// claims them in turn makes progress, however long its queue is).
-pub(super) fn is_stuck(sample: &Sample, threads: u16, stall_after: Duration, now: Nanos) -> bool {
+pub(super) fn is_stuck(sample: &Sample, shape: Shape, stall_after: Duration, now: Nanos) -> bool {
     let since = |stamp: Nanos| stamp != Nanos(0) && now.since(stamp) > stall_after;
+    let to_claim = if is_unrun(sample, shape) { unrun_for(stall_after) } else { stall_after };
     sample.stopped
         || since(sample.turn_entered)
-        || (threads > 0 && since(sample.all_busy_since))
-        || sample.nothing_claimed_since.is_some_and(|at| now.since(at) > stall_after)
+        || (shape.threads > 0 && since(sample.all_busy_since))
+        || sample.nothing_claimed_since.is_some_and(|at| now.since(at) > to_claim)
+}
+
+/// Whether it has loans to claim, and does nothing at all: the system has not run it since it was
+/// woken for them. A worker without a page does not say what it does.
+pub(super) fn is_unrun(sample: &Sample, shape: Shape) -> bool {
+    let is_idle = sample.turn_entered == Nanos(0) && sample.queued == 0 && sample.threads_busy == 0;
+    shape.recallable && sample.waiting > 0 && is_idle && !sample.stopped
+}
+
+/// For how long that is the system's doing.
+pub(super) fn unrun_for(stall_after: Duration) -> Duration {
+    stall_after.saturating_mul(UNRUN_STALLS)
 }
 
 /// When to look for the first time whether a worker is stuck with what it begins at `since`: half
@@ -42,6 +56,16 @@ pub(super) fn next_look(since: Nanos, stall_after: Duration, now: Nanos) -> Nano
     }
 }
 
+/// The same of loans that a worker has not been run for: it may begin something at any time, without
+/// an alarm if it did not know of all of them then.
+pub(super) fn next_look_at_unrun(since: Nanos, stall_after: Duration, now: Nanos) -> Nanos {
+    if now.since(since) < stall_after {
+        next_look(since, stall_after, now)
+    } else {
+        first_look(now, stall_after).min(since + unrun_for(stall_after) + Duration::from_nanos(1))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,8 +73,12 @@ mod tests {
     const STALL: Duration = Duration::from_millis(1);
     const NOW: Nanos = Nanos(10_000_000);
 
+    fn shape(threads: u16) -> Shape {
+        Shape { threads, credit: 0, recallable: true }
+    }
+
     fn stuck(sample: Sample, threads: u16) -> bool {
-        is_stuck(&sample, threads, STALL, NOW)
+        is_stuck(&sample, shape(threads), STALL, NOW)
     }
 
     #[test]
@@ -66,12 +94,32 @@ mod tests {
             assert_eq!(stuck(Sample { turn_entered: stamp, ..Sample::default() }, 0), expected);
             let lent =
                 Sample { nothing_claimed_since: Some(stamp), waiting: 1, ..Sample::default() };
-            assert_eq!(stuck(lent, 0), expected);
+            assert_eq!(stuck(Sample { turn_entered: just_now, ..lent }, 0), expected);
+            assert_eq!(stuck(Sample { threads_busy: 1, ..lent }, 2), expected);
             let busy = Sample { all_busy_since: stamp, ..Sample::default() };
             assert_eq!(stuck(busy, 4), expected);
             assert!(!stuck(busy, 0), "a loop has no threads to be busy");
         }
         assert!(stuck(Sample { stopped: true, ..Sample::default() }, 0));
+    }
+
+    #[test]
+    fn a_worker_that_the_system_has_not_run_yet_has_more_time() {
+        let lent = Sample {
+            nothing_claimed_since: Some(Nanos(8_000_000)),
+            waiting: 1,
+            ..Sample::default()
+        };
+        assert!(!stuck(lent, 0) && !stuck(lent, 1), "it sleeps, and has been woken");
+        assert!(stuck(Sample { stopped: true, ..lent }, 1), "it will not be run");
+        let later = Nanos(18_000_001);
+        assert!(!is_stuck(&lent, shape(0), STALL, Nanos(18_000_000)));
+        assert!(
+            is_stuck(&lent, shape(0), STALL, later),
+            "ten times as long is no matter of a queue"
+        );
+        let without_page = Shape { recallable: false, ..shape(1) };
+        assert!(is_stuck(&lent, without_page, STALL, NOW), "it does not say whether it sleeps");
     }
 
     #[test]
@@ -91,7 +139,7 @@ mod tests {
                 let second = next_look(since, STALL, first);
                 assert_eq!(second, since + STALL + Duration::from_nanos(1));
                 let at_second = Sample { turn_entered: since, ..Sample::default() };
-                assert!(since == Nanos(0) || is_stuck(&at_second, 0, STALL, second));
+                assert!(since == Nanos(0) || is_stuck(&at_second, shape(0), STALL, second));
             }
         }
         assert_eq!(first_look(Nanos(u64::MAX), STALL), Nanos::NEVER);

@@ -267,7 +267,8 @@ impl Master {
             self.seat();
         }
         let accepts = self.acceptor.kernel_waits() && self.dispatcher.accept_budget(true) > 0;
-        if accepts || self.dispatcher.has_rescues() || !self.wind_look() {
+        let undone = self.dispatcher.is_undecided() || self.dispatcher.has_rescues();
+        if accepts || undone || !self.wind_look() {
             return Some(Duration::ZERO);
         }
         // Nobody can be seated now. Closing the last copy costs as much as half an accept.

@@ -14,7 +14,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use maitred::config::{PREFETCH_MAX, Rebalance};
+use maitred::config::{PREFETCH_MAX, Rebalance, UNRUN_STALLS};
 use maitred::loan::{LoanState, MasterState};
 use maitred::time::Nanos;
 
@@ -68,6 +68,8 @@ impl World {
         for (place, member) in self.members.iter().enumerate() {
             let strands = has_idle && stuck[place];
             let is_auto = self.plan.mode == Rebalance::Auto;
+            // It has wound no alarm for the only loan that it has, and is about to claim that.
+            let has_others = member.page.on_loan() > 1;
             // Who does not run cannot ring.
             let gives = self.plan.mode == Rebalance::Always || member.stage == Stage::Leaving;
             let gives = gives && !self.workers[place].held;
@@ -81,7 +83,10 @@ impl World {
                     LoanState::Given if gives => now_waits.push((number, Wait::Given)),
                     LoanState::Lent if strands => now_waits.push((number, Wait::LentAtStuck)),
                     LoanState::Idle
-                        if strands && is_auto && self.connections[number].unread() > 0 =>
+                        if strands
+                            && is_auto
+                            && has_others
+                            && self.connections[number].unread() > 0 =>
                     {
                         now_waits.push((number, Wait::IdleAtStuck));
                     }
@@ -153,9 +158,13 @@ impl World {
         let nothing_claimed = sample.nothing_claimed_since.filter(|_| {
             member.unclaimed.iter().all(|(loan, _)| member.page.look(*loan) == LoanState::Lent)
         });
-        let stamps = [Some(sample.turn_entered), threads, nothing_claimed];
+        // One that sleeps with loans to claim has been woken: it is not run.
+        let is_unrun = sample.turn_entered == Nanos(0) && sample.queued + sample.threads_busy == 0;
+        let to_claim = if is_unrun { STALL * UNRUN_STALLS } else { STALL };
         let lasts = |stamp: Nanos| stamp != Nanos(0) && self.clock.since(stamp) > STALL;
-        sample.stopped || stamps.into_iter().flatten().any(lasts)
+        sample.stopped
+            || [Some(sample.turn_entered), threads].into_iter().flatten().any(lasts)
+            || nothing_claimed.is_some_and(|since| self.clock.since(since) > to_claim)
     }
 
     /// Whether one more would be served within a moment, if it is not stuck: a loop that is half

@@ -351,7 +351,8 @@ impl World {
             self.seat();
         }
         let accepts = self.master.listener.ready && self.dispatcher.accept_budget(true) > 0;
-        if accepts || self.dispatcher.has_rescues() || !self.wind_look() {
+        let undone = self.dispatcher.is_undecided() || self.dispatcher.has_rescues();
+        if accepts || undone || !self.wind_look() {
             return Rest::NotAtAll;
         }
         let owes = |one: &Member| !one.frames_owed.is_empty() || !one.recalls_owed.is_empty();

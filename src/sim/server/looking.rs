@@ -12,7 +12,7 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use crate::config::{RECALL_PATIENCE_SHARE, RESCUE_PATIENCE};
+use crate::config::{RECALL_PATIENCE_SHARE, RESCUE_PATIENCE, UNRUN_STALLS};
 use crate::dispatch::Sample;
 use crate::sim::server::Server;
 use crate::sim::server::connections::Word;
@@ -164,6 +164,8 @@ fn next_change(
         stuck_at(sample.turn_entered),
         all_busy.and_then(stuck_at),
         sample.nothing_claimed_since.and_then(stuck_at),
+        sample.nothing_claimed_since.map(|since| since + stall_after * UNRUN_STALLS + moment),
+        sample.oldest_waiting.map(|lent_at| lent_at + stall_after * UNRUN_STALLS),
         sample.oldest_waiting.map(|lent_at| lent_at + patience),
         is_stuck.then(|| now + RESCUE_PATIENCE),
     ];
