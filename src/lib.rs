@@ -15,6 +15,8 @@
 //! | hand-off | lending: one packet, one or more descriptors, master to worker |
 //! | loan | a connection at a worker; has a **claim word** and a record in the worker's page |
 //! | recall | the master takes a loan back that its worker has not claimed |
+//! | rescue | a recall of an idle loan of a stuck worker, whose client has sent something |
+//! | stuck | of a worker: it makes no progress, and a connection would wait there for longer than `--stall-after`; it ranks behind all that are not |
 //! | parked | an idle connection that no worker holds: the master alone waits until it is readable |
 //! | page, board | the shared-memory page of one incarnation (load report, claim words); all of them together |
 //! | ledger | the master's own arithmetic on the board: what each worker holds right now |

@@ -142,3 +142,20 @@ fn the_vocabulary_is_kept() {
         }
     }
 }
+
+#[test]
+fn words_are_defined_once() {
+    fn rows(text: &str, margin: &str) -> Vec<String> {
+        let cells = |line: &str| {
+            let row = line.strip_prefix(margin)?.strip_prefix("| ")?;
+            let (word, rest) = row.split_once(" | ")?;
+            let meaning = rest.trim_end_matches('|').split(" | ").next()?.trim();
+            (!word.starts_with("--")).then(|| format!("{word}: {meaning}"))
+        };
+        text.lines().filter_map(cells).collect()
+    }
+    let read = |path: &str| fs::read_to_string(path).expect("a file of the tree");
+    let (code, page) = (rows(&read("src/lib.rs"), "//! "), rows(&read("docs/words.md"), ""));
+    assert!(code.len() > 20, "{code:?}");
+    assert_eq!(code, page);
+}
