@@ -2,9 +2,9 @@
 //! turn the promises of the ledger and the queues.
 //!
 //! The properties: nothing waits while somebody has credit; nobody without credit is ever picked;
-//! every connection is at exactly one place; nothing stays at a stuck worker while another has room,
-//! read or not, new or kept alive; what is recalled keeps its order; counters saturate; a slot that
-//! comes or goes upsets nobody. With limits to waiting: no more wait than may, nobody for too long,
+//! every connection is at exactly one place; nothing stays at a stuck worker while another would
+//! serve it at once, read or not, new or kept; what is recalled keeps its order; counters saturate;
+//! a slot that comes or goes upsets nobody. With limits: no more wait than may, nobody for too long,
 //! and who is turned away is turned away once, in order.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -386,6 +386,7 @@ impl Master {
             let taken = worker.waiting.len() + worker.active.len();
             !candidate.stuck
                 && !worker.lies
+                && !worker.oversleeps(self.now)
                 && candidate.credit > 0
                 && (worker.threads == 0 || taken < usize::from(worker.threads))
         })
@@ -412,6 +413,13 @@ impl Master {
 }
 
 impl Worker {
+    /// Whether the system does not run it, for longer than a moment.
+    fn oversleeps(&self, now: Nanos) -> bool {
+        let is_busy = self.stalled_since.is_some() || (self.threads > 0 && !self.active.is_empty());
+        let oldest = self.waiting.front().map(|(_, at)| (*at).max(self.claimed_at));
+        !is_busy && oldest.is_some_and(|at| now.since(at) > STALL)
+    }
+
     fn sample(&self, now: Nanos) -> Sample {
         if self.lies {
             // Whatever stands in its page: the waiting alone is the master's own knowledge.
@@ -577,16 +585,8 @@ proptest! {
 
     #[test]
     fn weights_are_kept_exactly_over_a_round(weights in prop::collection::vec(1..6_u32, 1..5)) {
-        let mut dispatcher = Dispatcher::new(&DispatchSettings {
-            balance: Balance::Weighted,
-            weights: weights.clone(),
-            rebalance: Rebalance::Never,
-            stall_after: STALL,
-            credit: Some(64),
-            queue_timeout: None,
-            max_queue: None,
-            seed: 0,
-        });
+        let mut dispatcher = dispatcher(Balance::Weighted, Some(64), 0);
+        dispatcher.switch_policy(Balance::Weighted, &weights, 0);
         for slot in 0..weights.len() {
             dispatcher.handle_worker_ready(Slot(slot as u16), is_loop(0));
         }

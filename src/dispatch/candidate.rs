@@ -81,6 +81,8 @@ pub struct Candidate {
     in_turn: bool,
     /// It has loans to claim, and has not been run since.
     pub(super) unrun: bool,
+    /// And that for so long that nothing is to be had there at once.
+    overslept: bool,
     pub(super) stopped: bool,
     /// The oldest loan that it has not claimed has waited for longer than a recall's patience.
     pub(super) waits_long: bool,
@@ -89,6 +91,8 @@ pub struct Candidate {
     pub(super) recalls_planned: u32,
     /// Idle loans of it may be readable, and nobody has looked at all of them. Only of a stuck one.
     pub(super) idle_readable: bool,
+    /// It has just become stuck: whether they are, nobody has looked at all.
+    pub(super) idle_unlooked: bool,
     /// Since when it is busy with one and the same thing: a turn, or all its threads.
     pub(super) busy_since: Option<Nanos>,
     /// The same as it says itself: its alarm goes by that.
@@ -139,11 +143,13 @@ impl Candidate {
             in_threads: 0,
             in_turn: false,
             unrun: false,
+            overslept: false,
             stopped: false,
             waits_long: false,
             blocked: false,
             recalls_planned: 0,
             idle_readable: false,
+            idle_unlooked: false,
             busy_since: None,
             says_busy_since: None,
             stuck_since: None,
@@ -187,6 +193,8 @@ impl Candidate {
         self.in_turn = sample.turn_entered != Nanos(0);
         self.stopped = sample.stopped;
         self.unrun = is_unrun(sample, self.shape);
+        let unclaimed = sample.nothing_claimed_since;
+        self.overslept = self.unrun && unclaimed.is_some_and(|at| now.since(at) > stall_after);
         let patience = if self.unrun { unrun_for(stall_after) } else { patience };
         self.waits_long =
             sample.oldest_waiting.is_some_and(|lent_at| now.since(lent_at) >= patience);
@@ -197,7 +205,7 @@ impl Candidate {
         let changed = (self.stuck != stuck).then_some(stuck);
         if changed.is_some() {
             self.stuck_since = stuck.then_some(now);
-            self.idle_readable = stuck;
+            (self.idle_readable, self.idle_unlooked) = (stuck, stuck);
         }
         self.stuck = stuck;
         // Nobody knows when a stopped one goes on.
@@ -218,7 +226,7 @@ impl Candidate {
 
     /// Connections that would be served at once: idle threads, or an idle loop.
     pub(super) fn free_places(&self) -> u32 {
-        if self.stuck || self.blocked {
+        if self.stuck || self.blocked || self.overslept {
             return 0;
         }
         let idle = match self.shape.threads {
@@ -257,7 +265,7 @@ impl Candidate {
     /// waits, or that is through quickly with what waits for it already.
     pub(super) fn places_at_once(&self) -> u32 {
         match self.shape.threads {
-            _ if self.stuck => 0,
+            _ if self.stuck || self.overslept => 0,
             0 => {
                 let waits = u32::from(self.waiting == 0 && !self.in_turn);
                 self.quick.saturating_sub(self.waiting).max(waits).min(self.credit)
@@ -276,13 +284,13 @@ impl Candidate {
         self.hopeless
     }
 
-    /// It is stuck with loans that it has not claimed.
+    /// It is stuck with loans that it has not claimed, and that can be taken back.
     pub(super) fn is_stranded(&self) -> bool {
-        self.stuck && self.waiting > 0
+        self.stuck && self.shape.recallable && self.waiting > 0
     }
 
-    /// When that will be, if loans of it still wait by then: unread ones, or (`idle_too`) readable
-    /// ones.
+    /// When it will be hopeless, if loans of it still wait by then: unread ones, or (`idle_too`)
+    /// readable ones.
     pub(super) fn hopeless_at(&self, idle_too: bool) -> Option<Nanos> {
         let waits = self.is_stranded() || (idle_too && self.wants_rescue());
         self.stuck_since.filter(|_| waits && !self.hopeless).map(|since| since + RESCUE_PATIENCE)

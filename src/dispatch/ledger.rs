@@ -237,6 +237,11 @@ impl Ledger {
         }
     }
 
+    /// Its idle loans are about to be looked at.
+    pub(super) fn set_idle_looked(&mut self, place: usize) {
+        self.change(place, |candidate| candidate.idle_unlooked = false);
+    }
+
     /// Its channel takes nothing until the next look.
     pub(super) fn block(&mut self, slot: Slot) {
         if let Some(place) = self.place(slot) {

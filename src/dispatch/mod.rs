@@ -132,7 +132,7 @@ pub enum Effect {
     /// The worker makes progress again.
     Unwatch(Slot),
     /// Take back up to so many of this watched worker's idle loans that are readable, and say how it
-    /// went.
+    /// went. None of them: only look whether there are any.
     Rescue {
         /// From whom.
         slot: Slot,

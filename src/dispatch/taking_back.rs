@@ -60,10 +60,14 @@ impl Dispatcher {
             let room = self.room_elsewhere(candidate).saturating_sub(taken);
             let share = room.div_ceil(u32::try_from(left).unwrap_or(u32::MAX));
             left -= 1;
+            let (slot, unlooked) = (candidate.slot, candidate.idle_unlooked);
             if share > 0 {
                 taken += share;
                 self.rescue_next = place + 1;
-                let slot = candidate.slot;
+            }
+            // Without room, too, a first look: nobody rings for what is not there.
+            if share > 0 || unlooked {
+                self.ledger.set_idle_looked(place);
                 self.effects.push_back(Effect::Rescue { slot, count: share });
             }
         }

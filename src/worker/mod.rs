@@ -202,10 +202,8 @@ impl Worker {
             return self.block_for_one(events);
         }
         self.shell.leave_turn();
-        if self.shell.pool.is_none() {
-            // Behind leaving: a master that is told of an idle loop must find one.
-            self.ring();
-        }
+        // Behind leaving: a master that is told of room must not find a turn that lasts for long.
+        self.ring();
         let timeout = self.rest();
         if timeout != Some(Duration::ZERO) && self.shell.alarm_is_idle() && !self.comes_soon {
             // A busy worker finds the next events at once, and leaves its alarm alone.
@@ -475,6 +473,7 @@ impl Worker {
     /// The thread that runs the loop is about to leave it for a call.
     fn rest_for_call(&mut self) {
         self.shell.leave_turn();
+        self.ring();
     }
 
     /// Another thread than the handler's runs the loop from here on.

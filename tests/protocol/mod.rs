@@ -268,7 +268,7 @@ impl World {
         if self.items.is_empty() {
             // The rest is looked at anew before it is next used.
             let text = format!("{candidate:?}");
-            for field in ["idle_readable: ", "stuck_since: ", "hopeless: "] {
+            for field in ["idle_readable: ", "idle_unlooked: ", "stuck_since: ", "hopeless: "] {
                 let value = text.split(field).nth(1).and_then(|rest| rest.split(", ").next());
                 let _ = write!(hash, "{value:?}");
             }

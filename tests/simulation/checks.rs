@@ -69,7 +69,7 @@ impl World {
             let strands = has_idle && stuck[place];
             let is_auto = self.plan.mode == Rebalance::Auto;
             // It has wound no alarm for the only loan that it has, and is about to claim that.
-            let has_others = member.page.on_loan() > 1;
+            let has_others = member.page.on_loan() > 1 || member.sample().stopped;
             // Who does not run cannot ring.
             let gives = self.plan.mode == Rebalance::Always || member.stage == Stage::Leaving;
             let gives = gives && !self.workers[place].held;

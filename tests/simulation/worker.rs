@@ -379,9 +379,8 @@ impl World {
                     self.worker_dies(place);
                 } else {
                     worker.page.turn_left();
-                    // A loop rings when it has left its turn, for whoever waits for an idle one.
-                    let rings = (worker.threads == 0).then_some(Step::Ring);
-                    worker.next(rings.into_iter().chain([Step::Poll]));
+                    // Who waits for an idle worker must not find the turn that it has left.
+                    worker.next([Step::Ring, Step::Poll].into_iter());
                 }
             }
         }

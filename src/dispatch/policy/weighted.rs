@@ -58,13 +58,23 @@ impl Weighted {
         let slots: Vec<Slot> = ledger.candidates().iter().map(|one| one.slot).collect();
         let mut has: Vec<i32> = slots.iter().map(has).collect();
         let earns: Vec<i32> = slots.iter().map(weight).collect();
-        // All together have nothing: what one that has gone had, or owed, is shared.
+        self.total = earns.iter().sum();
+        let most = self.most();
+        // All together have nothing: what one that has gone had, or owed, is shared, and nobody has
+        // or owes more than those who are left can make good.
         let earners: Vec<usize> = (0..earns.len()).filter(|&place| earns[place] > 0).collect();
+        let others = i32::try_from(earners.len().saturating_sub(1)).unwrap_or(i32::MAX);
+        let least = most.saturating_mul(others).saturating_neg();
+        earners.iter().for_each(|&place| has[place] = has[place].clamp(least, most));
         let sum: i64 = earners.iter().map(|&place| i64::from(has[place])).sum();
         let each = sum.checked_div(earners.len().cast_signed() as i64).unwrap_or(0);
         earners.iter().for_each(|&place| has[place] -= each as i32);
-        self.total = earns.iter().sum();
         (self.slots, self.earns, self.has) = (slots, earns, has);
+    }
+
+    /// What one worker may be owed.
+    fn most(&self) -> i32 {
+        self.total.saturating_mul(TURNS_OWED_MAX)
     }
 }
 
@@ -74,7 +84,7 @@ impl Policy for Weighted {
             return None;
         }
         self.know(ledger);
-        let most = self.total.saturating_mul(TURNS_OWED_MAX);
+        let most = self.most();
         let mut earned = 0;
         for (has, earns) in self.has.iter_mut().zip(&self.earns) {
             let before = *has;
@@ -85,6 +95,9 @@ impl Policy for Weighted {
         if self.earns[place] > 0 {
             // A simulation may have more workers than a server: there a debt ends somewhere.
             self.has[place] = self.has[place].saturating_sub(earned).max(LAST + 1);
+        } else {
+            // A last resort pays nothing; what was earned is shared anew with the next pick.
+            self.membership = 0;
         }
         Some(place)
     }
@@ -173,6 +186,23 @@ mod tests {
         assert_eq!(counts(&mut policy, &ledger, 400), [100; 4]);
     }
 
+    /// What they owed, and were owed by, those that have gone is no turn of those that are left.
+    #[test]
+    fn who_is_left_of_many_is_not_flooded() {
+        let mut ledger = ledger(8);
+        let mut policy = Weighted::new(&[1; 8]);
+        for slot in 1..8 {
+            ledger.block(Slot(slot));
+        }
+        assert_eq!(counts(&mut policy, &ledger, 50)[0], 50);
+        for slot in 2..8 {
+            ledger.remove(Slot(slot));
+        }
+        give_room(&mut ledger, 1);
+        let next = counts(&mut policy, &ledger, 10);
+        assert!(next[0] >= 2, "two turns that the other one is owed, and its own: {next:?}");
+    }
+
     #[test]
     fn whoever_comes_and_goes_leaves_the_others_in_proportion() {
         let mut ledger = ledger(3);
@@ -198,5 +228,19 @@ mod tests {
         assert_eq!(counts(&mut policy, &ledger, 10), [10, 0]);
         give_room(&mut ledger, 1);
         assert_eq!(counts(&mut policy, &ledger, 10), [0, 10]);
+    }
+
+    #[test]
+    fn a_last_resort_leaves_the_others_in_proportion() {
+        let mut ledger = ledger(3);
+        let mut policy = Weighted::new(&[0, 1, 1]);
+        for slot in 1..3 {
+            ledger.block(Slot(slot));
+        }
+        assert_eq!(counts(&mut policy, &ledger, 10), [10, 0, 0]);
+        for slot in 1..3 {
+            give_room(&mut ledger, slot);
+        }
+        assert_eq!(counts(&mut policy, &ledger, 10), [0, 5, 5]);
     }
 }
