@@ -40,11 +40,13 @@
 //! assert_eq!(first, Some(Effect::Lend { connection: ConnectionId(1), slot: Slot(0) }));
 //! assert_eq!(second, Some(Effect::Lend { connection: ConnectionId(2), slot: Slot(1) }));
 //!
-//! // Two milliseconds later worker 0 has not claimed its loan, and worker 1 is idle.
+//! // Two milliseconds later worker 0 is in one and the same turn, has not claimed its loan, and
+//! // worker 1 is idle.
 //! let waits = Sample {
 //!     waiting: 1,
 //!     oldest_waiting: Some(Nanos(1)),
 //!     nothing_claimed_since: Some(Nanos(1)),
+//!     turn_entered: Nanos(1),
 //!     ..Sample::default()
 //! };
 //! dispatcher.handle_sample(Slot(0), &waits, Nanos(2_000_000));
