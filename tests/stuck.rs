@@ -106,3 +106,18 @@ fn what_waits_at_a_worker_that_stops_is_recalled() {
     drop(clients);
     server.assert_conserved_at_rest();
 }
+
+/// With `--report-age` a look that is due is due until the next report: the master has to wait for
+/// that, and turned round and round instead.
+#[test]
+fn a_master_that_goes_by_old_reports_waits_for_the_next() {
+    let flags = ["serve", "-w", "2", "--threads", "0", "--report-age", "400ms"];
+    let server = Server::start(&flags);
+    let (began, ticks) = (Instant::now(), cpu_ticks(server.pid()));
+    for _ in 0..4 {
+        // Each is lent, and so looked after.
+        assert_eq!(Client::connect(server.address()).get("/sleep/300").status, 200);
+    }
+    let used = Duration::from_millis(10) * u32::try_from(cpu_ticks(server.pid()) - ticks).unwrap();
+    assert!(used < began.elapsed() / 3, "{used:?} of {:?}", began.elapsed());
+}

@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use maitred::config::{Balance, PREFETCH_MAX, RESCUE_PATIENCE, Rebalance, UNRUN_STALLS};
-use maitred::dispatch::{DispatchSettings, Dispatcher, Effect, Sample, Shape};
+use maitred::dispatch::{DispatchSettings, Dispatcher, Effect, Sample, Shape, Wish};
 use maitred::ident::Slot;
 use maitred::time::Nanos;
 
@@ -78,6 +78,15 @@ impl Master {
     fn wait(&mut self, time: Duration) {
         self.now = self.now + time;
         self.dispatcher.handle_time(self.now);
+    }
+
+    /// Whether it asks which idle loans are readable although nobody has room for one.
+    fn looks_without_room(&mut self) -> bool {
+        self.dispatcher.decide();
+        std::iter::from_fn(|| self.dispatcher.poll_effect())
+            .filter(|effect| matches!(effect, Effect::Rescue { slot: BUSY, count: 0 }))
+            .count()
+            > 0
     }
 
     /// How many of the busy worker's loans it wants back, and how many idle ones.
@@ -222,4 +231,59 @@ fn from_a_worker_that_a_signal_has_stopped_everything_moves_at_once() {
     master.finds_busy(OTHER, BEGAN, 0);
     let (recalled, _) = master.takes_back();
     assert_eq!(recalled, 3);
+}
+
+/// One look without room says whether anything waits; nobody rings for what is not there.
+#[test]
+fn idle_connections_that_say_nothing_are_looked_at_once_and_wake_nobody() {
+    for threads in [0, 1] {
+        let mut master = Master::new(threads);
+        master.wait(STALL * 2);
+        let just_now = master.now;
+        master.finds_busy(BUSY, BEGAN, 0);
+        master.finds_busy(OTHER, just_now, 0);
+        assert!(master.looks_without_room(), "{threads} threads");
+        assert_eq!(master.dispatcher.wish(false), Wish::Idle, "it may be that something is found");
+        master.dispatcher.handle_rescue_over(BUSY, false);
+        assert!(!master.looks_without_room(), "{threads} threads: once");
+        assert_eq!(master.dispatcher.wish(false), Wish::Nothing, "{threads} threads");
+        // Its own readiness says so when that changes.
+        master.dispatcher.handle_idle_readable(BUSY);
+        assert_eq!(master.dispatcher.wish(false), Wish::Idle, "{threads} threads");
+    }
+}
+
+/// Its one loan has waited there for longer than a moment: what comes would wait behind that.
+#[test]
+fn nothing_moves_to_a_worker_that_the_system_does_not_run() {
+    for threads in [0, 2] {
+        let mut master = Master::new(threads);
+        let unrun = Sample {
+            waiting: 1,
+            oldest_waiting: Some(BEGAN),
+            nothing_claimed_since: Some(BEGAN),
+            open: 1,
+            ..master.experience()
+        };
+        master.wait(STALL * 2);
+        master.finds_busy(BUSY, BEGAN, 3);
+        master.dispatcher.handle_sample(OTHER, &unrun, master.now);
+        let other = master.dispatcher.candidate(OTHER).expect("it serves");
+        assert!(!other.stuck && other.credit > 0, "{threads} threads: for new ones it has room");
+        assert_eq!(master.takes_back(), (0, 0), "{threads} threads");
+    }
+}
+
+/// Nothing can be taken back from it: no look and no bell would help.
+#[test]
+fn a_worker_without_a_page_strands_nothing() {
+    let mut master = Master::new(1);
+    let shape = Shape { threads: 1, credit: 0, recallable: false };
+    master.dispatcher.handle_worker_ready(BUSY, shape);
+    master.wait(STALL * 2);
+    master.finds_busy(BUSY, BEGAN, 3);
+    let just_now = master.now;
+    master.finds_busy(OTHER, just_now, 0);
+    assert_eq!(master.takes_back(), (0, 0));
+    assert_eq!(master.dispatcher.wish(false), Wish::Nothing);
 }

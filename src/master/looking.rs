@@ -111,6 +111,8 @@ impl Master {
     /// of a millisecond, which is as long as a worker may be stuck unnoticed. False if it is due.
     pub(super) fn wind_look(&mut self) -> bool {
         let Some(at) = self.dispatcher.next_look() else { return true };
+        // With `--report-age` nothing new is seen before: without it this is long past.
+        let at = at.max(self.reports_until);
         if at <= clock::now() {
             return false;
         }

@@ -130,6 +130,11 @@ mod tests {
         ledger.sample(Slot(slot), &Sample::default(), Nanos(1));
     }
 
+    /// Nobody in these slots has room until the next look.
+    fn fill(ledger: &mut Ledger, slots: std::ops::Range<u16>) {
+        slots.for_each(|slot| ledger.block(Slot(slot)));
+    }
+
     fn counts(policy: &mut Weighted, ledger: &Ledger, picks: usize) -> Vec<usize> {
         let mut counts = vec![0; ledger.candidates().len()];
         for _ in 0..picks {
@@ -174,13 +179,9 @@ mod tests {
     fn a_worker_that_served_alone_owes_each_of_the_others_two_turns_and_no_more() {
         let mut ledger = ledger(4);
         let mut policy = Weighted::new(&[1; 4]);
-        for slot in 1..4 {
-            ledger.block(Slot(slot));
-        }
+        fill(&mut ledger, 1..4);
         assert_eq!(counts(&mut policy, &ledger, 1000), [1000, 0, 0, 0]);
-        for slot in 1..4 {
-            give_room(&mut ledger, slot);
-        }
+        (1..4).for_each(|slot| give_room(&mut ledger, slot));
         // Two turns of each of the others, and six rounds in which it earns them.
         assert_eq!(counts(&mut policy, &ledger, 24), [0, 9, 8, 7]);
         assert_eq!(counts(&mut policy, &ledger, 400), [100; 4]);
@@ -191,9 +192,7 @@ mod tests {
     fn who_is_left_of_many_is_not_flooded() {
         let mut ledger = ledger(8);
         let mut policy = Weighted::new(&[1; 8]);
-        for slot in 1..8 {
-            ledger.block(Slot(slot));
-        }
+        fill(&mut ledger, 1..8);
         assert_eq!(counts(&mut policy, &ledger, 50)[0], 50);
         for slot in 2..8 {
             ledger.remove(Slot(slot));
@@ -234,13 +233,9 @@ mod tests {
     fn a_last_resort_leaves_the_others_in_proportion() {
         let mut ledger = ledger(3);
         let mut policy = Weighted::new(&[0, 1, 1]);
-        for slot in 1..3 {
-            ledger.block(Slot(slot));
-        }
+        fill(&mut ledger, 1..3);
         assert_eq!(counts(&mut policy, &ledger, 10), [10, 0, 0]);
-        for slot in 1..3 {
-            give_room(&mut ledger, slot);
-        }
+        (1..3).for_each(|slot| give_room(&mut ledger, slot));
         assert_eq!(counts(&mut policy, &ledger, 10), [0, 5, 5]);
     }
 }
