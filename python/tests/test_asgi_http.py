@@ -90,6 +90,20 @@ def test_expect_continue_is_answered_when_the_application_reads(server: Server) 
         assert read_response(reader).body == b"hallo"
 
 
+def test_a_request_right_behind_a_full_buffer_is_found(server: Server) -> None:
+    # The worker reads 64 KiB at once, and looks again behind the handler for what more there may be.
+    # By then the connection is idle, and what is there is a request of its own.
+    head = "POST /length HTTP/1.1\r\nhost: test\r\ncontent-length: 65400\r\nx-pad: {}\r\n\r\n"
+    padded = head.format("x" * (65_536 - 65_400 - len(head.format("")))).encode()
+    assert len(padded) + 65_400 == 65_536
+    with server.connect() as client:
+        reader = client.makefile("rb")
+        for _ in range(20):
+            client.sendall(padded + b"y" * 65_400 + request("/bytes/3"))
+            assert read_response(reader).body == b"65400"
+            assert read_response(reader).body == b"xxx"
+
+
 def test_an_answer_before_the_body_keeps_the_connection(server: Server) -> None:
     with server.connect() as client:
         client.sendall(request("/early", "content-length: 300000", method="POST") + b"x" * 100_000)

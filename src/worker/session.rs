@@ -350,7 +350,9 @@ impl Session {
             Stage::Reading | Stage::Between => self.read(key, shell),
             Stage::Handling => self.go_on_reading(key, shell),
             Stage::Answering => self.go_on_answering(key, shell),
-            Stage::Waiting(_) | Stage::Lingering { .. } => Verdict::Stay,
+            // It has got so far since it was put there. An edge that came meanwhile has been taken
+            // for one of what it was queued for, and does not come again.
+            Stage::Waiting(_) | Stage::Lingering { .. } => self.handle_readable(key, shell, false),
         }
     }
 

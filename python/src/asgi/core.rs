@@ -420,6 +420,16 @@ impl Core {
         }
     }
 
+    /// Puts an unclaimed session among those whose turn comes.
+    pub(super) fn queue_for_claiming(&mut self, key: SessionKey) {
+        if let Some(session) = self.sessions.get_mut(key)
+            && !std::mem::replace(&mut session.flags.queued, true)
+        {
+            self.unclaimed.push_back(key);
+            self.active = true;
+        }
+    }
+
     /// Tells the master what it waits for.
     pub(super) fn ring(&mut self) {
         let gave = std::mem::take(&mut self.gave);

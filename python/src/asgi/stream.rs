@@ -34,7 +34,10 @@ impl Core {
     pub(super) fn claim_and_read(&mut self, py: Python<'_>, key: SessionKey) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.flags.queued = false;
-        let Stage::Waiting(from) = session.stage else { return };
+        let Stage::Waiting(from) = session.stage else {
+            // Claimed since, to be written to. Its edge has been seen, and does not come again.
+            return self.queue_for_reading(key);
+        };
         if from == LoanState::Lent {
             self.unread = self.unread.saturating_sub(1);
             session.note_claim(from, self.now);
@@ -94,7 +97,9 @@ impl Core {
     pub(super) fn read(&mut self, py: Python<'_>, key: SessionKey) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         match session.stage {
-            Stage::Waiting(_) => return,
+            // Answered, and idle, since it was queued. What there is, is a request of its own, and its
+            // edge may have come meanwhile: it does not come again.
+            Stage::Waiting(_) => return self.queue_for_claiming(key),
             Stage::Lingering { discarded } => return self.discard(key, discarded),
             Stage::Active | Stage::Answering | Stage::Pinned => {}
         }
@@ -422,11 +427,9 @@ impl Core {
         if self.handing_over || self.settings.rebalance == Rebalance::Always {
             return self.give(key, LoanState::Idle);
         }
-        let missed = std::mem::take(&mut session.flags.unread);
-        if missed && !std::mem::replace(&mut session.flags.queued, true) {
+        if std::mem::take(&mut session.flags.unread) {
             // An edge came while nothing was read.
-            self.unclaimed.push_back(key);
-            self.note_activity();
+            self.queue_for_claiming(key);
         }
         self.watch(key, false);
     }
