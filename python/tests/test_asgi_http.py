@@ -91,8 +91,8 @@ def test_expect_continue_is_answered_when_the_application_reads(server: Server) 
 
 
 def test_a_request_right_behind_a_full_buffer_is_found(server: Server) -> None:
-    # The worker reads 64 KiB at once, and looks again behind the handler for what more there may be.
-    # By then the connection is idle, and what is there is a request of its own.
+    # The worker reads 64 KiB at once, and looks for more behind the handler. By then the connection
+    # is idle, and what is there is a request of its own.
     head = "POST /length HTTP/1.1\r\nhost: test\r\ncontent-length: 65400\r\nx-pad: {}\r\n\r\n"
     padded = head.format("x" * (65_536 - 65_400 - len(head.format("")))).encode()
     assert len(padded) + 65_400 == 65_536
