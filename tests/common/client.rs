@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::ops::Range;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -17,6 +18,9 @@ use super::books::Entry;
 
 /// Bytes asked of the socket at a time.
 const READ_SIZE: usize = 64 * 1024;
+
+/// Between two pieces of what a client sends: long enough for the other side to have read the first.
+const PAUSE: Duration = Duration::from_micros(500);
 
 /// One connection.
 pub(crate) struct Client {
@@ -187,6 +191,31 @@ impl Client {
         let answer = self.answer(false);
         sender.join().expect("the sender does not panic").expect("the server reads the body");
         answer
+    }
+
+    /// Sends these bytes in these pieces, a moment after those of `pauses`, while `count` answers are
+    /// read.
+    #[track_caller]
+    pub(crate) fn talk(
+        &mut self,
+        bytes: Vec<u8>,
+        pieces: Vec<Range<usize>>,
+        pauses: Vec<bool>,
+        count: usize,
+    ) -> Result<Vec<Answer>, Failure> {
+        let mut writer = self.stream.duplicate().expect("a socket can be duplicated");
+        let sender = std::thread::spawn(move || -> io::Result<()> {
+            for (piece, pause) in pieces.into_iter().zip(pauses) {
+                writer.write_all(&bytes[piece])?;
+                if pause {
+                    std::thread::sleep(PAUSE);
+                }
+            }
+            Ok(())
+        });
+        let answers = (0..count).map(|_| self.try_answer(false)).collect::<Result<_, _>>()?;
+        sender.join().expect("the sender does not panic").expect("the server reads all of it");
+        Ok(answers)
     }
 
     /// Reads one answer, or fails the test. An answer to HEAD has no body.
