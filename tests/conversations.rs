@@ -2,8 +2,8 @@
 //! buffers, cut anywhere, on kept connections; each answer has the bytes that were asked for.
 //!
 //! Several clients at once, so that connections become idle, move and are claimed between two
-//! requests. `SEEDS=10000` widens it, `SEED=7` repeats one conversation in every mode (how the machine
-//! schedules it is decided anew).
+//! requests. `SEEDS=10000` widens it, `SEED=7` repeats one conversation in every mode (how the
+//! machine schedules it is decided anew).
 //!
 //! Not here: Python's workers (`python/tests/test_conversations.py`).
 
