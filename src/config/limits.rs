@@ -162,11 +162,15 @@ pub const ALARMS_PER_STALL: u32 = 2;
 /// Rings of an alarm beyond that at once: a machine that was paused catches up.
 pub const ALARMS_BURST: u64 = 512;
 
-/// Stops and continuations of a worker in a second; somebody with a debugger makes fewer.
-pub const STOPS_PER_SECOND: u32 = 10;
+/// Stops and continuations of a worker in a second. Who slows a process by signals (cpulimit, the slow
+/// worker of an experiment) makes 20 to 200; one that is hostile makes thousands.
+pub const STOPS_PER_SECOND: u32 = 400;
 
 /// Such changes at once.
 pub const STOPS_BURST: u64 = 512;
+
+/// Stops of a worker that are said one after the other; then one in each `LOG_REPEAT_AFTER`.
+pub const STOPS_SAID_BURST: u64 = 8;
 
 /// How long a worker that serves may live on with its channel closed: one that is leaving has still
 /// to write its log (`LOG_FLUSH_MAX`).

@@ -71,18 +71,23 @@ impl Master {
                 // One that is stopped and continued faster than this loop turns would hold it.
                 Ok(Some(Change::Stopped | Change::Continued)) if floods => return,
                 Ok(Some(Change::Stopped)) => {
-                    warn!(
-                        worker = member.who.slot.0, gen = member.who.generation.0,
-                        "worker stopped"
-                    );
+                    member.stop_said = member.flood.says_stop(self.now);
+                    if member.stop_said {
+                        warn!(
+                            worker = member.who.slot.0, gen = member.who.generation.0,
+                            "worker stopped"
+                        );
+                    }
                     member.stopped_at = Some(self.now);
                     self.hear_noise(place, Noise::Stop);
                 }
                 Ok(Some(Change::Continued)) => {
-                    info!(
-                        worker = member.who.slot.0, gen = member.who.generation.0,
-                        "worker goes on"
-                    );
+                    if std::mem::take(&mut member.stop_said) {
+                        info!(
+                            worker = member.who.slot.0, gen = member.who.generation.0,
+                            "worker goes on"
+                        );
+                    }
                     member.stopped_at = None;
                     self.hear_noise(place, Noise::Stop);
                 }

@@ -70,6 +70,8 @@ pub(crate) struct Member {
     pub(crate) frames_owed: VecDeque<ToWorker>,
     /// Since when it is stopped by a signal (SIGSTOP, a debugger).
     pub(crate) stopped_at: Option<Nanos>,
+    /// The log says so.
+    pub(crate) stop_said: bool,
     /// How often it was found stuck.
     pub(crate) stalls: u64,
     /// Since when it is.
@@ -187,6 +189,7 @@ impl Roster {
             recalls_owed: VecDeque::new(),
             frames_owed: VecDeque::new(),
             stopped_at: None,
+            stop_said: false,
             stalls: 0,
             stuck_since: None,
             stuck_told: false,
@@ -342,6 +345,7 @@ impl Member {
             recalls_owed: state.recalls_owed.into(),
             frames_owed: frames.collect::<Result<_, _>>().map_err(io::Error::other)?,
             stopped_at: state.stopped_at,
+            stop_said: state.stopped_at.is_some(),
             stalls: state.stalls,
             stuck_since: None,
             stuck_told: false,

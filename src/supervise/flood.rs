@@ -20,7 +20,8 @@ use std::time::Duration;
 use crate::config::{
     ALARMS_BURST, ALARMS_PER_STALL, BELLS_BURST, BELLS_EARNED_MAX, BELLS_PER_SECOND, CALLS_BURST,
     CALLS_EARNED_MAX, CALLS_PER_LOAN, CALLS_PER_SECOND, FRAMES_BURST, FRAMES_EARNED_MAX,
-    FRAMES_PER_LOAN, FRAMES_PER_SECOND, STOPS_BURST, STOPS_PER_SECOND,
+    FRAMES_PER_LOAN, FRAMES_PER_SECOND, LOG_REPEAT_AFTER, STOPS_BURST, STOPS_PER_SECOND,
+    STOPS_SAID_BURST,
 };
 use crate::supervise::breach::Breach;
 use crate::time::Nanos;
@@ -45,6 +46,7 @@ pub struct FloodJudge {
     bells: Allowance,
     alarms: Allowance,
     stops: Allowance,
+    stops_said: Allowance,
     calls: Allowance,
 }
 
@@ -69,6 +71,7 @@ impl FloodJudge {
             bells: allowance(BELLS_BURST, second / BELLS_PER_SECOND, BELLS_EARNED_MAX),
             alarms: allowance(ALARMS_BURST, stall_after / ALARMS_PER_STALL, 0),
             stops: allowance(STOPS_BURST, second / STOPS_PER_SECOND, 0),
+            stops_said: allowance(STOPS_SAID_BURST, LOG_REPEAT_AFTER, 0),
             calls: allowance(CALLS_BURST, second / CALLS_PER_SECOND, CALLS_EARNED_MAX),
         }
     }
@@ -91,6 +94,11 @@ impl FloodJudge {
             Noise::Stop => (&mut self.stops, Breach::StopFlood),
         };
         if allowance.spend(now) { Ok(()) } else { Err(breach) }
+    }
+
+    /// It was stopped: whether that is worth a line of the log, or one of many.
+    pub fn says_stop(&mut self, now: Nanos) -> bool {
+        self.stops_said.spend(now)
     }
 
     /// It is to be called: it may ring once for it. False if it has been called too often for
@@ -223,5 +231,20 @@ mod tests {
         assert_eq!(burst(&mut judge, Noise::Stop, at(0)), STOPS_BURST);
         assert_eq!(judge.handle_noise(Noise::Stop, at(0)), Err(Breach::StopFlood));
         assert_eq!(judge.handle_noise(Noise::Stop, Nanos(u64::MAX)), Ok(()));
+    }
+
+    #[test]
+    fn who_is_slowed_by_signals_lives_on_and_is_mentioned_now_and_then() {
+        let mut judge = FloodJudge::new(STALL, at(0));
+        let mut said = 0;
+        // A minute of it, stopped and continued a hundred times a second each.
+        for tick in 0..6000 {
+            let now = at(tick * 10);
+            said += u64::from(judge.says_stop(now));
+            for _ in 0..2 {
+                assert_eq!(judge.handle_noise(Noise::Stop, now), Ok(()), "tick {tick}");
+            }
+        }
+        assert!((12..=12 + STOPS_SAID_BURST).contains(&said), "{said} lines");
     }
 }
