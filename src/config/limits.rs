@@ -162,8 +162,8 @@ pub const ALARMS_PER_STALL: u32 = 2;
 /// Rings of an alarm beyond that at once: a machine that was paused catches up.
 pub const ALARMS_BURST: u64 = 512;
 
-/// Stops and continuations of a worker in a second. Who slows a process by signals (cpulimit, the slow
-/// worker of an experiment) makes 20 to 200; one that is hostile makes thousands.
+/// Stops and continuations of a worker in a second. Who slows a process by signals (cpulimit, the
+/// slow worker of an experiment) makes 20 to 200; one that is hostile makes thousands.
 pub const STOPS_PER_SECOND: u32 = 400;
 
 /// Such changes at once.
