@@ -142,7 +142,8 @@ def converse(server: Server, seed: int) -> None:
                 place = f"SEED={seed}: group {group}, request {number}"
                 try:
                     response = read_response(reader)
-                except OSError as error:
+                except (OSError, ValueError, IndexError, AssertionError) as error:
+                    # Silence, an early end, or bytes that are no response.
                     raise AssertionError(place) from error
                 assert response.status == 200, place
                 if isinstance(answer, bytes):
@@ -150,6 +151,7 @@ def converse(server: Server, seed: int) -> None:
                 elif answer is not None:
                     assert len(response.body) == answer, place
             sender.join(PATIENCE)
+            assert not sender.is_alive(), f"SEED={seed}: group {group}: not all of it was read"
             if rng.random() < 0.2:
                 time.sleep(rng.random() * 0.003)
 
