@@ -61,6 +61,20 @@ pub(crate) fn steps(event: Event, measured: (Nanos, Nanos), seed: u64) -> Vec<St
     }
 }
 
+/// The process that a step is for, of the workers that there are, in the order of slots. Who was
+/// stopped is the one that goes on, though others have ended meanwhile, or begun.
+pub(crate) fn victim(step: Step, workers: &[u32], stopped: &mut Option<u32>) -> Option<u32> {
+    if step.signal == Signal::SIGCONT {
+        return stopped.take().filter(|pid| workers.contains(pid));
+    }
+    let place = step.worker.checked_rem(workers.len())?;
+    let pid = workers.get(place).copied();
+    if step.signal == Signal::SIGSTOP {
+        *stopped = pid;
+    }
+    pid
+}
+
 /// What a reader must know of an event; none where it is what it is called.
 pub(crate) fn warning(event: Event) -> Option<&'static str> {
     match event {
@@ -116,5 +130,19 @@ mod tests {
         assert_ne!(killed, steps(event, MEASURED, 2));
         assert_eq!(killed.len(), 3);
         assert!(killed.iter().all(|step| step.at >= Nanos(10 * SECOND) && step.at < MEASURED.1));
+    }
+
+    /// A worker that was replaced between the two had the second signal sent to its neighbour, and
+    /// the stopped one served nobody for the rest of the run.
+    #[test]
+    fn who_was_stopped_is_who_goes_on() {
+        let step = |signal| Step { at: Nanos(0), worker: 1, signal };
+        let mut stopped = None;
+        assert_eq!(victim(step(Signal::SIGSTOP), &[10, 11, 12], &mut stopped), Some(11));
+        assert_eq!(victim(step(Signal::SIGCONT), &[11, 12, 13], &mut stopped), Some(11));
+        assert_eq!(victim(step(Signal::SIGCONT), &[11, 12, 13], &mut stopped), None);
+        assert_eq!(victim(step(Signal::SIGSTOP), &[12, 13], &mut stopped), Some(13));
+        assert_eq!(victim(step(Signal::SIGCONT), &[12, 14], &mut stopped), None, "it has ended");
+        assert_eq!(victim(step(Signal::SIGKILL), &[], &mut stopped), None);
     }
 }

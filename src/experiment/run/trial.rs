@@ -246,13 +246,14 @@ impl<'a> Crew<'a> {
         let pid = self.server.pid();
         let mut before = Look::at(pid);
         let mut after = before.clone();
+        let mut stopped = None;
         for (at, item) in agenda {
             while let Some(word) = self.next(at)? {
                 self.take(word)?;
             }
             match item {
                 Item::LookBegin => before = Look::at(pid),
-                Item::Signal(step) => send(pid, step),
+                Item::Signal(step) => send(pid, step, &mut stopped),
                 Item::LookEnd => after = Look::at(pid),
             }
         }
@@ -366,10 +367,9 @@ impl Hand {
 }
 
 /// Sends a signal to one of the workers that there are now.
-fn send(master: u32, step: Step) {
-    let workers = usage::workers(master);
-    if !workers.is_empty() {
-        let (_, pid) = workers[step.worker % workers.len()];
+fn send(master: u32, step: Step, stopped: &mut Option<u32>) {
+    let workers: Vec<_> = usage::workers(master).into_iter().map(|(_, pid)| pid).collect();
+    if let Some(pid) = disturbance::victim(step, &workers, stopped) {
         // One that has ended by itself gets none.
         let _ = kill(Pid::from_raw(pid.cast_signed()), step.signal);
     }
